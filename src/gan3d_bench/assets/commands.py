@@ -1,0 +1,122 @@
+"""What ``gan3d-bench assets list|fetch|verify`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from gan3d_bench.assets.manifest import bundled_manifest
+from gan3d_bench.assets.registry import (
+    Asset,
+    BundledAsset,
+    PackagedAsset,
+    get_asset,
+    registry,
+)
+from gan3d_bench.assets.store import is_present, location, status
+from gan3d_bench.errors import UserError
+
+
+def list_assets(console: Console | None = None) -> None:
+    """Print every asset: whether it is here, size, source, licence, what it unlocks.
+
+    Presence is judged by size; :func:`verify_assets` reads the contents.
+    """
+    table = Table()
+    for heading in ("asset", "here", "MB"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("comes from", "unlocks", "licence"):
+        table.add_column(heading, overflow="fold")
+    for asset in registry().assets.values():
+        here = "yes" if is_present(asset.name) else "no"
+        table.add_row(
+            asset.name, here, _megabytes(asset), _source(asset), asset.unlocks, asset.licence
+        )
+    console = console or Console()
+    console.print(table)
+    for name, reason in registry().broken.items():
+        console.print(f"plug-in asset {name} is left out: {reason}", markup=False)
+    missing = [name for name in registry().assets if not is_present(name) and _packaged(name)]
+    if missing:
+        console.print(f"get the missing: gan3d-bench assets fetch {' '.join(missing)}")
+
+
+def fetch_assets(names: Sequence[str], console: Console | None = None) -> None:
+    """Fetch the named assets (all packaged ones without names), with a progress bar.
+
+    Raises:
+        UserError: see :func:`gan3d_bench.assets.fetch.fetch`; unknown names fail before any work.
+    """
+    from gan3d_bench.assets.fetch import fetch
+
+    assets = [get_asset(name) for name in names] or [
+        asset for asset in registry().assets.values() if _packaged(asset.name)
+    ]
+    console = console or Console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    for asset in assets:
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(asset.name, total=None)
+            path = fetch(
+                asset.name,
+                lambda done, total, bar=bar, task=task: bar.update(
+                    task, completed=done, total=total
+                ),
+            )
+        console.print(f"{asset.name}: {path}", soft_wrap=True, markup=False)
+        console.print(f"  licence: {asset.licence}", soft_wrap=True, markup=False)
+
+
+def verify_assets(names: Sequence[str], console: Console | None = None) -> None:
+    """Print whether each named asset (all without names) agrees with its pinned SHA-256.
+
+    Raises:
+        UserError: unknown name; after the table, if one is damaged, or a named one is missing.
+    """
+    assets = [get_asset(name) for name in names] or list(registry().assets.values())
+    states = {asset.name: status(asset.name) for asset in assets}
+    table = Table("asset", "state")
+    table.add_column("path", overflow="fold")
+    for asset in assets:
+        table.add_row(asset.name, states[asset.name], str(location(asset)))
+    (console or Console()).print(table)
+    bad = {"damaged", "missing"} if names else {"damaged"}
+    wrong = [name for name, state in states.items() if state in bad]
+    if wrong:
+        fetchable = [name for name in wrong if _packaged(name)]
+        cure = f"; run: gan3d-bench assets fetch {' '.join(fetchable)}" if fetchable else ""
+        raise UserError(f"not as pinned: {', '.join(f'{n} ({states[n]})' for n in wrong)}{cure}")
+
+
+def _packaged(name: str) -> bool:
+    return isinstance(get_asset(name), PackagedAsset)
+
+
+def _source(asset: Asset) -> str:
+    if isinstance(asset, PackagedAsset):
+        return f"{asset.archive.distribution}=={asset.archive.version}"
+    return "bundled"
+
+
+def _megabytes(asset: Asset) -> str:
+    if isinstance(asset, PackagedAsset):
+        return f"{asset.size / 1e6:.1f}"
+    assert isinstance(asset, BundledAsset)
+    sizes = [int(bundled_manifest().get(file, {}).get("size", 0)) for file in asset.files]
+    return f"{sum(sizes) / 1e6:.1f}" if all(sizes) else ""

@@ -1,0 +1,1 @@
+"""Tables: what is measured on what, the papers' own numbers, and how they are printed."""

@@ -1,0 +1,1 @@
+"""Table `shape`: depth maps against exact ground truth."""

@@ -1,0 +1,230 @@
+"""Typed run configuration: schema <- preset <- user file <- ``key=value``, strict at every step.
+
+A method's config is a dataclass that extends `RunConfig`; its fields are the run's keys
+(``instances=1``, ``losses.flip=0``). Wrong keys and types are one-line `UserError`s with the nearest
+valid name. Imports no torch.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from gan3d_bench.errors import UserError, nearest, unknown_name
+from gan3d_bench.spec import MethodSpec, load
+
+
+@dataclass
+class TrainerConfig:
+    """Where and how a run trains. Passed to Lightning's Trainer."""
+
+    accelerator: str = "auto"
+    devices: int = 1  # processes on this node; -1: all GPUs
+    num_nodes: int = 1
+    precision: str = "32-true"  # 32-true, bf16-mixed or 16-mixed
+    checkpoint_minutes: float = 2.0  # time between two checkpoints
+    log_every: int = 10  # steps between two rows of scalars
+    preview_every: int = 0  # steps between two previews; 0: at the end of each phase only
+    deterministic: bool = False
+    threads: int = 0  # CPU threads; 0: PyTorch's choice
+
+
+@dataclass
+class TrackingConfig:
+    """What is logged where. The same files always lie in the run folder."""
+
+    wandb: bool = False
+    project: str = "gan3d-bench"
+    group: str = ""
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunConfig:
+    """Keys every run has. `method` and `preset` are filled in by `compose`."""
+
+    method: str = ""
+    preset: str = ""
+    seed: int = 0
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def validate(self) -> None:
+        """Check values against each other; overridden by methods.
+
+        Raises:
+            UserError: a value is out of range; names key, value and range.
+        """
+        require_choice("trainer.precision", self.trainer.precision, PRECISIONS)
+        require_positive("trainer.checkpoint_minutes", self.trainer.checkpoint_minutes)
+        require_positive("trainer.log_every", self.trainer.log_every)
+        require_positive("trainer.num_nodes", self.trainer.num_nodes)
+        if self.trainer.devices < 1 and self.trainer.devices != -1:
+            raise UserError(f"trainer.devices={self.trainer.devices}: expected 1 or more, or -1")
+
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def require_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Raise a `UserError` unless `value` is among `choices`."""
+    known = list(choices)
+    if value not in known:
+        raise UserError(
+            f"{key}={value!r}: expected one of {', '.join(known)}{nearest(str(value), known)}"
+        )
+
+
+def require_positive(key: str, value: float) -> None:
+    """Raise a `UserError` unless `value` > 0."""
+    if not value > 0:
+        raise UserError(f"{key}={value!r}: expected a number above 0")
+
+
+def keys_of(schema: type, prefix: str = "") -> list[str]:
+    """Return every dotted key of a config dataclass, nested ones included."""
+    keys: list[str] = []
+    types = get_type_hints(schema)
+    for item in dataclasses.fields(schema):
+        name = f"{prefix}{item.name}"
+        keys.append(name)
+        if dataclasses.is_dataclass(types[item.name]):
+            keys += keys_of(types[item.name], f"{name}.")
+    return keys
+
+
+def preset_text(spec: MethodSpec, preset: str) -> str:
+    """Return the YAML of a preset.
+
+    Raises:
+        UserError: the method has no such preset.
+    """
+    if preset not in spec.presets:
+        raise unknown_name(f"preset of method '{spec.name}'", preset, spec.presets)
+    package = spec.config.partition(":")[0].rpartition(".")[0]
+    return files(package).joinpath("presets", f"{preset}.yaml").read_text()
+
+
+def compose(
+    spec: MethodSpec,
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Iterable[str] = (),
+) -> RunConfig:
+    """Merge schema, preset, user file and ``key=value`` overrides into the method's config object.
+
+    Raises:
+        UserError: unknown preset or key, wrong type, unreadable file, malformed override, or a
+            value the config's `validate` rejects.
+    """
+    preset = preset or spec.default_preset
+    merged = _merge(_schema(spec), _parse(preset_text(spec, preset), preset), f"preset {preset}")
+    if file is not None:
+        merged = _merge(merged, _parse(_read(file, "--config "), str(file)), str(file))
+    merged = _override(merged, overrides)
+    merged.method, merged.preset = spec.name, preset
+    return _to_object(merged)
+
+
+def override(config: RunConfig, overrides: Iterable[str]) -> RunConfig:
+    """Return `config` with ``key=value`` overrides, validated.
+
+    Raises:
+        UserError: as `compose`.
+    """
+    return _to_object(_override(OmegaConf.structured(config), overrides))
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Return the resolved config as YAML; `from_yaml` reads it back to an equal object."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Return the resolved config as plain nested dictionaries."""
+    return dataclasses.asdict(config)
+
+
+def from_yaml(spec: MethodSpec, path: Path) -> RunConfig:
+    """Read the config saved with a run.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another version of the method.
+    """
+    merged = _merge(_schema(spec), _parse(_read(path), str(path)), str(path))
+    return _to_object(merged)
+
+
+def _schema(spec: MethodSpec) -> DictConfig:
+    return OmegaConf.structured(load(spec.config))
+
+
+def _read(path: Path, prefix: str = "") -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"{prefix}{path}: {reason}; expected a readable YAML file") from error
+
+
+def _parse(text: str, origin: str) -> DictConfig:
+    try:
+        parsed = OmegaConf.create(text)
+    except (YAMLError, OmegaConfBaseException) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise UserError(f"{origin}: not valid YAML{where} ({_first_line(error)})") from error
+    if not isinstance(parsed, DictConfig):
+        raise UserError(f"{origin}: expected YAML of the form 'key: value'")
+    return parsed
+
+
+def _override(base: DictConfig, overrides: Iterable[str]) -> DictConfig:
+    for text in overrides:
+        key, separator, _ = text.partition("=")
+        if not separator or not key:
+            raise UserError(f"'{text}': expected key=value, such as seed=1")
+        try:
+            update = OmegaConf.from_dotlist([text])
+        except (YAMLError, OmegaConfBaseException) as error:
+            raise UserError(f"{text}: not valid YAML ({_first_line(error)})") from error
+        base = _merge(base, update, text, key)
+    return base
+
+
+def _merge(base: DictConfig, update: DictConfig, origin: str, key: str = "") -> DictConfig:
+    """Merge `update`, which came from `origin`, into `base`; `key` is the one key it sets."""
+    try:
+        merged = OmegaConf.merge(base, update)
+        OmegaConf.resolve(merged)
+    except (OmegaConfBaseException, TypeError) as error:
+        wrong = str(getattr(error, "full_key", None) or key)
+        known = keys_of(OmegaConf.get_type(base))
+        if isinstance(error, ConfigKeyError | ConfigAttributeError):
+            raise UserError(
+                f"{origin}: unknown key '{wrong}'{nearest(wrong, known)}; "
+                "`--print-config` prints all keys"
+            ) from error
+        raise UserError(f"{origin}: {wrong}: {_first_line(error)}") from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _to_object(merged: DictConfig) -> RunConfig:
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=...")
+    config = OmegaConf.to_object(merged)
+    assert isinstance(config, RunConfig), "a method's config extends RunConfig"
+    config.validate()
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

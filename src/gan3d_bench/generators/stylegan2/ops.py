@@ -1,0 +1,167 @@
+"""FIR resampling and modulated convolution with ordinary PyTorch operators.
+
+Everything is differentiable to any order, runs under autocast, and keeps its input's memory format.
+Parity: vectors ``upfirdn2d``, ``stylegan2_rosinality``, ``stylegan2_nvidia``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SLOPE = 0.2
+"""Negative slope of every leaky ReLU."""
+
+GAIN = math.sqrt(2.0)
+"""Gain after every leaky ReLU, which keeps the variance of its input."""
+
+EPSILON = 1e-8
+
+
+def binomial_kernel(gain: float = 1.0) -> Tensor:
+    """Return the (4, 4) kernel outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64 times `gain`."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
+    return torch.outer(taps, taps) * (gain / 64.0)
+
+
+def upfirdn2d(
+    x: Tensor,
+    kernel: Tensor,
+    up: int | tuple[int, int] = 1,
+    down: int | tuple[int, int] = 1,
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0),
+    gain: float = 1.0,
+    flip: bool = False,
+) -> Tensor:
+    """Upsample by zero insertion, pad, convolve, and keep every `down`-th sample.
+
+    Args:
+        x: (B, C, H, W).
+        kernel: (kh, kw), or (k,) applied along both axes.
+        up: factor, or (x, y) factors; a block of zeros follows every sample, the last included.
+        down: factor, or (x, y) factors; sampling starts at index 0.
+        pad: (left, right, top, bottom) in upsampled pixels; negative values crop.
+        gain: factor on the result.
+        flip: False convolves (the kernel is mirrored), True correlates.
+
+    Returns:
+        (B, C, (H up + top + bottom - kh) // down + 1, likewise for W).
+    """
+    if kernel.ndim == 1:
+        (up_x, up_y), (down_x, down_y) = _pair(up), _pair(down)
+        across = upfirdn2d(
+            x, kernel[None], (up_x, 1), (down_x, 1), (pad[0], pad[1], 0, 0), gain, flip
+        )
+        return upfirdn2d(
+            across, kernel[:, None], (1, up_y), (1, down_y), (0, 0, pad[2], pad[3]), 1.0, flip
+        )
+    (up_x, up_y), (down_x, down_y) = _pair(up), _pair(down)
+    channels = x.shape[1]
+    if up_x > 1 or up_y > 1:
+        batch, _, height, width = x.shape
+        x = F.pad(x[:, :, :, None, :, None], (0, up_x - 1, 0, 0, 0, up_y - 1))
+        x = x.reshape(batch, channels, height * up_y, width * up_x)
+    x = F.pad(x, pad)
+    kernel = kernel if flip else kernel.flip((0, 1))
+    weight = (kernel * gain).to(x.dtype).expand(channels, 1, *kernel.shape)
+    return F.conv2d(x, weight, stride=(down_y, down_x), groups=channels)
+
+
+def blur(x: Tensor, kernel: Tensor, padding: int, stride: int = 1) -> Tensor:
+    """Filter each channel of `x` (B, C, H, W) with a symmetric `kernel` (kh, kw).
+
+    The fast path of `upfirdn2d` for equal padding on all sides: one depthwise convolution.
+    """
+    channels = x.shape[1]
+    weight = kernel.to(x.dtype).expand(channels, 1, *kernel.shape)
+    return F.conv2d(x, weight, stride=stride, padding=padding, groups=channels)
+
+
+def upsample(x: Tensor, kernel: Tensor) -> Tensor:
+    """Double the size of `x` (B, C, H, W); `kernel` is the binomial one with gain 4.
+
+    Equal to ``upfirdn2d(x, kernel, up=2, pad=(2, 1, 2, 1))``.
+    """
+    channels = x.shape[1]
+    weight = kernel.to(x.dtype).expand(channels, 1, *kernel.shape)
+    return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
+
+
+def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+    """Return the factor that gives every output channel unit variance, (B, Cout).
+
+    Args:
+        weight: (Cout, Cin, k, k).
+        styles: (B, Cin), the factors on the input channels, runtime weight gain included.
+
+    Source: Karras et al. 2020, eq. 3.
+    """
+    energy = weight.square().sum(dim=(2, 3))
+    return torch.rsqrt(styles.square() @ energy.T + EPSILON)
+
+
+def modulated_conv2d(
+    x: Tensor, weight: Tensor, styles: Tensor, up_kernel: Tensor | None = None
+) -> Tensor:
+    """Convolve each sample with `weight` scaled by its own `styles`, without demodulation.
+
+    Scaling the activations instead of the weight lets one ordinary convolution serve the whole
+    batch, which on a CPU is several times faster than a grouped one.
+
+    Args:
+        x: (B, Cin, H, W).
+        weight: (Cout, Cin, k, k).
+        styles: (B, Cin).
+        up_kernel: (4, 4) with gain 4 doubles the size: transposed convolution, then blur.
+
+    Returns:
+        (B, Cout, H, W), or (B, Cout, 2H, 2W) with `up_kernel`.
+    """
+    x = x * styles.to(x.dtype)[:, :, None, None]
+    if up_kernel is None:
+        return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+    return blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), up_kernel, padding=1)
+
+
+def modulated_pointwise(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+    """1x1 modulated convolution to few channels, without demodulation.
+
+    Args:
+        x: (B, Cin, H, W).
+        weight: (Cout, Cin).
+        styles: (B, Cin).
+
+    Returns:
+        (B, Cout, H, W).
+    """
+    batch, _, height, width = x.shape
+    weights = weight[None] * styles[:, None]
+    if x.is_contiguous(memory_format=torch.channels_last):
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2).to(x.dtype)
+        return pixels.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    return (weights.to(x.dtype) @ x.flatten(2)).view(batch, -1, height, width)
+
+
+def activate(x: Tensor, clamp: float | None = None) -> Tensor:
+    """Leaky ReLU in place, then clamp to +-`clamp`. Its gain is applied before it by the caller,
+    which is the same for a positively homogeneous function and saves a pass over the image."""
+    x = F.leaky_relu(x, SLOPE, inplace=True)
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def layout(x: Tensor) -> Tensor:
+    """Return `x` (B, C, H, W) in the memory format convolutions are fastest with.
+
+    Channels last on the CPU and in reduced precision, as it is otherwise.
+    """
+    reduced = torch.is_autocast_enabled(x.device.type) or x.dtype in (torch.half, torch.bfloat16)
+    if reduced or x.device.type == "cpu":
+        return x.contiguous(memory_format=torch.channels_last)
+    return x
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value

@@ -1,0 +1,297 @@
+"""Perceptual losses: LPIPS with a VGG16 or AlexNet trunk, and discriminator features.
+
+LPIPS (Zhang et al. 2018, eq. 1, version 0.1) compares channel-normalised activations ``f`` and
+``g`` of a fixed network at five layers, each channel weighted by a learned ``w >= 0``::
+
+    d(x, y) = sum_layers mean_HW sum_c w_c (f_c / |f| - g_c / |g|)^2
+
+Its weights are assets (``vgg16-lpips``, ``alexnet-lpips``). Where they are absent, the features of
+a teacher's discriminator can stand in; a run states by name which loss it used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gan3d_bench.assets.arrays import load_array_pickle
+from gan3d_bench.assets.store import asset_path
+from gan3d_bench.errors import UserError, unknown_name
+
+Images = Float[Tensor, "B 3 H W"]
+Net = Literal["vgg", "alex"]
+
+
+class _Conv(NamedTuple):
+    """Convolution + ReLU, after a max pool of `pool` (kernel) if not zero."""
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+    pool: int = 0
+    tap: bool = False
+
+
+class _Trunk(NamedTuple):
+    asset: str
+    key: str
+    convs: tuple[_Conv, ...]
+    min_size: int
+
+
+# torchvision's vgg16 and alexnet up to the last layer LPIPS looks at; taps are after the ReLU.
+_TRUNKS: dict[Net, _Trunk] = {
+    "vgg": _Trunk(
+        "vgg16-lpips",
+        "VGG16_0",
+        (
+            _Conv(64),
+            _Conv(64, tap=True),
+            _Conv(128, pool=2),
+            _Conv(128, tap=True),
+            _Conv(256, pool=2),
+            _Conv(256),
+            _Conv(256, tap=True),
+            _Conv(512, pool=2),
+            _Conv(512),
+            _Conv(512, tap=True),
+            _Conv(512, pool=2),
+            _Conv(512),
+            _Conv(512, tap=True),
+        ),
+        min_size=16,
+    ),
+    "alex": _Trunk(
+        "alexnet-lpips",
+        "AlexNet_0",
+        (
+            _Conv(64, kernel=11, stride=4, padding=2, tap=True),
+            _Conv(192, kernel=5, padding=2, pool=3, tap=True),
+            _Conv(384, pool=3, tap=True),
+            _Conv(256, tap=True),
+            _Conv(256, tap=True),
+        ),
+        min_size=31,
+    ),
+}
+
+
+class LPIPS(nn.Module):
+    """The LPIPS distance with frozen weights, differentiable in both images.
+
+    Computes in float32 also under autocast. Its weights are left out of ``state_dict``: they are
+    an asset, so checkpoints of a run need not carry them.
+
+    Args:
+        net: ``vgg`` or ``alex``.
+        weights: the asset's tree of arrays; None reads the asset.
+
+    Raises:
+        UserError: unknown `net`, or the asset is missing or damaged.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, net: Net = "vgg", weights: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        if net not in _TRUNKS:
+            raise unknown_name("LPIPS network", net, _TRUNKS)
+        self.net = net
+        self.trunk = _TRUNKS[net]
+        if weights is None:
+            weights = load_array_pickle(asset_path(self.trunk.asset))
+        self._load(weights)
+        # ImageNet mean and deviation, expressed for images in [-1, 1] (facts/assets.md section 1).
+        for name, values in (("shift", (-0.030, -0.088, -0.188)), ("scale", (0.458, 0.448, 0.450))):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def _load(self, weights: Mapping[str, Any]) -> None:
+        """Take kernels (HWIO arrays) and biases into buffers, checking every shape."""
+        channels = 3
+        try:
+            for index, conv in enumerate(self.trunk.convs):
+                arrays = weights[self.trunk.key][f"Conv_{index}"]
+                kernel = torch.from_numpy(arrays["kernel"]).permute(3, 2, 0, 1).contiguous()
+                bias = torch.from_numpy(arrays["bias"]).clone()
+                shape = (conv.channels, channels, conv.kernel, conv.kernel)
+                if kernel.shape != shape or bias.shape != shape[:1]:
+                    raise ValueError(f"layer {index}: {tuple(kernel.shape)}, expected {shape}")
+                self.register_buffer(f"kernel_{index}", kernel, persistent=False)
+                self.register_buffer(f"bias_{index}", bias, persistent=False)
+                channels = conv.channels
+            for index, conv in enumerate(c for c in self.trunk.convs if c.tap):
+                head = torch.from_numpy(weights[f"NetLinLayer_{index}"]["Conv_0"]["kernel"])
+                head = head.reshape(1, conv.channels, 1, 1).clone()
+                self.register_buffer(f"head_{index}", head, persistent=False)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"the LPIPS '{self.net}' weights do not fit: {error}") from error
+
+    def features(self, images: Images) -> list[Tensor]:
+        """Return the five activations after ReLU, each (B, C, h, w), of images in [-1, 1].
+
+        Raises:
+            ValueError: images are not (B, 3, H, W), or smaller than the network can take.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images: expected (B, 3, H, W), got {tuple(images.shape)}")
+        if min(images.shape[-2:]) < self.trunk.min_size:
+            raise ValueError(
+                f"images: LPIPS '{self.net}' needs at least {self.trunk.min_size} pixels a side, "
+                f"got {tuple(images.shape[-2:])}"
+            )
+        taps = []
+        with torch.autocast(images.device.type, enabled=False):
+            x = (images.float() - self.shift) / self.scale
+            for index, conv in enumerate(self.trunk.convs):
+                if conv.pool:
+                    x = F.max_pool2d(x, conv.pool, stride=2)
+                kernel, bias = self.get_buffer(f"kernel_{index}"), self.get_buffer(f"bias_{index}")
+                x = F.relu(F.conv2d(x, kernel, bias, conv.stride, conv.padding), inplace=True)
+                if conv.tap:
+                    taps.append(x)
+        return taps
+
+    def layers(self, x: Images, y: Images) -> Float[Tensor, "B 5"]:
+        """Return the five terms of the distance between images in [-1, 1], in network order."""
+        if x.shape != y.shape:
+            raise ValueError(f"images differ in shape: {tuple(x.shape)} and {tuple(y.shape)}")
+        with torch.autocast(x.device.type, enabled=False):
+            terms = [
+                ((_unit(f) - _unit(g)).square() * self.get_buffer(f"head_{index}"))
+                .sum(1)
+                .mean((-2, -1))
+                for index, (f, g) in enumerate(zip(self.features(x), self.features(y), strict=True))
+            ]
+        return torch.stack(terms, dim=1)
+
+    def forward(self, x: Images, y: Images) -> Float[Tensor, " B"]:
+        """Return the distance of each pair of images in [-1, 1]."""
+        return self.layers(x, y).sum(1)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Normalise over channels. The gradient where all channels are zero is zero, not NaN."""
+    return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10)
+
+
+class PerceptualLoss(Protocol):
+    """Distance of image pairs, one number a pair, called ``loss(x, y, mask=None)``.
+
+    Images (B, 3, H, W) in [-1, 1]; mask (B, 1, H, W) in [0, 1] or None; returns (B,) float32.
+    `name` is what results call it.
+    """
+
+    name: str
+
+    def __call__(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor: ...
+
+
+class FeatureExtractor(Protocol):
+    """What a discriminator must offer: activations (B, C, h, w), from high to low resolution."""
+
+    def features(self, images: Tensor) -> Sequence[Tensor]: ...
+
+
+class LPIPSLoss(nn.Module):
+    """LPIPS as a loss: both images are multiplied by the mask first (facts/gan2shape.md 4.1)."""
+
+    def __init__(self, net: Net = "vgg", lpips: LPIPS | None = None) -> None:
+        super().__init__()
+        self.lpips = lpips or LPIPS(net)
+        self.name = f"lpips-{self.lpips.net}"
+
+    def forward(
+        self, x: Images, y: Images, mask: Float[Tensor, "B 1 H W"] | None = None
+    ) -> Float[Tensor, " B"]:
+        """Return the distance of each pair; see :class:`PerceptualLoss`."""
+        if mask is not None:
+            x, y = x * mask, y * mask
+        return self.lpips(x, y)
+
+
+class DiscriminatorFeatureLoss(nn.Module):
+    """Distance between the activations of a frozen discriminator, summed over its layers.
+
+    ``l1`` is GAN2Shape's loss (Pan et al. 2021, eq. 5; facts/gan2shape.md 4.2): the mean over
+    channels and the mask's pixels of ``|f - g|``. ``unit`` is LPIPS's form without learned heads:
+    the squared distance of channel-normalised activations, averaged over the mask and over the
+    layers, so that its scale (0 to 4) depends on no discriminator's magnitude.
+
+    The mask is average-pooled to each layer's size. `discriminator` is called as it is: its owner
+    freezes it.
+
+    Args:
+        discriminator: anything with ``features(images)``, high resolution first.
+        distance: ``l1`` or ``unit``.
+        layers: how many of the activations count, from the first.
+    """
+
+    def __init__(
+        self,
+        discriminator: FeatureExtractor,
+        distance: Literal["l1", "unit"] = "unit",
+        layers: int = 4,
+    ) -> None:
+        super().__init__()
+        self.distance = distance
+        self.layers = layers
+        self.name = "discriminator" if distance == "unit" else "discriminator-l1"
+        # In a tuple, so that the discriminator is neither saved nor trained with the loss's owner.
+        self._discriminator = (discriminator,)
+
+    def forward(
+        self, x: Images, y: Images, mask: Float[Tensor, "B 1 H W"] | None = None
+    ) -> Float[Tensor, " B"]:
+        """Return the distance of each pair; see :class:`PerceptualLoss`."""
+        with torch.autocast(x.device.type, enabled=False):
+            pairs = list(zip(self._features(x), self._features(y), strict=True))
+            terms = [self._term(f, g, mask) for f, g in pairs[: self.layers]]
+        total = torch.stack(terms).sum(0)
+        return total / len(terms) if self.distance == "unit" else total
+
+    def _features(self, images: Tensor) -> Iterable[Tensor]:
+        return [f.float() for f in self._discriminator[0].features(images.float())]
+
+    def _term(self, f: Tensor, g: Tensor, mask: Tensor | None) -> Tensor:
+        if self.distance == "unit":
+            distance = (_unit(f) - _unit(g)).square().sum(1, keepdim=True)
+        else:
+            distance = (f - g).abs().mean(1, keepdim=True)
+        if mask is None:
+            return distance.mean((1, 2, 3))
+        weight = F.adaptive_avg_pool2d(mask.float(), f.shape[-2:])
+        return (distance * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-7)
+
+
+PERCEPTUAL_LOSSES = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
+
+
+def build_perceptual(name: str, discriminator: FeatureExtractor | None = None) -> PerceptualLoss:
+    """Return the perceptual loss called `name`.
+
+    Args:
+        name: ``lpips-vgg``, ``lpips-alex`` (assets), ``discriminator`` or ``discriminator-l1``.
+        discriminator: needed by the last two; the teacher's.
+
+    Raises:
+        UserError: unknown name; the asset is missing (with the command that gets it); no
+            discriminator was given.
+    """
+    if name not in PERCEPTUAL_LOSSES:
+        raise unknown_name("perceptual loss", name, PERCEPTUAL_LOSSES)
+    if name == "lpips-vgg":
+        return LPIPSLoss("vgg")
+    if name == "lpips-alex":
+        return LPIPSLoss("alex")
+    if discriminator is None:
+        raise UserError(f"perceptual loss '{name}' needs a teacher with a discriminator")
+    return DiscriminatorFeatureLoss(
+        discriminator, distance="unit" if name == "discriminator" else "l1"
+    )

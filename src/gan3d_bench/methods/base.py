@@ -1,0 +1,73 @@
+"""What every method is: a LightningModule that samples or reconstructs scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from gan3d_bench.config import RunConfig
+from gan3d_bench.errors import UserError
+from gan3d_bench.scene import Scene
+
+
+@dataclass
+class Preview:
+    """What a run shows of itself: image batches by name, and a scene to turn around.
+
+    Attributes:
+        images: name -> (N, 3, H, W) in [-1, 1]; each is logged as a grid.
+        scene: rendered as input, albedo, depth, normal, rotated and relit views, a turntable and
+            a mesh, as far as its capabilities go.
+    """
+
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    scene: Scene | None = None
+
+
+class Method(L.LightningModule):
+    """Base of all methods.
+
+    A subclass takes its config object as the only argument of ``__init__``, builds its networks
+    there (loading teachers named in the config), and implements `sample`, `reconstruct` or both,
+    as its spec's capabilities say.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def sample(self, n: int, generator: torch.Generator) -> Scene:
+        """Draw `n` subjects.
+
+        Raises:
+            UserError: the method does not sample.
+        """
+        raise UserError(f"method '{self.config.method}' reconstructs images, it does not sample")
+
+    def reconstruct(self, images: Tensor) -> Scene:
+        """Lift `images` (B, 3, S, S) in [-1, 1] to a scene with `input_view` set.
+
+        Raises:
+            UserError: the method does not reconstruct, or the image size is not its own.
+        """
+        raise UserError(f"method '{self.config.method}' samples scenes, it does not reconstruct")
+
+    def items(self) -> list[int] | None:
+        """Indices of the test items this run can be measured on; None when any will do.
+
+        Instance-specific methods (GAN2Shape) return the items they were fitted to.
+        """
+        return None
+
+    def preview(self) -> Preview:
+        """Return what to show at this point of training. Must not change any random state."""
+        return Preview()
+
+    def extra_metadata(self) -> Mapping[str, Any]:
+        """Facts to store with the run (teacher hash, perceptual network, ...)."""
+        return {}

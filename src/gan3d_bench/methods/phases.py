@@ -1,0 +1,250 @@
+"""Training in phases: one shared mechanism for every method.
+
+A method lists its `Phase`s; each names the modules it trains, their optimisers, its length and its
+step function. The mechanism freezes everything else, makes fresh optimisers at each phase, counts
+steps, averages gradients over processes, logs, and resumes to the bit in the middle of a phase.
+
+Random numbers of a step come from `PhasedMethod.rng`, which depends only on the run's seed, the
+step and an optional key: nothing has to be saved for a resumed run to repeat an uninterrupted one,
+and an item gets the same numbers whichever process it lives on.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, IterableDataset
+
+from gan3d_bench.config import RunConfig
+from gan3d_bench.methods.base import Method
+
+Batches = Callable[[int], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """Modules that share one optimiser.
+
+    Attributes:
+        modules: attribute names of the method's sub-modules.
+        optimizer: parameters -> optimiser.
+        schedule: step of the phase -> factor on the learning rate; None keeps it constant.
+    """
+
+    modules: tuple[str, ...]
+    optimizer: Callable[[list[nn.Parameter]], Optimizer]
+    schedule: Callable[[int], float] | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training.
+
+    Attributes:
+        name: shown in the progress bar and in log keys.
+        steps: number of calls of `step`; 0 skips the phase, hooks included.
+        trainable: optimiser name -> what it trains. Everything else is frozen.
+        step: called with the next batch (None without `batches`); does its updates through
+            `PhasedMethod.descend` and returns scalars to log.
+        begin, end: called once before the first and after the last step, without gradient.
+        batches: start step -> iterator over batches. It must depend on the start step and the
+            run's seed only, so that a resumed run sees the same batches.
+    """
+
+    name: str
+    steps: int
+    trainable: Mapping[str, Trainable]
+    step: Callable[[Any], Mapping[str, Tensor]]
+    begin: Callable[[], None] | None = None
+    end: Callable[[], None] | None = None
+    batches: Batches | None = None
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss became NaN or infinite; the message names the term, the phase and the step."""
+
+
+class PhasedMethod(Method):
+    """A method trained by a list of phases. Subclasses implement `phases`."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        self.automatic_optimization = False
+        self.phase_index = 0
+        self.phase_step = 0
+        self._batches: Iterator[Any] | None = None
+        self._phases: list[Phase] | None = None
+        self.gradient_weight: float | None = None  # this process's share; None: 1 / processes
+
+    def phases(self) -> Sequence[Phase]:
+        """Return the phases of the run; called once. Must depend on the config only."""
+        raise TypeError(f"{type(self).__name__} must implement phases()")
+
+    # -- progress -------------------------------------------------------------------------------
+
+    @property
+    def schedule(self) -> list[Phase]:
+        if self._phases is None:
+            self._phases = [phase for phase in self.phases() if phase.steps > 0]
+        return self._phases
+
+    @property
+    def phase(self) -> Phase:
+        return self.schedule[self.phase_index]
+
+    @property
+    def step(self) -> int:
+        """Steps done in all phases."""
+        return sum(phase.steps for phase in self.schedule[: self.phase_index]) + self.phase_step
+
+    @property
+    def total_steps(self) -> int:
+        return sum(phase.steps for phase in self.schedule)
+
+    @property
+    def finished(self) -> bool:
+        return self.phase_index >= len(self.schedule)
+
+    def rng(self, key: str = "", step: int | None = None) -> torch.Generator:
+        """Return a CPU generator seeded by (run seed, step, key)."""
+        step = self.step if step is None else step
+        seed = zlib.crc32(f"{self.config.seed}/{step}/{key}".encode())
+        # crc32 is linear in its input; spreading it keeps neighbouring seeds unrelated
+        return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15) % 2**63)
+
+    # -- Lightning ------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        if self.finished:
+            return []
+        trained = {name for item in self.phase.trainable.values() for name in item.modules}
+        for name, module in self.named_children():
+            module.requires_grad_(name in trained)
+        return [
+            item.optimizer([p for name in item.modules for p in getattr(self, name).parameters()])
+            for item in self.phase.trainable.values()
+        ]
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(_Ticks(), batch_size=None)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        if self.finished:
+            self.trainer.should_stop = True
+            return
+        phase = self.phase
+        if self._batches is None:
+            if self.phase_step == 0 and phase.begin is not None:
+                with torch.no_grad():
+                    phase.begin()
+            self._batches = phase.batches(self.phase_step) if phase.batches else _nothing()
+        for item, optimizer in zip(phase.trainable.values(), self._optimizers(), strict=True):
+            if item.schedule is not None:
+                for group in optimizer.param_groups:
+                    group.setdefault("initial_lr", group["lr"])
+                    group["lr"] = group["initial_lr"] * item.schedule(self.phase_step)
+        scalars = phase.step(next(self._batches))
+        if self.step % self.config.trainer.log_every == 0 or self.phase_step == phase.steps - 1:
+            self._log(scalars)
+        self.phase_step += 1
+        if self.phase_step == phase.steps:
+            self._next_phase()
+
+    def _next_phase(self) -> None:
+        if self.phase.end is not None:
+            with torch.no_grad():
+                self.phase.end()
+        self._batches = None
+        self.phase_index += 1
+        self.phase_step = 0
+        if self.finished:
+            self.trainer.should_stop = True
+        else:
+            self.trainer.strategy.setup_optimizers(self.trainer)
+
+    def _optimizers(self) -> list[Any]:
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def descend(self, terms: Mapping[str, Tensor], name: str | None = None) -> dict[str, Tensor]:
+        """Take one optimiser step down the sum of `terms` (already weighted scalars).
+
+        Args:
+            terms: loss name -> scalar.
+            name: which of the phase's optimisers; None steps all of them on the same loss.
+
+        Returns:
+            the terms, detached, for the log.
+
+        Raises:
+            NonFiniteLossError: a term is NaN or infinite.
+        """
+        for key, value in terms.items():
+            if not torch.isfinite(value).all():
+                raise NonFiniteLossError(
+                    f"loss term '{key}' is {value.item()} in phase '{self.phase.name}' "
+                    f"at step {self.phase_step}"
+                )
+        names = list(self.phase.trainable)
+        chosen = [i for i, key in enumerate(names) if name is None or key == name]
+        optimizers = [self._optimizers()[i] for i in chosen]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(torch.stack([value.float() for value in terms.values()]).sum())
+        for optimizer in optimizers:
+            self._average_gradients(optimizer)
+            optimizer.step()
+        return {key: value.detach() for key, value in terms.items()}
+
+    def _average_gradients(self, optimizer: Any) -> None:
+        # Lightning's DDP wrapper assumes that the same parameters take part in every backward
+        # pass, which phases and lazy regularisers break; one flat all-reduce per update does not.
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return
+        weight = self.gradient_weight or 1.0 / dist.get_world_size()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        flat = torch.cat(
+            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+        )
+        flat.mul_(weight)
+        dist.all_reduce(flat)
+        for p, grad in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            p.grad = grad.view_as(p)
+
+    def _log(self, scalars: Mapping[str, Tensor]) -> None:
+        row = {f"train/{key}": float(value) for key, value in scalars.items()}
+        row["train/phase"] = float(self.phase_index)
+        for logger in self.loggers:
+            logger.log_metrics(row, step=self.step)
+
+    # -- checkpoints ----------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["phase"] = {"index": self.phase_index, "step": self.phase_step}
+        # The loop's position is the phase's; Lightning's own would only repeat or contradict it.
+        checkpoint["loops"] = None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.phase_index = checkpoint["phase"]["index"]
+        self.phase_step = checkpoint["phase"]["step"]
+        self._batches = None
+
+
+class _Ticks(IterableDataset):
+    """An endless stream of nothing: phases bring their own data."""
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield 0
+
+
+def _nothing() -> Iterator[None]:
+    while True:
+        yield None

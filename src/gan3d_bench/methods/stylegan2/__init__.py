@@ -1,0 +1,1 @@
+"""StyleGAN2 training: the 64-pixel head teacher, and the official recipe."""

@@ -1,0 +1,100 @@
+"""Names -> specs of methods, datamodules, tables and generators. Imports no torch.
+
+The suite's own are listed here by import path; third-party packages join by entry point::
+
+    [project.entry-points."gan3d_bench.methods"]
+    my-method = "my_package.spec:SPEC"
+
+Groups: ``gan3d_bench.methods``, ``.datamodules``, ``.tables``, ``.generators``. A plug-in that
+fails to import, or that takes a name already in use, is kept out and listed with the reason.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import entry_points
+from typing import Any
+
+from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.spec import DataModuleSpec, GeneratorSpec, MethodSpec, TableSpec, load
+
+BUILTIN: dict[str, dict[str, str]] = {
+    "methods": {
+        "gan2shape": "gan3d_bench.methods.gan2shape.spec:SPEC",
+        "stylegan2": "gan3d_bench.methods.stylegan2.spec:SPEC",
+        "supervised": "gan3d_bench.methods.supervised.spec:SPEC",
+    },
+    "datamodules": {
+        "heads": "gan3d_bench.datamodules.specs:HEADS",
+        "synface": "gan3d_bench.datamodules.specs:SYNFACE",
+    },
+    "tables": {
+        "shape": "gan3d_bench.benchmarks.shape.spec:SPEC",
+    },
+    "generators": {
+        "stylegan2": "gan3d_bench.generators.specs:STYLEGAN2",
+    },
+}
+SPEC_TYPES: dict[str, type] = {
+    "methods": MethodSpec,
+    "datamodules": DataModuleSpec,
+    "tables": TableSpec,
+    "generators": GeneratorSpec,
+}
+
+
+@dataclass
+class Registry:
+    """The specs of one kind, and the ones kept out with the reason."""
+
+    kind: str
+    specs: dict[str, Any] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, loader: Callable[[], object], owner: str) -> None:
+        """Load a spec and keep it, or note why it is kept out."""
+        if name in self.specs:
+            self.broken[f"{name} ({owner})"] = "its name is already taken"
+            return
+        try:
+            spec = loader()
+            expected = SPEC_TYPES[self.kind]
+            if not isinstance(spec, expected):
+                raise TypeError(f"expected a {expected.__name__}, got {type(spec).__name__}")
+            if spec.name != name:
+                raise ValueError(f"its spec is called '{spec.name}'")
+        except Exception as error:  # a plug-in may fail in any way; the user must see which and why
+            self.broken[name] = f"{type(error).__name__}: {error} ({owner})"
+        else:
+            self.specs[name] = spec
+
+    def get(self, name: str) -> Any:
+        """Return the spec called `name`.
+
+        Raises:
+            UserError: no such name; the message holds the nearest one, or why the plug-in of
+                that name could not be loaded.
+        """
+        if name in self.specs:
+            return self.specs[name]
+        noun = self.kind.removesuffix("s")
+        if name in self.broken:
+            raise UserError(f"{noun} '{name}' could not be loaded: {self.broken[name]}")
+        raise unknown_name(noun, name, self.specs)
+
+    def names(self) -> list[str]:
+        return sorted(self.specs)
+
+
+@functools.cache
+def registry(kind: str) -> Registry:
+    """Return the registry of `kind`: methods, datamodules, tables or generators."""
+    result = Registry(kind)
+    for name, path in BUILTIN[kind].items():
+        result.add(name, partial(load, path), "gan3d-bench")
+    for point in entry_points(group=f"gan3d_bench.{kind}"):
+        result.add(point.name, point.load, point.dist.name if point.dist else point.value)
+    return result

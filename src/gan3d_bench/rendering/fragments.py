@@ -1,0 +1,68 @@
+"""What a rasterizer returns: the nearest face of every pixel and where the pixel lies in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """PyTorch3D-style fragments of N meshes on H x W images, one face a pixel (K = 1).
+
+    The field names, shapes and padding are those of
+    ``pytorch3d.renderer.mesh.rasterizer.Fragments``, so PyTorch3D's textures and shaders accept
+    this object.
+
+    Attributes:
+        pix_to_face: (N, H, W, 1) int64, the face among all faces of the batch (packed index),
+            -1 where no face covers the pixel centre.
+        zbuf: (N, H, W, 1), depth of the surface at the pixel centre, -1 where empty.
+        bary_coords: (N, H, W, 1, 3), barycentric coordinates in that face, -1 where empty.
+        dists: (N, H, W, 1), minus the squared NDC distance to the face's nearest edge (the pixel
+            is inside), -1 where empty; None if it was not asked for.
+    """
+
+    pix_to_face: Tensor
+    zbuf: Tensor
+    bary_coords: Tensor
+    dists: Tensor | None = None
+
+    @property
+    def covered(self) -> Tensor:
+        """(N, H, W) bool: pixels whose centre a face covers."""
+        return self.pix_to_face[..., 0] >= 0
+
+    def detach(self) -> Fragments:
+        """Return the same fragments cut from the autograd graph."""
+        dists = None if self.dists is None else self.dists.detach()
+        return Fragments(self.pix_to_face, self.zbuf.detach(), self.bary_coords.detach(), dists)
+
+
+def interpolate_attributes(fragments: Fragments, values: Tensor, faces: Tensor) -> Tensor:
+    """Interpolate vertex attributes over the covered pixels.
+
+    Args:
+        fragments: of N images.
+        values: (V, A) attributes of packed vertices; gradients flow to them and, through the
+            barycentric coordinates, to the vertices.
+        faces: (F, 3) int64 rows of `values` for each packed face; fewer rows than faces are read
+            in turn (``face % F``), for attributes common to a batch of equal meshes.
+
+    Returns:
+        (N, A, H, W), 0 where empty.
+    """
+    images, height, width, _ = fragments.pix_to_face.shape
+    pix_to_face = fragments.pix_to_face.view(-1)
+    covered = (pix_to_face >= 0).nonzero().squeeze(1)
+    face = pix_to_face.index_select(0, covered) % len(faces)
+    corner = faces.index_select(0, face).t().reshape(-1)
+    count = values.shape[1]
+    # gather, not index_select: its backward is a plain scatter-add, far faster on the CPU.
+    corners = values.t().gather(1, corner.expand(count, -1)).view(count, 3, -1)
+    bary = fragments.bary_coords.view(-1, 3).index_select(0, covered).t()
+    full = corners.new_zeros(count, pix_to_face.shape[0])
+    full = full.index_copy(1, covered, (corners * bary).sum(1))
+    return full.view(count, images, height, width).transpose(0, 1)

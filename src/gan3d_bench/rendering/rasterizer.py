@@ -1,0 +1,160 @@
+"""One door to the rasterizers: `rasterize`, PyTorch3D-style fragments from either engine.
+
+Engines: ``scatter`` (ours, `gan3d_bench.rendering.scatter`: every device, the default) and
+``pytorch3d`` (``pytorch3d.renderer.mesh.rasterize_meshes``). Both give the same fragments up to
+float rounding and exact ties in depth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.errors import unknown_name
+from gan3d_bench.rendering import scatter
+from gan3d_bench.rendering.fragments import Fragments
+
+if TYPE_CHECKING:
+    from pytorch3d.structures import Meshes
+
+Engine = Literal["auto", "scatter", "pytorch3d"]
+
+
+def rasterize(
+    vertices: Tensor | Meshes,
+    faces: Tensor | None = None,
+    image_size: int | tuple[int, int] = 64,
+    *,
+    engine: Engine = "auto",
+    perspective_correct: bool = True,
+    cull_backfaces: bool = False,
+    edge_tolerance: float = 0.0,
+    with_dists: bool = True,
+    max_bytes: int = 256 << 20,
+) -> Fragments:
+    """Draw a batch of meshes, one image each, keeping the nearest face of every pixel.
+
+    Equals ``rasterize_meshes(meshes, image_size, blur_radius=0, faces_per_pixel=1)`` of PyTorch3D
+    up to float rounding. Gradients flow to the vertices through barycentric coordinates, depth
+    and distances with visibility held fixed; there is none through silhouettes. Under autocast
+    everything runs in float32 (float64 vertices stay float64).
+
+    Args:
+        vertices: either a ``pytorch3d.structures.Meshes`` of any N different meshes (then `faces`
+            must be None), or a tensor (B, V, 3) of meshes with common faces. x and y are in
+            PyTorch3D's NDC (+x left, +y up, the shorter image side spans [-1, 1], pixel centres
+            at 1 - (2 i + 1) / S); z is the depth, positive in front of the camera. Faces that
+            reach z < 1e-8 are not drawn.
+        faces: (F, 3) integer faces common to the batch.
+        image_size: (H, W), or one number for square images.
+        engine: "scatter", "pytorch3d", or "auto" (= "scatter").
+        perspective_correct: interpolate linearly in space rather than on screen.
+        cull_backfaces: drop faces that turn away (clockwise on screen in NDC).
+        edge_tolerance: 0 is PyTorch3D's strict inside test, under which a pixel centre exactly on
+            an edge shared by two faces belongs to neither; a small value such as 1e-4 (in
+            barycentric units) closes these cracks. Only the scatter engine has it.
+        with_dists: also return the distances to the nearest edge.
+        max_bytes: bound on the scatter engine's temporary memory in the visibility pass.
+
+    Returns:
+        `Fragments` on the N images.
+
+    Raises:
+        UserError: unknown engine.
+        ValueError: shapes do not fit, or an option the chosen engine does not have.
+    """
+    if engine not in get_args(Engine):
+        raise unknown_name("rasterizer engine", engine, get_args(Engine))
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if engine == "pytorch3d":
+        if edge_tolerance:
+            raise ValueError("edge_tolerance needs the scatter engine")
+        return _pytorch3d(vertices, faces, size, perspective_correct, cull_backfaces)
+
+    packed, packed_faces, face_to_mesh, num_meshes = _pack(vertices, faces)
+    with torch.autocast(packed.device.type, enabled=False):
+        if packed.dtype != torch.float64:
+            packed = packed.float()
+        pix_to_face = scatter.visible_faces(
+            packed.detach(),
+            packed_faces,
+            face_to_mesh,
+            num_meshes,
+            size,
+            perspective_correct=perspective_correct,
+            cull_backfaces=cull_backfaces,
+            edge_tolerance=edge_tolerance,
+            max_bytes=max_bytes,
+        )
+        bary, z, dists = scatter.interpolate(
+            packed,
+            packed_faces,
+            pix_to_face,
+            size,
+            perspective_correct=perspective_correct,
+            with_dists=with_dists,
+        )
+    shape = (num_meshes, *size, 1)
+    return Fragments(
+        pix_to_face.view(shape),
+        z.view(shape),
+        bary.reshape(*shape, 3),
+        None if dists is None else dists.view(shape),
+    )
+
+
+def _pack(vertices: Tensor | Meshes, faces: Tensor | None) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Packed vertices (V, 3), packed faces (F, 3), the mesh of each face (F,) and N."""
+    if isinstance(vertices, Tensor):
+        if faces is None or vertices.dim() != 3 or vertices.shape[2] != 3:
+            raise ValueError(
+                f"expected vertices (B, V, 3) and faces (F, 3), got {tuple(vertices.shape)}"
+            )
+        if faces.dim() != 2 or faces.shape[1] != 3:
+            raise ValueError(f"faces: expected (F, 3), got {tuple(faces.shape)}")
+        batch, count, _ = vertices.shape
+        index = torch.arange(batch, device=vertices.device)
+        faces = faces.to(vertices.device, torch.int64)
+        packed_faces = (faces + index[:, None, None] * count).view(-1, 3)
+        return vertices.reshape(-1, 3), packed_faces, index.repeat_interleave(len(faces)), batch
+    if faces is not None:
+        raise ValueError("faces must be None when meshes are given as Meshes")
+    return (
+        vertices.verts_packed(),
+        vertices.faces_packed(),
+        vertices.mesh_to_faces_packed_first_idx().new_tensor([])
+        if len(vertices) == 0
+        else vertices.faces_packed_to_mesh_idx(),
+        len(vertices),
+    )
+
+
+def _pytorch3d(
+    vertices: Tensor | Meshes,
+    faces: Tensor | None,
+    size: tuple[int, int],
+    perspective_correct: bool,
+    cull_backfaces: bool,
+) -> Fragments:
+    """The same call through PyTorch3D (float32 only)."""
+    from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
+    from pytorch3d.structures import Meshes
+
+    if isinstance(vertices, Tensor):
+        if faces is None:
+            raise ValueError("expected vertices (B, V, 3) and faces (F, 3)")
+        meshes = Meshes(vertices.float(), faces.expand(vertices.shape[0], -1, -1))
+    else:
+        meshes = vertices
+    return Fragments(
+        *rasterize_meshes(
+            meshes,
+            size,
+            blur_radius=0.0,
+            faces_per_pixel=1,
+            perspective_correct=perspective_correct,
+            cull_backfaces=cull_backfaces,
+        )
+    )

@@ -1,0 +1,129 @@
+"""Light descriptions of methods, tables, datamodules and generators.
+
+Reading a spec imports no torch, so ``list``, ``--help`` and the papers' rows of a table are
+instant. The heavy code is named by an import path (``"package.module:Attribute"``) and loaded by
+:func:`load` when a command runs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Capability = Literal["sample", "reconstruct", "depth", "normal", "albedo", "relight", "mesh"]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One number of a paper: `value` of `metric` for `row` of our `table`, and where it stands."""
+
+    table: str
+    row: str
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """What a method is, before any of its code is imported.
+
+    Attributes:
+        name: CLI name, lower case with dashes.
+        title: one line for lists.
+        paper: citation of the paper the method implements.
+        module: import path of the `Method` subclass (``"package.module:Class"``).
+        config: import path of its `RunConfig` subclass.
+        presets: preset name -> when to use it. The YAML files lie in ``presets/`` beside the
+            config's module, one per name.
+        default_preset: preset used when none is given.
+        capabilities: what its scenes can do; decides the tables it appears in.
+        needs: things a user must have (teacher, assets), in words.
+        assets: names of registered assets the default preset needs.
+        licence: licence of the method's code and of what it ships.
+        status: reproduction status, one honest line.
+        reported: the paper's own numbers, by row of our tables.
+        row: maps (table name, resolved run config as plain dict) to the row the run fills there,
+            or None when it does not belong in that table. Imports no torch.
+    """
+
+    name: str
+    title: str
+    paper: str
+    module: str
+    config: str
+    presets: Mapping[str, str]
+    default_preset: str
+    capabilities: frozenset[Capability] = frozenset()
+    needs: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    licence: str = "MIT"
+    status: str = ""
+    reported: tuple[Reported, ...] = ()
+    row: Callable[[str, Mapping[str, Any]], str | None] = field(default=lambda table, config: None)
+
+
+@dataclass(frozen=True)
+class DataModuleSpec:
+    """A named source of data. `module` is the import path of its LightningDataModule."""
+
+    name: str
+    title: str
+    module: str
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """A family of teachers. `loader` is the import path of ``load(path) -> generator module``."""
+
+    name: str
+    title: str
+    loader: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric of a table: its key, heading, unit, and direction."""
+
+    metric: str
+    heading: str
+    unit: str = ""
+    higher_is_better: bool = False
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A benchmark table: what is measured on what, and the rows no method owns.
+
+    Attributes:
+        name: CLI name.
+        title: caption.
+        columns: the metrics.
+        rows: row names in printing order (methods' rows included).
+        measure: import path of the function that fills rows (see `benchmarks/`).
+        reported: papers' numbers of rows that no method's spec carries (baselines).
+        protocol: one paragraph: data, samples, views, masks, networks.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[str, ...]
+    measure: str
+    protocol: str
+    reported: tuple[Reported, ...] = ()
+
+
+def load(path: str) -> Any:
+    """Import ``"package.module:Attribute"`` and return the attribute.
+
+    Raises:
+        ImportError: the module cannot be imported.
+        AttributeError: the module has no such attribute.
+    """
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)

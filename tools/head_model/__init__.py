@@ -1,0 +1,1 @@
+"""Parts of `tools/build_head_model.py`: topology, shape statistics, albedo."""
