@@ -30,6 +30,7 @@ from gan3d_bench.config import RunConfig, from_yaml, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
+from gan3d_bench.tracking.files import replacing
 
 if TYPE_CHECKING:
     from gan3d_bench.methods.base import Method
@@ -183,9 +184,8 @@ def load_method(run: Run) -> Method:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file in one piece."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-    draft.replace(path)
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def _method_of(path: Path) -> str:

@@ -41,6 +41,30 @@ class Rendering:
     shading: Tensor | None = None
 
 
+@dataclass
+class SceneMesh:
+    """One subject as a textured or coloured triangle mesh, in the canonical pose.
+
+    Attributes:
+        vertices: (V, 3) camera space (x right, y down, z forward), scene units.
+        faces: (F, 3) int64, wound so that ``(b - a) x (c - a)`` points outward.
+        colors: (V, 3) in [-1, 1]; None if there is a texture.
+        uvs: (T, 2) texture coordinates in [0, 1], u to the right and v up, 0 and 1 at the centres
+            of the outermost texels (as `rendering.textured_mesh`).
+        face_uvs: (F, 3) int64, rows of `uvs` for each face; None if `uvs` has a row a vertex.
+        texture: (3, h, w) in [-1, 1].
+        centre_depth: depth of the rotation centre on the optical axis, scene units.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    colors: Tensor | None = None
+    uvs: Tensor | None = None
+    face_uvs: Tensor | None = None
+    texture: Tensor | None = None
+    centre_depth: float = 1.0
+
+
 class Scene(ABC):
     """A batch of subjects. Subclasses say in `capabilities` what they can do.
 
@@ -72,6 +96,15 @@ class Scene(ABC):
         Raises:
             UserError: `light` given but the scene cannot be relit.
         """
+
+    def mesh(self, index: int) -> SceneMesh:
+        """Return subject `index` as a mesh; overridden by scenes with the capability "mesh".
+
+        Raises:
+            UserError: the scene has no mesh.
+        """
+        self.require("mesh")
+        raise TypeError(f"{type(self).__name__} lists 'mesh' among its capabilities but lacks it")
 
     def require(self, *capabilities: str) -> None:
         """Check before work starts that the scene can do all of `capabilities`.

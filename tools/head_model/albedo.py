@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from .topology import IRIS_PLANE_RADIUS, Topology
+from .topology import IRIS_PLANE_RADIUS, MOUTH_UV, Topology
 
 TEXTURE_SIZE = 192
 LATENTS = 32
@@ -64,6 +64,9 @@ def chart(topology: Topology, vertices: np.ndarray, size: int) -> Chart:
         inside = (weights > -0.02).all(-1)
         part[y[inside], x[inside]] = label
         values[y[inside], x[inside]] = weights[inside] @ value
+    # The inside of the mouth has one colour: its faces have no area here.
+    centres = (np.indices((size, size))[::-1].transpose(1, 2, 0) + 0.5) / size
+    part[(np.abs(centres - MOUTH_UV) < 0.02).all(-1)] = 3
     return Chart(part, values[..., :3], values[..., 3:5], values[..., 5:7])
 
 
@@ -137,7 +140,8 @@ class Painter:
         self.lips, self.ears, self.lids = (
             self._mask(masks / f"mpfb_{name}.jpg") for name in ("lips", "ears", "eyelids")
         )
-        self.irises, self.iris_mean = self._eyes(eyes)
+        self.vertex_ear_mask = self._vertex_mask(topology, masks / "mpfb_ears.jpg")
+        self.irises = self._eyes(eyes)
         # Symmetric soft noise and hair strands, in the texture's own coordinates.
         size = 2 * TEXTURE_SIZE
         noise = rng.standard_normal((4, size, size))
@@ -150,6 +154,14 @@ class Painter:
         hairs = ndimage.gaussian_filter(noise[3], (1.0, 1.0))
         self.hairs = hairs / hairs.std()
         self.lid_distance = self._lid_distance(topology, vertices)
+        used = _halve((fine.part >= 0).astype(float)[..., None])[..., 0] > 0.99
+        self.nearest = ndimage.distance_transform_edt(
+            ~used, return_distances=False, return_indices=True
+        )
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray) and value.dtype == np.float64:
+                setattr(self, name, value.astype(np.float32))
+        fine.uv = fine.uv.astype(np.float32)
 
     def _flip(self, image: np.ndarray) -> np.ndarray:
         return image[:, ::-1]
@@ -177,7 +189,15 @@ class Painter:
         small = np.stack([ndimage.uniform_filter(image[..., 0], 5)], -1)
         return sample_image(small, self.fine.skin_uv)[..., 0] * self.is_skin
 
-    def _eyes(self, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    def _vertex_mask(self, topology: Topology, path: Path) -> np.ndarray:
+        """A region picture read at the vertices: (V,) in [0, 1]."""
+        values = sample_image(read_image(path)[..., :1], np.nan_to_num(topology.skin_uvs))[:, 0]
+        result = np.zeros(len(topology.vertex_parts))
+        skin = topology.face_parts == 0
+        result[topology.faces[skin]] = values[topology.face_uvs[skin]]
+        return result
+
+    def _eyes(self, folder: Path) -> np.ndarray:
         """The eye discs of all eye textures, brightened: (9, S, S, 3) on the eye's texels."""
         discs = []
         local = self._eye_radius_vector()
@@ -197,8 +217,7 @@ class Painter:
                                                     / 0.75).clip(0.8, 1.1)
             disc = np.where((radius > 0.0064)[..., None], white, disc * 0.9)
             discs.append(disc)
-        discs = np.stack(discs)
-        return discs, discs.mean(0)
+        return np.stack(discs)
 
     def _eye_radius_vector(self) -> np.ndarray:
         return (self.fine.uv - np.array([0.93, 0.93])) / 0.06
@@ -217,23 +236,24 @@ class Painter:
 
     def paint(self, latents: np.ndarray) -> np.ndarray:
         """(N, 32) standard normals -> (N, S, S, 3) sRGB textures in [0, 1]."""
-        return np.stack([self._paint(z) for z in latents])
+        return np.stack([self._paint(z) for z in latents.astype(np.float32)])
 
     def _paint(self, z: np.ndarray) -> np.ndarray:
         x, y, height = (self.position[..., i] for i in range(3))
         limited = np.clip(z, -2.5, 2.5)
         skin_level = 1.35 * np.tanh(0.8 * limited[0])
         skin = self.skin_mean + skin_level * self.skin_basis[0]
-        skin = skin + np.tensordot(0.5 * limited[1:6], self.skin_basis[1:], 1)
+        skin = skin + np.tensordot(0.35 * limited[1:6], self.skin_basis[1:], 1)
         # Dark skins go on where light ones begin: -1 .. 1.
         lightness = np.tanh(skin_level + 0.5)
         skin = np.clip(skin, 0.03, 1) * np.exp(0.07 * limited[6])
-        skin = skin + 0.022 * limited[7] * np.array([1.0, -0.35, -0.25])
-        skin = skin + 0.022 * limited[8] * np.array([0.5, 0.35, -1.0])
+        skin = skin + 0.014 * limited[7] * np.array([1.0, -0.35, -0.25])
+        skin = skin + 0.015 * limited[8] * np.array([0.5, 0.35, -1.0])
         lips = self.lips[..., None]
-        skin = skin + lips * (0.05 * limited[9] * np.array([1.0, -0.8, -0.5])
-                              - 0.04 * limited[10]
-                              + np.array([-0.02, -0.07, -0.05]) * (1 + lightness) / 2)
+        skin = skin + lips * (0.028 * limited[9] * np.array([1.0, -0.9, -0.5])
+                              - 0.035 * limited[10]
+                              + np.array([-0.02, -0.07, -0.05]) * (1 + lightness) / 2
+                              + np.array([0.08, 0.0, 0.01]) * (1 - lightness) / 2)
         cheek = np.exp(-(((np.abs(x) - 0.043) / 0.018) ** 2 + ((height - 0.690) / 0.018) ** 2
                          + ((y + 0.13) / 0.05) ** 2))[..., None]
         skin = skin + cheek * 0.03 * (limited[11] + 0.6) * np.array([1.0, -0.5, -0.4])
@@ -327,16 +347,20 @@ class Painter:
         image[clothes] = strip[clothes]
         image[self.fine.part == 3] = np.array([0.16, 0.05, 0.045])
 
+    def weights(self, eye: float, face: float) -> np.ndarray:
+        """Weight of every texel and channel in the norm of the albedo basis, flattened."""
+        front = (self.fine.position[..., 1] < -0.10) & self.is_skin
+        weight = np.where(self.fine.part >= 0, 1.0, 0.0)
+        weight = np.where(front, face, weight)
+        # Iris and white of the eye: a disc of few texels that everybody looks at.
+        disc = np.linalg.norm(self._eye_radius_vector(), axis=-1) < 0.75
+        weight = np.where(np.isin(self.fine.part, (1, 2)), np.where(disc, eye, 0.1), weight)
+        weight = np.where(self.fine.part == 4, 0.3, weight)
+        return np.repeat(_halve(weight[..., None]), 3, axis=-1).reshape(-1)
+
     def fill(self, image: np.ndarray) -> np.ndarray:
         """Spread the colours of used texels into unused ones, against bleeding at the borders."""
-        return image[self._nearest()]
-
-    def _nearest(self) -> tuple[np.ndarray, np.ndarray]:
-        used = _halve((self.fine.part >= 0).astype(float)[..., None])[..., 0] > 0.99
-        rows, columns = ndimage.distance_transform_edt(
-            ~used, return_distances=False, return_indices=True
-        )
-        return rows, columns
+        return image[self.nearest[0], self.nearest[1]]
 
 
 def _halve(image: np.ndarray) -> np.ndarray:

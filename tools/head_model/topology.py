@@ -11,7 +11,7 @@ import numpy as np
 
 # Camera axes are x right, y down, z forward; the origin is the centre of rotation.
 CENTRE = np.array([0.0, -0.052, 0.737])
-METRES_TO_SCENE = 0.60
+METRES_TO_SCENE = 0.625
 
 PARTS = ("skin", "left_eye", "right_eye", "mouth", "clothes")
 IRIS_PLANE_RADIUS = 0.0138
@@ -23,6 +23,7 @@ NECK_LOW, NECK_HIGH = np.array([0.325669, 0.918514]), np.array([0.435392, 0.9584
 
 # (outward scale of the ring, drop in metres): the neck goes on, then opens into shoulders.
 NECK_RINGS = ((1.0, 0.012), (1.06, 0.026), (1.55, 0.042), (2.4, 0.058), (2.9, 0.085), (3.0, 0.14))
+MOUTH_UV = np.array([0.975, 0.835])
 MOUTH_RINGS = ((0.95, 0.006), (0.6, 0.018))
 
 
@@ -202,7 +203,7 @@ def build(model) -> Topology:
         upper, upper_uv = lower, lower_uv
     for lid in lids:
         bridge(lid, fresh(len(lid)), corner_uv[lid], corner_uv[lid], 0)
-    inside = add_uvs(np.array([[0.985, 0.84]]))
+    inside = add_uvs(MOUTH_UV[None])
     upper, upper_uv = mouth, np.repeat(inside, len(mouth))
     for _ in MOUTH_RINGS:
         lower, lower_uv = fresh(len(mouth)), np.repeat(inside, len(mouth))

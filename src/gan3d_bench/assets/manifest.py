@@ -28,18 +28,23 @@ def bundled_manifest() -> dict[str, dict[str, str | int]]:
     return json.loads(MANIFEST.read_text())
 
 
+def bundled_files() -> list[Path]:
+    """Return the files that lie in ``bundled/``, without the manifest and the licence notes."""
+    files = (path for path in BUNDLED.rglob("*") if path.is_file() and path != MANIFEST)
+    return sorted(path for path in files if path.suffix != ".md" and not path.name.startswith("."))
+
+
 def write_manifest() -> list[str]:
     """Rewrite the manifest from the files that lie in ``bundled/``; return their names.
 
     Run it (``python tools/update_manifest.py``) after an asset was rebuilt.
     """
-    files = sorted(p for p in BUNDLED.rglob("*") if p.is_file() and p != MANIFEST)
     entries = {
         path.relative_to(BUNDLED).as_posix(): {
             "size": path.stat().st_size,
             "sha256": sha256_of(path),
         }
-        for path in files
+        for path in bundled_files()
     }
     MANIFEST.write_text(json.dumps(entries, indent=1) + "\n")
     bundled_manifest.cache_clear()

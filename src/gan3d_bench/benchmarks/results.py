@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.spec import Column, Reported, TableSpec
+from gan3d_bench.tracking.files import replacing
 
 
 @dataclass(frozen=True)
@@ -94,30 +94,39 @@ class Result:
 
 
 def save_result(result: Result, path: Path) -> None:
-    """Write `result` to `path` as JSON, atomically."""
-    write_atomically(path, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
+    """Write `result` to `path` as JSON, in one piece."""
+    write_text(path, json.dumps(result.to_json(), indent=1, ensure_ascii=False) + "\n")
 
 
-def load_result(path: Path) -> Result:
-    """Read a stored result.
+def load_results(path: Path) -> list[Result]:
+    """Read the rows stored in a row's JSON file or in a table's.
 
     Raises:
-        UserError: the file is missing, or is not a result.
+        UserError: the file is missing, or holds no results.
     """
     try:
-        return Result.from_json(json.loads(path.read_text()))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = content.get("results", [content])
+        return [Result.from_json(row) for row in rows]
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected a stored result") from error
+        raise UserError(f"{path}: {error.strerror}; expected stored results") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a stored result ({type(error).__name__}: {error})") from error
+        raise UserError(
+            f"{path}: not stored results of a table ({type(error).__name__}: {error})"
+        ) from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file such that it is either the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one piece.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: not written: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

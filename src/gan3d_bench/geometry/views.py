@@ -216,4 +216,3 @@ def _affine(points: Tensor, matrix: Tensor, offset: Tensor | None) -> Tensor:
 
 def _tensor(value: Angle) -> Tensor:
     return torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float32)
-

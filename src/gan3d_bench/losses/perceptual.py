@@ -11,7 +11,7 @@ a teacher's discriminator can stand in; a run states by name which loss it used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -105,9 +105,7 @@ class LPIPS(nn.Module):
             raise unknown_name("LPIPS network", net, _TRUNKS)
         self.net = net
         self.trunk = _TRUNKS[net]
-        if weights is None:
-            weights = load_array_pickle(asset_path(self.trunk.asset))
-        self._load(weights)
+        self._load(weights or load_array_pickle(asset_path(self.trunk.asset)))
         # ImageNet mean and deviation, expressed for images in [-1, 1] (facts/assets.md section 1).
         for name, values in (("shift", (-0.030, -0.088, -0.188)), ("scale", (0.458, 0.448, 0.450))):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
@@ -194,9 +192,9 @@ class PerceptualLoss(Protocol):
 
 
 class FeatureExtractor(Protocol):
-    """What a discriminator must offer: activations (B, C, h, w), from high to low resolution."""
+    """What a discriminator must offer: its first `n` activations (B, C, h, w), finest first."""
 
-    def features(self, images: Tensor) -> Sequence[Tensor]: ...
+    def features(self, images: Tensor, n: int) -> Sequence[Tensor]: ...
 
 
 class LPIPSLoss(nn.Module):
@@ -228,7 +226,7 @@ class DiscriminatorFeatureLoss(nn.Module):
     freezes it.
 
     Args:
-        discriminator: anything with ``features(images)``, high resolution first.
+        discriminator: anything with ``features(images, n)``, finest first.
         distance: ``l1`` or ``unit``.
         layers: how many of the activations count, from the first.
     """
@@ -251,13 +249,13 @@ class DiscriminatorFeatureLoss(nn.Module):
     ) -> Float[Tensor, " B"]:
         """Return the distance of each pair; see :class:`PerceptualLoss`."""
         with torch.autocast(x.device.type, enabled=False):
-            pairs = list(zip(self._features(x), self._features(y), strict=True))
-            terms = [self._term(f, g, mask) for f, g in pairs[: self.layers]]
+            pairs = zip(self._features(x), self._features(y), strict=True)
+            terms = [self._term(f, g, mask) for f, g in pairs]
         total = torch.stack(terms).sum(0)
         return total / len(terms) if self.distance == "unit" else total
 
-    def _features(self, images: Tensor) -> Iterable[Tensor]:
-        return [f.float() for f in self._discriminator[0].features(images.float())]
+    def _features(self, images: Tensor) -> list[Tensor]:
+        return [f.float() for f in self._discriminator[0].features(images.float(), self.layers)]
 
     def _term(self, f: Tensor, g: Tensor, mask: Tensor | None) -> Tensor:
         if self.distance == "unit":
@@ -266,7 +264,7 @@ class DiscriminatorFeatureLoss(nn.Module):
             distance = (f - g).abs().mean(1, keepdim=True)
         if mask is None:
             return distance.mean((1, 2, 3))
-        weight = F.adaptive_avg_pool2d(mask.float(), f.shape[-2:])
+        weight = F.adaptive_avg_pool2d(mask.float(), (f.shape[-2], f.shape[-1]))
         return (distance * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-7)
 
 

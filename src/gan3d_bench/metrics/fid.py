@@ -23,9 +23,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_fidelity.interpolate_compat_tensorflow import (
-    interpolate_bilinear_2d_like_tensorflow1x,
-)
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
@@ -56,12 +53,8 @@ class InceptionFeatures(nn.Module):
         if resize not in get_args(Resize):
             raise unknown_name("FID resize variant", resize, get_args(Resize))
         self.resize = resize
-        if network is None:
-            with warnings.catch_warnings():  # the asset is TorchScript, deprecated but supported
-                warnings.simplefilter("ignore", DeprecationWarning)
-                network = torch.jit.load(asset_path("inception-fid"), map_location="cpu")
-        self.network = network.eval()
-        for parameter in network.parameters():  # ScriptModules have no requires_grad_
+        self.network = (network or _open_asset()).eval()
+        for parameter in self.network.parameters():  # ScriptModules have no requires_grad_
             parameter.requires_grad = False
 
     @property
@@ -96,10 +89,27 @@ class InceptionFeatures(nn.Module):
         if x.shape[-2:] == size:
             return x
         if self.resize == "tf1":
-            return interpolate_bilinear_2d_like_tensorflow1x(x, size, align_corners=False)
+            return _tf1_resize(_tf1_resize(x, -1), -2)
         return F.interpolate(
             x, size, mode="bilinear", align_corners=False, antialias=self.resize == "antialias"
         )
+
+
+def _open_asset() -> nn.Module:
+    path = asset_path("inception-fid")
+    with warnings.catch_warnings():  # TorchScript is deprecated, but supported by our torch range
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(path, map_location="cpu")
+
+
+def _tf1_resize(x: Tensor, dim: int) -> Tensor:
+    """Resize one axis as TensorFlow 1 did: source coordinate i*in/out, clamped at the edge."""
+    size = x.shape[dim]
+    source = torch.arange(INPUT_SIZE, device=x.device) * (size / INPUT_SIZE)
+    low = source.long()
+    part = (source - low).view(-1, *[1] * (-dim - 1))
+    high = (low + 1).clamp_max(size - 1)
+    return torch.lerp(x.index_select(dim, low), x.index_select(dim, high), part)
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -194,29 +204,15 @@ class InceptionFID(FrechetInceptionDistance):
     def __init__(self, features: nn.Module | None = None, **kwargs: Any) -> None:
         super().__init__(feature=features or InceptionFeatures(), **kwargs)
 
-    def update(self, images: Tensor, real: bool) -> None:
-        self.update_features(self.inception(images), real)
-
-    def update_features(self, features: Float[Tensor, "B D"], real: bool) -> None:
-        """Add features computed elsewhere."""
-        features = features.double()
-        side = _side(real)
-        self._add(side, len(features), features.sum(0), features.T @ features)
-
-    def update_statistics(self, statistics: FeatureStatistics, real: bool) -> None:
-        """Add the sums of a data set (stored ones); under several processes, on one rank only."""
-        total = self.real_features_sum
-        self._add(
-            _side(real),
-            statistics.n,
-            statistics.total.to(total.device),
-            statistics.outer.to(total.device),
-        )
-
-    def _add(self, side: str, n: int, total: Tensor, outer: Tensor) -> None:
-        for name, value in (("num_samples", n), ("sum", total), ("cov_sum", outer)):
-            state = f"{side}_features_{name}"
-            setattr(self, state, getattr(self, state) + value)
+    def add_statistics(self, statistics: FeatureStatistics, real: bool) -> None:
+        """Add the stored sums of a data set; under several processes, on one rank only."""
+        added = (("num_samples", statistics.n), ("sum", statistics.total))
+        for name, value in (*added, ("cov_sum", statistics.outer)):
+            state = f"{_side(real)}_features_{name}"
+            old = getattr(self, state)
+            setattr(self, state, old + torch.as_tensor(value, device=old.device))
+        self._update_count += 1  # so that torchmetrics discards a result computed before
+        self._computed = None
 
     def statistics(self, real: bool) -> FeatureStatistics:
         """Return this process's sums of one side."""
@@ -243,10 +239,15 @@ def _side(real: bool) -> str:
     return "real" if real else "fake"
 
 
-class _Identity(nn.Identity):
-    """Lets torchmetrics' KID take features that are computed already."""
+class _Identity(nn.Module):
+    """Lets a torchmetrics metric take features that are computed already."""
 
-    num_features = NUM_FEATURES
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
 
 
 @dataclass(frozen=True)
@@ -261,50 +262,80 @@ class FIDResult:
     variant: str
 
 
+def collect_features(
+    images: Iterable[Tensor],
+    n: int,
+    features: InceptionFeatures,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[Tensor, "N D"]:
+    """Return the features of the first `n` images of a stream, on the CPU.
+
+    Args:
+        images: batches (B, 3, H, W), float in [-1, 1] or uint8; taken to the network's device.
+        n: how many images.
+        features: the network.
+        progress: called with (images done, n).
+
+    Raises:
+        UserError: the stream ends before; both numbers are given.
+    """
+    device = next(features.parameters(), torch.zeros(())).device
+    parts: list[Tensor] = []
+    done = 0
+    for batch in images:
+        parts.append(features(batch[: n - done].to(device)).cpu())
+        done += len(parts[-1])
+        if progress:
+            progress(done, n)
+        if done == n:
+            return torch.cat(parts)
+    raise UserError(f"FID of {n} images asked, but there are only {done}")
+
+
+def compare_features(
+    generated: Float[Tensor, "N D"], real: Float[Tensor, "M D"], variant: str
+) -> FIDResult:
+    """Return FID and KID of two sets of features. `variant`: of the network that made them.
+
+    Raises:
+        UserError: fewer than two of either.
+    """
+    if min(len(generated), len(real)) < 2:
+        raise UserError(f"FID needs 2 images a side; got {len(generated)} and {len(real)}")
+    network = _Identity(real.shape[1])
+    fid = InceptionFID(network)
+    with warnings.catch_warnings():  # that KID keeps all features: 8 kB an image
+        warnings.simplefilter("ignore", UserWarning)
+        kid = KernelInceptionDistance(network, subset_size=min(1000, len(generated), len(real)))
+    for metric in (fid, kid):
+        metric.update(real, real=True)
+        metric.update(generated, real=False)
+    with torch.random.fork_rng(devices=[]):  # KID draws subsets: the same ones every time
+        torch.manual_seed(0)
+        kid_mean, kid_std = kid.compute()
+    return FIDResult(
+        float(fid.compute()), float(kid_mean), float(kid_std), len(generated), len(real), variant
+    )
+
+
 def fid_of(
     generated: Iterable[Tensor],
     real: Iterable[Tensor],
     n: int,
-    *,
     features: InceptionFeatures | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FIDResult:
     """Return FID and KID between the first `n` images of two streams, in one process.
 
-    Args:
-        generated: batches (B, 3, H, W), float in [-1, 1] or uint8.
-        real: the same; its batches decide no result.
-        n: images of either side, at least 2.
-        features: the network; None opens the asset. Images go to its device.
-        progress: called with (images done, images in all).
+    For streams, `features` and `progress` see :func:`collect_features`; without `features` the
+    asset is opened.
 
     Raises:
-        UserError: a stream ends before `n` images (both counts are given); the asset is missing.
+        UserError: a stream ends before `n` images; n below 2; the asset is missing.
     """
-    if n < 2:
-        raise UserError(f"FID needs at least 2 images, got n={n}")
     features = features or InceptionFeatures()
-    device = next(features.parameters(), torch.zeros(())).device
-    fid = InceptionFID(_Identity()).to(device)
-    # KID draws its subsets at random: fixed here, so that a result repeats.
-    kid = KernelInceptionDistance(feature=_Identity(), subset_size=min(1000, n)).to(device)
-    for is_real, images in ((True, real), (False, generated)):
-        done = 0
-        for batch in images:
-            part = features(batch[: n - done].to(device))
-            fid.update_features(part, is_real)
-            kid.update(part, is_real)
-            done += len(part)
-            if progress:
-                progress(done + (0 if is_real else n), 2 * n)
-            if done == n:
-                break
-        if done < n:
-            raise UserError(f"FID of {n} images asked, but there are {done} {_side(is_real)} ones")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        kid_mean, kid_std = kid.compute()
-    return FIDResult(float(fid.compute()), float(kid_mean), float(kid_std), n, n, features.variant)
+    fakes = collect_features(generated, n, features, progress)
+    return compare_features(fakes, collect_features(real, n, features, progress), features.variant)
 
 
 def cached_statistics(
@@ -330,9 +361,9 @@ def cached_statistics(
             return FeatureStatistics.load(path)
         except UserError:
             path.unlink()
-    metric = InceptionFID(_Identity())
+    metric = InceptionFID(_Identity(features.num_features))
     for batch in images():
-        metric.update_features(features(batch).cpu(), real=True)
+        metric.update(features(batch).cpu(), real=True)
     statistics = metric.statistics(real=True)
     statistics.save(path)
     return statistics

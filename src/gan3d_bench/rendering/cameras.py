@@ -81,9 +81,7 @@ class PinholeCamera:
         for size, centre in zip((self.width, self.height), self.centre, strict=True):
             position = torch.arange(size, dtype=like.dtype, device=like.device)
             if border:
-                position = torch.cat(
-                    (position[:1] - border, position, position[-1:] + border)
-                )
+                position = torch.cat((position[:1] - border, position, position[-1:] + border))
             axes.append((position - centre) / self.focal)
         y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
         return torch.stack((x, y, torch.ones_like(x)), -1)

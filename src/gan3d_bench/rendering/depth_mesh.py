@@ -18,10 +18,9 @@ from torch import Tensor
 
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.rasterizer import Engine, rasterize
+from gan3d_bench.rendering.rasterizer import EDGE_TOLERANCE, Engine, rasterize
+from gan3d_bench.rendering.supersampling import downsample
 
-# Sub-pixel centres fall exactly on the diagonals of an unrotated grid; this closes the cracks.
-_EDGE_TOLERANCE = 1e-4
 # Depth of an empty sub-pixel, so far that its pixel's mean leaves every plausible range.
 _EMPTY_DEPTH = 100.0
 
@@ -141,21 +140,19 @@ def render_depth(
             weight = F.pad(weight, (1, 1, 1, 1), mode="replicate")
         moved = points + weight.squeeze(1)[..., None] * (moved - points)
     batch, rows, columns, _ = moved.shape
-    ndc = camera.to_ndc(
-        moved.reshape(batch, -1, 3), pixel_shift=-0.5 if compat_half_pixel else 0.0
-    )
+    ndc = camera.to_ndc(moved.reshape(batch, -1, 3), pixel_shift=-0.5 if compat_half_pixel else 0.0)
     fragments = rasterize(
         ndc,
         grid_faces(rows, columns, depth.device),
         (camera.height * supersample, camera.width * supersample),
         engine=engine,
-        edge_tolerance=0.0 if engine == "pytorch3d" else _EDGE_TOLERANCE,
+        edge_tolerance=EDGE_TOLERANCE,
         with_dists=False,
     )
     z = fragments.zbuf.permute(0, 3, 1, 2)
     z = torch.where(z > 0, z, z.new_tensor(_EMPTY_DEPTH))
     low, high = clamping_range(depth_range)
-    return F.avg_pool2d(z, supersample).clamp(low, high)
+    return downsample(z, supersample).clamp(low, high)
 
 
 def clamping_range(depth_range: tuple[float, float]) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 
@@ -35,6 +35,11 @@ class Fragments:
         """(N, H, W) bool: pixels whose centre a face covers."""
         return self.pix_to_face[..., 0] >= 0
 
+    @cached_property
+    def covered_index(self) -> Tensor:
+        """(P,) int64: the covered pixels, as indices into the flattened images."""
+        return (self.pix_to_face.view(-1) >= 0).nonzero().squeeze(1)
+
     def detach(self) -> Fragments:
         """Return the same fragments cut from the autograd graph."""
         dists = None if self.dists is None else self.dists.detach()
@@ -56,13 +61,13 @@ def interpolate_attributes(fragments: Fragments, values: Tensor, faces: Tensor) 
     """
     images, height, width, _ = fragments.pix_to_face.shape
     pix_to_face = fragments.pix_to_face.view(-1)
-    covered = (pix_to_face >= 0).nonzero().squeeze(1)
+    covered = fragments.covered_index
     face = pix_to_face.index_select(0, covered) % len(faces)
     corner = faces.index_select(0, face).t().reshape(-1)
     count = values.shape[1]
     # gather, not index_select: its backward is a plain scatter-add, far faster on the CPU.
     corners = values.t().gather(1, corner.expand(count, -1)).view(count, 3, -1)
-    bary = fragments.bary_coords.view(-1, 3).index_select(0, covered).t()
+    bary = fragments.bary_coords.view(-1, 3).t().index_select(1, covered)
     full = corners.new_zeros(count, pix_to_face.shape[0])
     full = full.index_copy(1, covered, (corners * bary).sum(1))
     return full.view(count, images, height, width).transpose(0, 1)

@@ -86,8 +86,8 @@ def visible_faces(
     chunk = max(1, max_bytes // (2 * _BYTES_PER_FACE))
     for start in range(0, faces.shape[0], chunk):
         part = faces[start : start + chunk]
-        corners = coordinates.index_select(1, part.t().reshape(-1)).view(3, 3, -1)
-        x, y, z = corners.unbind(0)
+        corners = coordinates.index_select(1, part.t().reshape(-1)).view(9, -1)
+        x, y, z = corners.view(3, 3, -1).unbind(0)
         area = _edge(x[2], y[2], x[0], y[0], x[1], y[1])
         keep = (area if cull_backfaces else area.abs()) > EPSILON
         keep &= (z >= EPSILON).all(0)
@@ -109,7 +109,7 @@ def visible_faces(
                 face = kept.index_select(0, member)
                 _draw(
                     keys,
-                    corners.index_select(2, face),
+                    corners.index_select(1, face),
                     area.index_select(0, face) + EPSILON,
                     face + start,
                     face_to_mesh.index_select(0, face + start) * (height * width),
@@ -160,17 +160,20 @@ def _draw(
     perspective_correct: bool,
     edge_tolerance: float,
 ) -> None:
-    """Test T faces against the patch of pixel centres at each one's box, and reduce into `keys`."""
+    """Test T faces, given as `corners` (9, T), against the pixel centres of their patches.
+
+    The nearest face of each pixel is reduced into `keys`.
+    """
     patch_rows, patch_cols = patch
     device = corners.device
-    height, width = rows.shape[0], columns.shape[0]
+    width = columns.shape[0]
     row = first_row[:, None] + torch.arange(patch_rows, device=device)
     col = first_col[:, None] + torch.arange(patch_cols, device=device)
     # Patches may stick out of the image: NaN coordinates there fail every comparison.
     outside = rows.new_full((max(patch),), float("nan"))
     py = torch.cat((rows, outside))[row]
     px = torch.cat((columns, outside))[col]
-    x, y, z = corners.unbind(0)
+    x, y, z = corners.view(3, 3, -1).unbind(0)
     bary = []
     for a, b in ((1, 2), (2, 0), (0, 1)):
         along_x = (px - x[a, :, None]) * ((y[b] - y[a]) / area)[:, None]

@@ -133,7 +133,7 @@ def shade(normals: Tensor, light: Light | SphericalHarmonicsLight) -> Tensor:
     """Shading of a normal map, to be multiplied with the albedo; not clamped.
 
     Args:
-        normals: (B, 3, H, W) unit, camera space, pointing to the viewer.
+        normals: (B or 1, 3, H, W) unit, camera space, pointing to the viewer.
         light: `Light` or `SphericalHarmonicsLight` of B (or 1) lights.
 
     Returns:
@@ -145,8 +145,8 @@ def shade(normals: Tensor, light: Light | SphericalHarmonicsLight) -> Tensor:
         return ambient + diffuse * diffuse_shading(normals, light.direction)
     model_axes = normals.new_tensor([1.0, -1.0, -1.0])
     basis = spherical_harmonics_basis(normals.movedim(1, -1) * model_axes)
-    coefficients = light.coefficients.expand(len(normals), -1, -1)
-    return torch.einsum("bhwk,bck->bchw", basis, coefficients)
+    shading = basis @ light.coefficients.transpose(1, 2)[:, None]
+    return shading.movedim(-1, 1)
 
 
 def lit_texture(albedo: Tensor, shading: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.fragments import interpolate_attributes
-from gan3d_bench.rendering.rasterizer import Engine, rasterize
+from gan3d_bench.rendering.rasterizer import EDGE_TOLERANCE, Engine, rasterize
 from gan3d_bench.rendering.shading import Light, SphericalHarmonicsLight, lit_texture, shade
+from gan3d_bench.rendering.supersampling import downsample
 from gan3d_bench.scene import Rendering
 
 
@@ -36,7 +37,7 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     Returns:
         (B, V, 3); zero at vertices without a face of positive area.
     """
-    batch, count, _ = vertices.shape
+    batch = len(vertices)
     a, b, c = (_rows(vertices, faces[:, k]) for k in range(3))
     normal = torch.linalg.cross(b - a, c - a).repeat(1, 3, 1)
     corner = faces.t().reshape(1, -1, 1).expand(batch, -1, 3)
@@ -92,6 +93,7 @@ def render_textured_mesh(
         (camera.height * supersample, camera.width * supersample),
         engine=engine,
         cull_backfaces=cull_backfaces,
+        edge_tolerance=EDGE_TOLERANCE,
         with_dists=False,
     )
     if normals is None:
@@ -101,24 +103,24 @@ def render_textured_mesh(
     surface = interpolate_attributes(
         fragments, carried.reshape(batch * count, -1), packed_faces.view(-1, 3)
     )
-    normal = F.normalize(surface[:, :3], dim=1)
+    normal = _unit(surface[:, :3])
     uv = interpolate_attributes(fragments, uvs, face_uvs)
     albedo = _sample_uv(texture.expand(batch, -1, -1, -1), uv)
     shading = None if light is None else shade(normal, light)
     colour = albedo if shading is None else lit_texture(albedo, shading)
 
     covered = fragments.covered[:, None].to(albedo.dtype)
-    mask = F.avg_pool2d(covered, supersample)
+    mask = downsample(covered, supersample)
 
     def resolve(value: Tensor) -> Tensor:
-        return F.avg_pool2d(value * covered, supersample) / mask.clamp(min=1e-6)
+        return downsample(value * covered, supersample) / mask.clamp(min=1e-6)
 
     rgb = mask * resolve(colour) + (1 - mask) * background
     return MeshRendering(
         rgb=rgb,
         mask=mask,
         depth=resolve(fragments.zbuf.permute(0, 3, 1, 2)),
-        normal=F.normalize(resolve(normal), dim=1),
+        normal=_unit(resolve(normal)),
         albedo=resolve(albedo),
         shading=None if shading is None else resolve(shading),
         attributes=None if attributes is None else resolve(surface[:, 3:]),
@@ -129,6 +131,12 @@ def _sample_uv(texture: Tensor, uv: Tensor) -> Tensor:
     """Texture (B, C, h, w) at (B, 2, H, W) coordinates, u right and v up."""
     grid = uv.permute(0, 2, 3, 1) * uv.new_tensor([2.0, -2.0]) + uv.new_tensor([-1.0, 1.0])
     return F.grid_sample(texture, grid, padding_mode="border", align_corners=True)
+
+
+def _unit(normal: Tensor) -> Tensor:
+    """Normalise maps (B, 3, H, W); `F.normalize` over a strided axis is far slower on the CPU."""
+    x, y, z = normal.unbind(1)
+    return normal * (x * x + y * y + z * z).clamp(min=1e-20).rsqrt()[:, None]
 
 
 def _rows(vertices: Tensor, index: Tensor) -> Tensor:

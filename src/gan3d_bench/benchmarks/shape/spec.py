@@ -23,6 +23,7 @@ SPEC = TableSpec(
         "Supervised",
         "Constant depth",
         "Average ground-truth depth",
+        "Average ground-truth depth, subject only",
         "Unsup3D, symmetric",
         "GAN2Shape, symmetric, no regularisation",
         "GAN2Shape, symmetric",

@@ -40,7 +40,7 @@ def resolutions(image_size: int) -> list[int]:
 
 def head_channels() -> dict[int, int]:
     """Return the channels of the 64-pixel head teacher."""
-    return {4: 192, 8: 192, 16: 128, 32: 64, 64: 32}
+    return {4: 128, 8: 192, 16: 128, 32: 64, 64: 32}
 
 
 @dataclass(frozen=True)

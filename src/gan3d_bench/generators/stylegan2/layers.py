@@ -64,9 +64,7 @@ class Conv2d(nn.Module):
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(
-            torch.randn(out_channels, in_channels, kernel_size, kernel_size)
-        )
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if activation else None
         self.down = down
         self.clamp = clamp

@@ -63,3 +63,9 @@ def path_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Te
     """
     updated = mean + decay * (lengths.mean() - mean)
     return (lengths - updated).square().mean(), updated.detach()
+
+
+def edge_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference between the finite differences of `x` and `y` (B, 3, H, W)."""
+    difference = x - y
+    return difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()

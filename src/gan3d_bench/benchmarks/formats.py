@@ -1,0 +1,259 @@
+"""One table in every format: terminal, Markdown, LaTeX, CSV and JSON. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from gan3d_bench.benchmarks.results import Cell, Line, Table, write_text
+from gan3d_bench.errors import unknown_name
+from gan3d_bench.spec import Column
+
+MISSING = "–"
+MARK = "†"
+
+
+def number(column: Column, cell: Cell) -> str:
+    """Return the measured number, ``mean ± standard error``, or a dash."""
+    if cell.measured is None:
+        return MISSING
+    text = f"{cell.measured.mean:.{column.digits}f}"
+    if math.isnan(cell.measured.standard_error):
+        return text
+    return f"{text} ± {cell.measured.standard_error:.{column.digits}f}"
+
+
+def reported(column: Column, cell: Cell) -> str:
+    """Return the paper's number with its mark, or nothing."""
+    return f"{cell.reported.value:.{column.digits}f}{MARK}" if cell.reported else ""
+
+
+def heading(column: Column) -> str:
+    """Return heading, unit and direction of a metric, such as ``SIDE (×10⁻²) ↓``."""
+    unit = f" ({column.unit})" if column.unit else ""
+    return f"{column.heading}{unit} {'↑' if column.higher_is_better else '↓'}"
+
+
+def caption(table: Table) -> list[str]:
+    """Return what the numbers of a table are."""
+    lines = ["Measured: mean ± standard error over N test items; the best mean is bold."]
+    if table.sources:
+        lines.append(f"{MARK} reported, not measured here: {'; '.join(table.sources)}.")
+    return [*lines, f"{MISSING} not measured."]
+
+
+def notes(table: Table) -> list[str]:
+    """Return the lines below a table: what its numbers are and how they were measured."""
+    *lines, missing = caption(table)
+    lines += [missing.replace(".", "; the last column says why."), table.spec.protocol]
+    if table.protocol:
+        settings = "; ".join(f"{key}: {value}" for key, value in table.protocol.items())
+        lines.append(f"Measured with {settings}.")
+    return lines
+
+
+def run_or_note(line: Line) -> str:
+    """Return the run a line was measured on, or why it has none."""
+    return "; ".join(part for part in (line.run, line.note) if part)
+
+
+def markdown(table: Table) -> str:
+    """Return the table in Markdown, with its caption and notes."""
+    header, align = ["Row"], [":--"]
+    for column in table.columns:
+        header += [heading(column), f"{column.heading} reported"]
+        align += ["--:", "--:"]
+    header += ["Data", "N", "Run"]
+    align += [":--", "--:", ":--"]
+    rows = [header, align]
+    for line in table.lines:
+        row = [line.row]
+        for column in table.columns:
+            cell = line.cells[column.metric]
+            value = number(column, cell)
+            row += [f"**{value}**" if cell.best else value, reported(column, cell)]
+        rows.append([*row, line.data, str(line.count or ""), run_or_note(line)])
+    body = ["| " + " | ".join(_pipe(text) for text in row) + " |" for row in rows]
+    return "\n\n".join([f"**{table.spec.title}**", "\n".join(body), *notes(table)]) + "\n"
+
+
+def latex(table: Table) -> str:
+    """Return a LaTeX table (booktabs)."""
+    header = ["Row"]
+    for column in table.columns:
+        arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
+        unit = f" ({_tex(column.unit)})" if column.unit else ""
+        header += [f"{_tex(column.heading)}{unit} {arrow}", f"{_tex(column.heading)} reported"]
+    body = []
+    for line in table.lines:
+        row = [_tex(line.row)]
+        for column in table.columns:
+            cell = line.cells[column.metric]
+            value = _tex(number(column, cell))
+            row += [rf"\textbf{{{value}}}" if cell.best else value, _tex(reported(column, cell))]
+        body.append(" & ".join([*row, str(line.count or "")]) + r" \\")
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(table.spec.title)}. {_tex(' '.join(caption(table)))}}}",
+        rf"\label{{tab:{table.spec.name}}}",
+        rf"\begin{{tabular}}{{l{'r' * (2 * len(table.columns) + 1)}}}",
+        r"\toprule",
+        " & ".join([*header, "N"]) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(table: Table) -> str:
+    """Return CSV: one line per row, full precision, sources included."""
+    header = ["row", "data", "items", "run", "note"]
+    for column in table.columns:
+        header += [
+            f"{column.metric}_{part}" for part in ("mean", "standard_error", "reported", "source")
+        ]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    for line in table.lines:
+        row: list[Any] = [line.row, line.data, line.count or "", line.run, line.note]
+        for column in table.columns:
+            cell = line.cells[column.metric]
+            error = cell.measured.standard_error if cell.measured else math.nan
+            row += [
+                cell.measured.mean if cell.measured else "",
+                "" if math.isnan(error) else error,
+                cell.reported.value if cell.reported else "",
+                cell.reported.source if cell.reported else "",
+            ]
+        writer.writerow(row)
+    return stream.getvalue()
+
+
+def as_json(table: Table) -> str:
+    """Return everything: rows, per-item values, protocol and provenance."""
+    rows = []
+    for line in table.lines:
+        cells = {}
+        for column in table.columns:
+            cell = line.cells[column.metric]
+            measured = dataclasses.asdict(cell.measured) if cell.measured else None
+            if measured and math.isnan(measured["standard_error"]):
+                measured["standard_error"] = None
+            cells[column.metric] = {
+                "measured": measured,
+                "reported": cell.reported.value if cell.reported else None,
+                "source": cell.reported.source if cell.reported else None,
+            }
+        rows.append(
+            {"row": line.row, **cells, "data": line.data, "run": line.run, "note": line.note}
+        )
+    content = {
+        "table": table.spec.name,
+        "title": table.spec.title,
+        "columns": [dataclasses.asdict(column) for column in table.columns],
+        "protocol": {"description": table.spec.protocol, **table.protocol},
+        "items": list(table.items),
+        "rows": rows,
+        "results": [result.to_json() for result in table.results],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def terminal(table: Table) -> Group:
+    """Return what the terminal shows: a rich table and its notes."""
+    shown = RichTable(title=table.spec.title, title_justify="left")
+    shown.add_column("Row")
+    for column in table.columns:
+        shown.add_column(heading(column), justify="right", no_wrap=True)
+        shown.add_column("reported", justify="right", style="dim")
+    shown.add_column("N", justify="right")
+    shown.add_column("Run", overflow="fold")
+    for line in table.lines:
+        row = [Text(line.row)]
+        for column in table.columns:
+            cell = line.cells[column.metric]
+            row.append(Text(number(column, cell), style="bold" if cell.best else ""))
+            row.append(Text(reported(column, cell)))
+        measured = any(cell.measured for cell in line.cells.values())
+        row += [Text(str(line.count or "")), Text(run_or_note(line), "" if measured else "dim")]
+        shown.add_row(*row)
+    return Group(shown, *(Text(note, style="dim") for note in notes(table)))
+
+
+def plain(table: Table, width: int = 120) -> str:
+    """Return the terminal's table as plain text, for logs."""
+    console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
+    console.print(terminal(table))
+    return console.export_text()
+
+
+def render(table: Table, form: str) -> Any:
+    """Return the table in the format `form`: "rich" (a renderable) or a key of `FORMATS` (text).
+
+    Raises:
+        UserError: no such format.
+    """
+    if form == "rich":
+        return terminal(table)
+    if form not in FORMATS:
+        raise unknown_name("format", form, ("rich", *FORMATS))
+    return FORMATS[form][1](table)
+
+
+FORMATS: Mapping[str, tuple[str, Callable[[Table], str]]] = {
+    "markdown": ("md", markdown),
+    "latex": ("tex", latex),
+    "csv": ("csv", comma_separated),
+    "json": ("json", as_json),
+}
+"""Format name -> (file suffix, function)."""
+
+
+def write_table(table: Table, folder: Path) -> list[Path]:
+    """Write ``<folder>/<table>.{md,tex,csv,json}``; returns the paths."""
+    paths = []
+    for suffix, function in FORMATS.values():
+        path = folder / f"{table.spec.name}.{suffix}"
+        write_text(path, function(table))
+        paths.append(path)
+    return paths
+
+
+def _pipe(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    MARK: r"$^\dagger$",
+    MISSING: "--",
+    "×": r"$\times$",
+    "°": r"$^\circ$",
+}
+_RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
+
+def _tex(text: str) -> str:
+    plain = "".join(_TEX.get(character, character) for character in text)
+    return re.sub(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: f"$^{{{m[0].translate(_RAISED)}}}$", plain)

@@ -1,0 +1,228 @@
+"""What happens around training steps: checkpoints, previews, progress."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from lightning.pytorch.loggers import Logger
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from gan3d_bench.checkpoints import KEY, card
+from gan3d_bench.methods.base import Preview
+from gan3d_bench.methods.phases import PhasedMethod
+
+
+class Checkpointing(L.Callback):
+    """Saves ``last.ckpt`` every few minutes, at the end of each phase, and when told to stop.
+
+    SIGINT and SIGTERM let the step end, save, and stop; `signal` then says which it was. All
+    processes decide together, whichever of them got the signal.
+    """
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path = path
+        self.seconds = 60 * minutes
+        self.signal = 0
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        self._phase = _phased(pl_module).phase_index
+        self._handlers = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
+        method = _phased(pl_module)
+        due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
+        due, self.signal = self._agree(trainer, due)
+        if due or self.signal or method.phase_index != self._phase:
+            trainer.save_checkpoint(self.path)
+            self._saved_at = time.monotonic()
+            self._phase = method.phase_index
+        if self.signal:
+            trainer.should_stop = True
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint[KEY] = card(_phased(pl_module).config)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal and number == signal.SIGINT:
+            raise KeyboardInterrupt  # the second Ctrl-C does not wait for the step
+        self.signal = number
+
+    def _agree(self, trainer: L.Trainer, due: bool) -> tuple[bool, int]:
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return due, self.signal
+        votes = torch.tensor([int(due), self.signal], device=trainer.strategy.root_device)
+        dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+        return bool(votes[0]), int(votes[1])
+
+
+class Previews(L.Callback):
+    """Hands the method's preview to `show` at the end of each phase and every few steps."""
+
+    def __init__(self, show: Callable[[Preview, int], None], every: int) -> None:
+        self.show = show
+        self.every = every
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._phase = _phased(pl_module).phase_index
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
+        method = _phased(pl_module)
+        phase_ended = method.phase_index != self._phase
+        self._phase = method.phase_index
+        if trainer.is_global_zero and (
+            phase_ended or (self.every and method.step % self.every == 0)
+        ):
+            with looking(method):
+                self.show(method.preview(), method.step)
+
+
+@contextmanager
+def looking(method: L.LightningModule) -> Iterator[None]:
+    """Evaluation mode without gradients; leaves modes and random state as they were."""
+    modes = {module: module.training for module in method.modules()}
+    devices = [method.device] if method.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            method.eval()
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+class LatestScalars(Logger):
+    """Remembers the last scalars that were logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, float] = {}
+
+    @property
+    def name(self) -> str:
+        return "latest"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Not shown."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.values = dict(metrics)
+
+
+class ProgressLine(L.Callback):
+    """Steps over all phases, main losses, elapsed and remaining time.
+
+    A bar on a terminal; elsewhere a plain line every `seconds`.
+    """
+
+    def __init__(self, scalars: LatestScalars, seconds: float = 10.0) -> None:
+        self.scalars = scalars
+        self.seconds = seconds
+        self._bar: Progress | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        method = _phased(pl_module)
+        self._first_step = method.step
+        self._began = self._printed = time.monotonic()
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[losses]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(
+                _phase_name(method), total=method.total_steps, completed=method.step, losses=""
+            )
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
+        method = _phased(pl_module)
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=method.step,
+                description=_phase_name(method),
+                losses=self._losses(),
+            )
+        elif method.finished or time.monotonic() - self._printed >= self.seconds:
+            self._printed = time.monotonic()
+            self._print(method)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _print(self, method: PhasedMethod) -> None:
+        elapsed = time.monotonic() - self._began
+        left = (method.total_steps - method.step) * elapsed / (method.step - self._first_step)
+        print(
+            f"{_phase_name(method)}: step {method.step}/{method.total_steps}, {self._losses()}, "
+            f"elapsed {clock(elapsed)}, left {clock(left)}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _losses(self) -> str:
+        names = [name for name in self.scalars.values if name != "train/phase"][:4]
+        return " ".join(f"{n.removeprefix('train/')} {self.scalars.values[n]:.4g}" for n in names)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _phase_name(method: PhasedMethod) -> str:
+    return "done" if method.finished else method.phase.name
+
+
+def _phased(module: L.LightningModule) -> PhasedMethod:
+    assert isinstance(module, PhasedMethod)
+    return module

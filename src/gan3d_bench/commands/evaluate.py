@@ -1,0 +1,113 @@
+"""``gan3d-bench eval``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gan3d_bench.config import to_dict
+from gan3d_bench.errors import UserError
+from gan3d_bench.registry import registry
+from gan3d_bench.runs import Run, runs_root
+
+
+def evaluate(
+    table: str,
+    paths: Sequence[Path],
+    methods: Sequence[str],
+    samples: int,
+    out: Path | None,
+    results: Sequence[Path],
+    device: str,
+) -> int:
+    """Measure runs for a table, print it and write it to `out`; return the exit code.
+
+    Raises:
+        UserError: unknown table or method, no finished run, a run that is not of this table.
+    """
+    spec = registry("tables").get(table)
+    if samples < 1:
+        raise UserError(f"--samples {samples}: expected 1 or more")
+    runs = choose_runs(table, paths, methods)
+    for path in results:
+        if not path.is_file():
+            raise UserError(f"--results {path}: no such file; expected a table's JSON file")
+
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+    from rich.console import Console
+
+    from gan3d_bench.benchmarks import runner
+    from gan3d_bench.benchmarks.formats import render
+
+    folder = out or (runs[-1].tables if runs else runs_root() / "tables")
+    measured = runner.evaluate(
+        spec,
+        runs,
+        samples=samples,
+        out=folder,
+        runs_root=runs_root(),
+        results=list(results),
+        device=_device(device),
+    )
+    if rank_zero_only.rank == 0:
+        Console().print(render(measured, "rich"))
+        print(f"tables: {folder}")
+        for run in runs:
+            print(f"pictures: {run.pictures}")
+    return 0
+
+
+def choose_runs(table: str, paths: Sequence[Path], methods: Sequence[str]) -> list[Run]:
+    """Return the runs to measure: those named, and the latest finished one of each row.
+
+    Raises:
+        UserError: a run has no place in the table, or a method has no finished run.
+    """
+    runs = [Run.open(path) for path in paths]
+    for run in runs:
+        if run.spec.row(table, to_dict(run.config)) is None:
+            raise UserError(
+                f"--run {run}: a run of '{run.spec.name}' has no row in table '{table}'"
+            )
+    for method in methods:
+        registry("methods").get(method)
+        found = _latest_by_row(table, method)
+        if not found:
+            raise UserError(
+                f"--method {method}: no finished run with a row in table '{table}' under "
+                f"{runs_root()}; expected one made by: gan3d-bench fit --method {method}"
+            )
+        runs += found
+    if not paths and not methods:
+        for method in registry("methods").names():
+            runs += _latest_by_row(table, method)
+    return list({run.path.resolve(): run for run in runs}.values())
+
+
+def _latest_by_row(table: str, method: str) -> list[Run]:
+    rows: dict[str, Run] = {}
+    for run in Run.find(method):
+        if not run.finished:
+            continue
+        try:
+            row = run.spec.row(table, to_dict(run.config))
+        except UserError as error:  # a run of an older version must not hide the others
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        if row is not None:
+            rows[row] = run
+    return list(rows.values())
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name}: not available here ({reason})") from error
+    return name

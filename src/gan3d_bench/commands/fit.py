@@ -1,0 +1,100 @@
+"""``gan3d-bench fit``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from gan3d_bench.config import RunConfig, compose, override, to_yaml
+from gan3d_bench.errors import UserError
+from gan3d_bench.registry import registry
+from gan3d_bench.runs import Run, resumable
+from gan3d_bench.spec import MethodSpec
+
+RESUMABLE_KEYS = ("trainer.", "tracking.")
+
+
+def fit(
+    method: str,
+    preset: str | None,
+    file: Path | None,
+    resume: bool,
+    path: Path | None,
+    print_config: bool,
+    overrides: Sequence[str],
+) -> int:
+    """Train, or print the resolved config; return the exit code.
+
+    Raises:
+        UserError: see `gan3d_bench.config.compose`, `gan3d_bench.training.fit`.
+    """
+    spec: MethodSpec = registry("methods").get(method)
+    run, config = _choose(spec, preset, file, resume, path, overrides)
+    if print_config:
+        print(to_yaml(config), end="")
+        return 0
+
+    from gan3d_bench import training
+    from gan3d_bench.methods.phases import NonFiniteLossError
+
+    try:
+        done = training.fit(spec, config, run)
+    except training.Interrupted as stop:
+        if stop.run is None:
+            return 0  # rank zero's exit code tells
+        print(f"interrupted; the state is saved. Go on with: {_resume_command(spec, stop.run)}")
+        return 128 + stop.signal
+    except NonFiniteLossError as error:
+        raise SystemExit(f"gan3d-bench: training stopped: {error}") from error
+    if done is not None:
+        _say_what_next(spec, config, done)
+    return 0
+
+
+def _choose(
+    spec: MethodSpec,
+    preset: str | None,
+    file: Path | None,
+    resume: bool,
+    path: Path | None,
+    overrides: Sequence[str],
+) -> tuple[Run | None, RunConfig]:
+    if not resume:
+        if path is not None:
+            raise UserError(f"--run {path}: names the run to resume; expected --resume with it")
+        return None, compose(spec, preset, file, overrides)
+    if file is not None:
+        raise UserError(f"--config {file}: a resumed run keeps its config; expected no --config")
+    fixed = [text for text in overrides if not text.startswith(RESUMABLE_KEYS)]
+    if fixed:
+        raise UserError(f"{fixed[0]}: a resumed run keeps its config; only trainer.* may change")
+    run = Run.open(path) if path else resumable(spec.name, preset)
+    if run.spec.name != spec.name:
+        raise UserError(f"--run {path}: a run of method '{run.spec.name}', expected '{spec.name}'")
+    if run.finished:
+        raise UserError(f"nothing to resume: {run} is finished")
+    return run, override(run.config, overrides)
+
+
+def _resume_command(spec: MethodSpec, run: Run) -> str:
+    return f"gan3d-bench fit --method {spec.name} --resume --run {shlex.quote(str(run))}"
+
+
+def _say_what_next(spec: MethodSpec, config: RunConfig, run: Run) -> None:
+    from gan3d_bench.config import to_dict
+
+    print(f"run:        {run}")
+    print(f"checkpoint: {run.checkpoint}")
+    print(f"pictures:   {_latest_folder(run.pictures)}")
+    tables = [
+        name for name in registry("tables").names() if spec.row(name, to_dict(config)) is not None
+    ]
+    for name in tables:
+        print(f"next:       gan3d-bench eval --table {name} --run {shlex.quote(str(run))}")
+    if not tables:
+        print(f"next:       gan3d-bench render --run {shlex.quote(str(run))}")
+
+
+def _latest_folder(pictures: Path) -> Path:
+    return max((path for path in pictures.iterdir() if path.is_dir()), default=pictures)

@@ -1,0 +1,51 @@
+"""``gan3d-bench render``: pictures, a turntable and a mesh of a run's scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gan3d_bench.errors import UserError
+from gan3d_bench.runs import Run, load_method
+
+
+def render(
+    path: Path, yaw: Sequence[float], pitch: float, roll: float, count: int, seed: int,
+    out: Path | None,
+) -> int:  # fmt: skip
+    """Write pictures of the run's scene at each yaw (degrees), a turntable (MP4) and meshes (GLB).
+
+    Raises:
+        UserError: not a run, no readable checkpoint, or the run has nothing to show.
+    """
+    run = Run.open(path)
+    if count < 1:
+        raise UserError(f"--count {count}: expected 1 or more")
+    method = load_method(run)
+
+    import torch
+    from torchvision.utils import save_image
+
+    from gan3d_bench.geometry.views import View
+    from gan3d_bench.tracking.media import save_glb, write_overview
+
+    folder = out or run.pictures / "render"
+    with torch.no_grad():
+        preview = method.preview()
+        scene = preview.scene
+        if "sample" in run.spec.capabilities:
+            scene = method.sample(count, torch.Generator().manual_seed(seed))
+        if scene is None:
+            raise UserError(f"{run}: method '{run.spec.name}' has no scene to render")
+        written = write_overview(scene, folder, preview.images.get("input"))
+        for angle in yaw:
+            view = View.from_angles([angle] * scene.batch_size, pitch, roll)
+            rgb = scene.render(view).rgb
+            written.append(folder / f"yaw_{angle:+.0f}.png")
+            save_image(rgb, written[-1], normalize=True, value_range=(-1, 1))
+        if "mesh" in scene.capabilities:
+            for index in range(min(count, scene.batch_size)):
+                written.append(save_glb(scene, index, folder / f"mesh_{index:02d}.glb"))
+    for file in written:
+        print(file)
+    return 0

@@ -1,0 +1,371 @@
+"""``gan3d-bench check NAME``: the definition of done for a method, ours or a plug-in's.
+
+Each check prints one line. The method's preset ``check`` is used: tiny, seconds on a CPU.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from gan3d_bench.callbacks import looking
+from gan3d_bench.checkpoints import read_checkpoint
+from gan3d_bench.config import RunConfig, compose, to_dict
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.base import Method
+from gan3d_bench.methods.phases import PhasedMethod
+from gan3d_bench.registry import registry
+from gan3d_bench.rendering.shading import Light
+from gan3d_bench.runs import Run, load_method, resumable
+from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.spec import MethodSpec
+from gan3d_bench.training import build, fit
+
+PRESET = "check"
+SUBJECTS = 2
+OVERRIDES = ("trainer.accelerator=cpu", "trainer.threads=1", "trainer.log_every=1")
+EVERY_STEP = "trainer.checkpoint_minutes=1e-9"
+# Two processes add gradients in another order, and Adam's first steps amplify rounding: what may
+# differ is a small part of how far training has moved the weights.
+PROCESS_TOLERANCE = 0.05
+
+
+class Failed(Exception):
+    """A check found what it must not find; the message says what."""
+
+
+class Report:
+    """Runs checks and prints a line for each."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def check(self, name: str, function: Callable[[], str | None]) -> None:
+        """Run `function`; it raises if the check fails, and may return a remark."""
+        began = time.monotonic()
+        try:
+            remark = function() or ""
+            verdict = "ok"
+        except Exception as error:  # whatever goes wrong in a method is the finding
+            remark = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+            remark = " ".join(remark.split())
+            verdict = "FAILED"
+            self.failed.append(name)
+        seconds = time.monotonic() - began
+        print(f"{verdict:6}  {name:42} {seconds:5.1f} s  {remark}".rstrip(), flush=True)
+
+
+def check(name: str) -> int:
+    """Check a method and return the exit code: 0 when every check is ok, else 1.
+
+    Raises:
+        UserError: no such method, or it has no preset ``check``.
+    """
+    spec: MethodSpec = registry("methods").get(name)
+    config = compose(spec, PRESET, overrides=OVERRIDES)
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="gan3d-bench-check-") as folder, _runs_in(Path(folder)):
+        _Checks(spec, config, report, Path(folder)).run()
+    if report.failed:
+        print(f"{name}: {len(report.failed)} checks failed: {', '.join(report.failed)}")
+        return 1
+    print(f"{name}: all checks ok")
+    return 0
+
+
+class _Checks:
+    def __init__(self, spec: MethodSpec, config: RunConfig, report: Report, folder: Path) -> None:
+        self.spec, self.config, self.report, self.folder = spec, config, report, folder
+        self.trained: Run | None = None
+        self.shown: dict[str, Tensor] = {}
+
+    def run(self) -> None:
+        check = self.report.check
+        check("trains", self.trains)
+        if self.trained is None:
+            return
+        check("reloads without data, same outputs", self.reloads)
+        check("resumes after SIGKILL, same weights", self.resumes)
+        check("two processes, same weights", self.two_processes)
+        check("scene: shapes, ranges, masks", self.scenes)
+        check("delivers its capabilities", self.capabilities)
+        for table in self.tables():
+            check(f"fills table {table}", lambda table=table: self.fills(table))
+
+    def trains(self) -> str:
+        watcher = _Watcher(self.spec)
+        self.trained = fit(self.spec, self.config, callbacks=[watcher])
+        self.shown = watcher.outputs
+        assert self.trained is not None
+        before = build(self.spec, self.config).state_dict()
+        after = _weights(self.trained)
+        moved = sum(not torch.equal(before[key], after[key]) for key in after)
+        if not moved:
+            raise Failed("training changed no weight")
+        return f"{watcher.steps} steps changed {moved} of {len(after)} tensors"
+
+    def reloads(self) -> str:
+        assert self.trained is not None
+        empty = self.folder / "empty"
+        with _environment(GAN3D_BENCH_HOME=str(empty)):
+            method = load_method(Run.open(self.trained.path))
+            found = outputs(method, self.spec)
+        for key, expected in self.shown.items():
+            if key not in found or not torch.equal(found[key], expected):
+                raise Failed(f"'{key}' differs from the trained method's")
+        return f"{len(found)} tensors equal to the bit"
+
+    def resumes(self) -> str:
+        assert self.trained is not None
+        root = self.folder / "killed"
+        code = (
+            f"from gan3d_bench.conformance import train_and_die; train_and_die('{self.spec.name}')"
+        )
+        killed = _python("-c", code, runs=root)
+        if killed.returncode != -signal.SIGKILL:
+            raise Failed(f"the run to be killed ended otherwise: {_last_line(killed)}")
+        run = resumable(self.spec.name, PRESET, root)
+        done = read_checkpoint(run.checkpoint)["phase"]
+        fit(self.spec, run.config, run)
+        expected, found = _weights(self.trained), _weights(run)
+        for key, value in expected.items():
+            if not torch.equal(found[key], value):
+                raise Failed(f"'{key}' differs from the uninterrupted run's")
+        return f"killed in phase {done['index'] + 1} after step {done['step']}"
+
+    def two_processes(self) -> str:
+        assert self.trained is not None
+        root = self.folder / "two"
+        arguments = ["fit", "--method", self.spec.name, "--preset", PRESET, *OVERRIDES]
+        result = _python("-m", "gan3d_bench", *arguments, "trainer.devices=2", runs=root)
+        if result.returncode != 0:
+            raise Failed(f"training failed: {_last_line(result)}")
+        (run,) = Run.find(self.spec.name, PRESET, root)
+        before = build(self.spec, self.config).state_dict()
+        one, two = _weights(self.trained), _weights(run)
+        moved = distance(one, before)
+        apart = distance(one, two)
+        if apart > PROCESS_TOLERANCE * moved:
+            raise Failed(
+                f"weights are {apart / moved:.1%} of the way trained apart, "
+                f"expected at most {PROCESS_TOLERANCE:.0%}"
+            )
+        return f"apart by {apart / moved:.2%} of the way trained"
+
+    def scenes(self) -> str:
+        checked = [
+            _check_rendering(f"{kind} at {angle} degrees", scene, _render(scene, angle))
+            for kind, scene in self._scenes().items()
+            for angle in (0.0, 20.0)
+        ]
+        if not checked:
+            raise Failed("it gives no scene: neither sample, reconstruct nor preview")
+        return f"{len(checked)} renderings"
+
+    def capabilities(self) -> str:
+        claimed = self.spec.capabilities
+        scenes = self._scenes()
+        for kind in ("sample", "reconstruct"):
+            if (kind in claimed) != (kind in scenes):
+                raise Failed(f"'{kind}' is {'' if kind in claimed else 'not '}claimed")
+        for kind, scene in scenes.items():
+            for capability in sorted(claimed - {"sample", "reconstruct"}):
+                _check_capability(kind, scene, capability)
+        return ", ".join(sorted(claimed)) or "none claimed"
+
+    def tables(self) -> list[str]:
+        config = to_dict(self.config)
+        names = registry("tables").names()
+        return [name for name in names if self.spec.row(name, config) is not None]
+
+    def fills(self, table: str) -> str:
+        from gan3d_bench.benchmarks.runner import evaluate
+
+        assert self.trained is not None
+        spec = registry("tables").get(table)
+        row = self.spec.row(table, to_dict(self.config))
+        filled = evaluate(
+            spec,
+            [Run.open(self.trained.path)],
+            samples=SUBJECTS,
+            out=self.folder / "tables",
+            runs_root=self.folder,
+        )
+        line = next((line for line in filled.lines if line.row == row), None)
+        empty = [
+            column.metric
+            for column in spec.columns
+            if line is None or line.cells[column.metric].measured is None
+        ]
+        if empty:
+            raise Failed(f"row '{row}' has no number for {', '.join(empty)}")
+        return f"row '{row}'"
+
+    def _scenes(self) -> dict[str, Scene]:
+        assert self.trained is not None
+        method = load_method(Run.open(self.trained.path))
+        with looking(method):
+            return scenes_of(method, self.spec)
+
+
+def train_and_die(name: str) -> None:
+    """Train the check preset, saving after each step, and kill this process half way."""
+    spec: MethodSpec = registry("methods").get(name)
+    fit(spec, compose(spec, PRESET, overrides=(*OVERRIDES, EVERY_STEP)), callbacks=[_Killer()])
+
+
+def scenes_of(method: Method, spec: MethodSpec) -> dict[str, Scene]:
+    """Return what the method gives, by the name of the way it is got.
+
+    The images to reconstruct are the first of ``preview().images["input"]``.
+    """
+    scenes: dict[str, Scene] = {}
+    preview = method.preview()
+    if "sample" in spec.capabilities:
+        scenes["sample"] = method.sample(SUBJECTS, torch.Generator().manual_seed(0))
+    if "reconstruct" in spec.capabilities:
+        images = preview.images.get("input")
+        if images is None:
+            raise Failed("its preview has no images named 'input' to reconstruct")
+        scenes["reconstruct"] = method.reconstruct(images[:SUBJECTS])
+    if not scenes and preview.scene is not None:
+        scenes["preview"] = preview.scene
+    return scenes
+
+
+def outputs(method: Method, spec: MethodSpec) -> dict[str, Tensor]:
+    """Render every scene of a method from the front; the pictures by name."""
+    with looking(method):
+        return {
+            f"{kind}/{name}": value.cpu()
+            for kind, scene in scenes_of(method, spec).items()
+            for name, value in vars(_render(scene, 0.0)).items()
+            if value is not None
+        }
+
+
+def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """Return the Euclidean distance of two sets of weights."""
+    squares = [(a[key].double() - b[key].double()).square().sum() for key in a]
+    return float(torch.stack(squares).sum().sqrt())
+
+
+class _Watcher(L.Callback):
+    """Notes what the trained method gives, before it is dropped."""
+
+    def __init__(self, spec: MethodSpec) -> None:
+        self.spec = spec
+        self.outputs: dict[str, Tensor] = {}
+        self.steps = 0
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, PhasedMethod)
+        self.outputs = outputs(pl_module, self.spec)
+        self.steps = pl_module.total_steps
+
+
+class _Killer(L.Callback):
+    """Ends the process, without a word, half way through training."""
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
+        assert isinstance(pl_module, PhasedMethod)
+        if pl_module.step == pl_module.total_steps // 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _render(scene: Scene, yaw: float, **options: Any) -> Rendering:
+    return scene.render(View.from_angles([yaw] * scene.batch_size), **options)
+
+
+def _check_rendering(what: str, scene: Scene, rendering: Rendering) -> None:
+    batch, _, height, width = rendering.rgb.shape
+    if batch != scene.batch_size:
+        raise Failed(f"{what}: {batch} pictures of {scene.batch_size} subjects")
+    channels = {"rgb": 3, "mask": 1, "depth": 1, "normal": 3, "albedo": 3}
+    limits = {"rgb": (-1, 1), "mask": (0, 1), "normal": (-1, 1), "albedo": (-1, 1)}
+    for name, count in channels.items():
+        value = getattr(rendering, name)
+        if value is None:
+            continue
+        if value.shape != (batch, count, height, width):
+            raise Failed(f"{what}: {name} has shape {tuple(value.shape)}")
+        if not torch.isfinite(value).all():
+            raise Failed(f"{what}: {name} is not finite everywhere")
+        low, high = limits.get(name, (float("-inf"), float("inf")))
+        if value.min() < low - 1e-4 or value.max() > high + 1e-4:
+            raise Failed(
+                f"{what}: {name} is in [{value.min():.3g}, {value.max():.3g}], "
+                f"expected [{low}, {high}]"
+            )
+    seen = rendering.mask.expand(batch, 1, height, width) > 0.5
+    if not seen.flatten(1).any(1).all():
+        raise Failed(f"{what}: nothing of a subject is in the picture")
+    if rendering.depth is not None and (rendering.depth[seen] <= 0).any():
+        raise Failed(f"{what}: depth behind the camera")
+
+
+def _check_capability(kind: str, scene: Scene, capability: str) -> None:
+    if capability not in scene.capabilities:
+        raise Failed(f"'{capability}' is claimed, but the {kind} scene does not have it")
+    if capability == "relight":
+        light = Light.frontal(scene.batch_size)
+        side = Light(light.ambient, light.diffuse, light.direction.new_tensor([[-0.8, 0, -0.6]]))
+        side = Light(side.ambient, side.diffuse, side.direction.expand(scene.batch_size, 3))
+        one, other = (_render(scene, 0.0, light=choice).rgb for choice in (light, side))
+        if torch.equal(one, other):
+            raise Failed(f"the {kind} scene looks the same under two lights")
+    elif capability == "mesh":
+        mesh = scene.mesh(0)
+        if not len(mesh.faces) or int(mesh.faces.max()) >= len(mesh.vertices):
+            raise Failed(f"the {kind} scene's mesh has no faces, or faces without vertices")
+    elif getattr(_render(scene, 0.0), capability) is None:
+        raise Failed(f"'{capability}' is claimed, but the {kind} scene's rendering lacks it")
+
+
+def _weights(run: Run) -> dict[str, Tensor]:
+    return read_checkpoint(run.checkpoint)["state_dict"]
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _runs_in(folder: Path) -> Iterator[None]:
+    with _environment(GAN3D_BENCH_RUNS=str(folder / "runs")):
+        yield
+
+
+def _python(*arguments: str, runs: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "GAN3D_BENCH_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
+    command: Sequence[str] = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def _last_line(result: subprocess.CompletedProcess[str]) -> str:
+    lines = (result.stderr or result.stdout).strip().splitlines()
+    return lines[-1] if lines else f"exit code {result.returncode}"

@@ -1,0 +1,1 @@
+"""Data sources: synthetic heads with exact ground truth, and the Synface benchmark."""

@@ -1,0 +1,276 @@
+"""Synthetic heads with exact ground truth: shape, albedo, normals, view and light of every image.
+
+Item i of a split depends only on (seed, split, i), so a larger data set contains the smaller one,
+and the identities of train, val and test never meet. Pictures are rendered once and cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import lightning as L
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gan3d_bench.assets.store import cache_dir
+from gan3d_bench.datamodules.heads_cache import Shard, decode, encode, write_shard
+from gan3d_bench.datamodules.heads_sampling import (
+    LAYOUT,
+    NUM_LATENTS,
+    HeadParameters,
+    render_heads,
+    sample_heads,
+)
+from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.geometry.morphable_model import MorphableModel
+
+__all__ = [
+    "LAYOUT", "NUM_LATENTS", "HeadParameters", "HeadsConfig", "HeadsDataModule", "HeadsDataset",
+    "head_latents", "render_heads", "sample_heads",
+]  # fmt: skip
+
+Split = Literal["train", "val", "test"]
+SHARD_SIZE = 256
+RENDER_BATCH = 32
+# Raise it when rendering changes, so that old caches are not read.
+CACHE_VERSION = 1
+
+
+def head_latents(split: Split, indices: range, seed: int = 0) -> Tensor:
+    """Standard normals of some items of a split: (len(indices), NUM_LATENTS).
+
+    The generator of item i is seeded by a hash of (seed, split, i).
+
+    Raises:
+        UserError: unknown split.
+    """
+    if split not in get_args(Split):
+        raise unknown_name("split", split, get_args(Split))
+    rows = []
+    for index in indices:
+        key = hashlib.sha256(f"heads/{seed}/{split}/{index}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
+        rows.append(torch.randn(NUM_LATENTS, generator=generator))
+    return torch.stack(rows) if rows else torch.empty(0, NUM_LATENTS)
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """What decides a rendered data set, and hence where it is cached.
+
+    Attributes:
+        image_size: pixels per side, 8 to 2048.
+        seed: of all splits.
+        supersample: sub-pixels along each axis, 1 to 8.
+    """
+
+    image_size: int = 64
+    seed: int = 0
+    supersample: int = 2
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("image_size", 8, 2048), ("supersample", 1, 8)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UserError(f"heads: {name}={value}; expected {low} to {high}")
+
+    def folder(self, root: Path, model: MorphableModel) -> Path:
+        """The cache folder of this data set; its name hashes the settings and the head model."""
+        digest = hashlib.sha256(f"{CACHE_VERSION} {self} {SHARD_SIZE}".encode())
+        for tensor in (model.mean, model.identity_basis, model.albedo_mean, model.albedo_basis):
+            digest.update(tensor.contiguous().numpy())
+        return root / "heads" / f"{self.image_size}px-{digest.hexdigest()[:16]}"
+
+
+class HeadsDataset(Dataset[dict[str, Any]]):
+    """Heads of one split, read from the cache.
+
+    Items are dicts of float32 tensors: image, albedo, normal (3, S, S), depth, mask (1, S, S)
+    (see `render_heads`), latents (146,), the fields of `HeadParameters` (the albedo coefficients
+    as ``albedo_coefficients``), and the int ``index``.
+
+    Args:
+        split: train, val or test.
+        size: number of items.
+        config: resolution and seed.
+        root: folder of caches; None is the suite's cache folder.
+        identities: if given, item i shows identity ``i % identities`` of the split: its shape and
+            albedo latents come from item ``i % identities``.
+
+    Raises:
+        UserError: unknown split, or a size below 1.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        config: HeadsConfig | None = None,
+        *,
+        root: Path | None = None,
+        model: MorphableModel | None = None,
+    ) -> None:
+        if size < 1:
+            raise UserError(f"heads: {split} size={size}; expected at least 1")
+        self.split: Split = split
+        self.size = size
+        self.config = config or HeadsConfig()
+        self.model = model or MorphableModel.load_heads()
+        self.folder = self.config.folder(root or cache_dir(), self.model) / split
+        self.latents = head_latents(split, range(size), self.config.seed)
+        self.parameters = sample_heads(self.latents, self.model)
+        self._open: dict[int, Shard] = {}
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        number, offset = divmod(index, SHARD_SIZE)
+        if number not in self._open:
+            start, stop = self._bounds(number)
+            self._open[number] = Shard(self._path(number), stop - start)
+        coefficients = {
+            ("albedo_coefficients" if field.name == "albedo" else field.name): getattr(
+                self.parameters, field.name
+            )[index]
+            for field in fields(HeadParameters)
+        }
+        maps = decode(self._open[number][offset])
+        return {**maps, **coefficients, "latents": self.latents[index], "index": index}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Memory maps do not travel to worker processes; they are opened again there.
+        return {**self.__dict__, "_open": {}}
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are not yet rendered."""
+        return [n for n in range(-(-self.size // SHARD_SIZE)) if not self._path(n).is_file()]
+
+    def render(self, numbers: list[int]) -> Iterator[int]:
+        """Render shards and write them; yields the number of images done after each batch."""
+        for number in numbers:
+            start, stop = self._bounds(number)
+            batches = []
+            for first in range(start, stop, RENDER_BATCH):
+                chosen = self.parameters[first : min(first + RENDER_BATCH, stop)]
+                with torch.inference_mode():
+                    batches.append(
+                        encode(
+                            render_heads(
+                                chosen,
+                                self.config.image_size,
+                                self.config.supersample,
+                                self.model,
+                            )
+                        )
+                    )
+                if first + RENDER_BATCH < stop:
+                    yield len(chosen)
+            whole = {name: torch.cat([b[name] for b in batches]) for name in batches[0]}
+            write_shard(self._path(number), whole)
+            yield len(chosen)
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        return number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, self.size)
+
+    def _path(self, number: int) -> Path:
+        start, stop = self._bounds(number)
+        return self.folder / f"{start:07d}-{stop:07d}.safetensors"
+
+
+class HeadsDataModule(L.LightningDataModule):
+    """Train, val and test heads, disjoint in identity, rendered once and cached on disk.
+
+    The cache lies under ``GAN3D_BENCH_HOME`` or the platform's cache folder; a run that was
+    killed renders only the missing shards.
+
+    Args:
+        image_size, seed, supersample: see `HeadsConfig`.
+        train_size, val_size, test_size: number of images of each split.
+        batch_size: images a batch.
+        num_workers: worker processes of each loader.
+        root: folder of caches; None is the suite's cache folder.
+
+    Raises:
+        UserError: a setting out of range; no space; a damaged shard (when it is read).
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        *,
+        train_size: int = 8192,
+        val_size: int = 256,
+        test_size: int = 512,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+        supersample: int = 2,
+        root: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = HeadsConfig(image_size, seed, supersample)
+        self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.root = root
+        self._datasets: dict[Split, HeadsDataset] = {}
+
+    def dataset(self, split: Split) -> HeadsDataset:
+        """The data set of a split (its images exist after `prepare_data`)."""
+        if split not in self.sizes:
+            raise unknown_name("split", split, self.sizes)
+        if split not in self._datasets:
+            self._datasets[split] = HeadsDataset(
+                split, self.sizes[split], self.config, root=self.root
+            )
+        return self._datasets[split]
+
+    def prepare_data(self) -> None:
+        """Render what the cache lacks, with a progress bar."""
+        wanted = {split: self.dataset(split).missing() for split in self.sizes}
+        wanted = {split: numbers for split, numbers in wanted.items() if numbers}
+        if not wanted:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                   TimeRemainingColumn())  # fmt: skip
+        with Progress(*columns, transient=True) as progress:
+            for split, numbers in wanted.items():
+                data = self.dataset(split)
+                total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in numbers)
+                task = progress.add_task(f"rendering heads ({split})", total=total)
+                for done in data.render(numbers):
+                    progress.advance(task, done)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Build the data sets that a stage needs."""
+        splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in splits.get(stage or "", ("train", "val", "test")):
+            self.dataset(split)
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        return self._loader("test")
+
+    def _loader(self, split: Split, *, shuffle: bool = False) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            self.dataset(split),
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            drop_last=shuffle and self.sizes[split] >= self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )

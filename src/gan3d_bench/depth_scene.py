@@ -1,0 +1,87 @@
+"""Depth-map scenes: canonical depth, albedo and a light, rendered from any view."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan3d_bench.geometry.views import View
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.depth_mesh import depth_normals, warp_to_view
+from gan3d_bench.rendering.shading import Light, lit_texture, shade
+from gan3d_bench.scene import Rendering, Scene, SceneMesh
+
+
+class DepthMapScene(Scene):
+    """B subjects given by canonical depth maps.
+
+    Args:
+        depth: (B, 1, S, S) canonical depth, scene units.
+        albedo: (B, 3, S, S) in [-1, 1].
+        light: B lights, each subject's own.
+        input_view: B views at which the subjects reproduce their input images, or None.
+        fov: field of view in degrees.
+        depth_range: least and greatest canonical depth; what lies far outside is not rendered.
+    """
+
+    capabilities = frozenset({"depth", "normal", "albedo", "relight", "mesh"})
+
+    def __init__(
+        self,
+        depth: Tensor,
+        albedo: Tensor,
+        light: Light,
+        input_view: View | None = None,
+        *,
+        fov: float = 10.0,
+        depth_range: tuple[float, float] = (0.9, 1.1),
+    ) -> None:
+        self.depth = depth.float()
+        self.albedo = albedo.float()
+        self.light = light
+        self.input_view = input_view
+        self.camera = PinholeCamera(depth.shape[-1], fov)
+        self.depth_range = depth_range
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.depth)
+
+    def render(
+        self, view: View, light: Light | None = None, image_size: int | None = None
+    ) -> Rendering:
+        """Render each subject at its view; see `Scene.render`. Every field is filled."""
+        device = self.depth.device
+        view = view.to(device)
+        light = (light or self.light).to(device)
+        depth, albedo, camera = self.depth, self.albedo, self.camera
+        if image_size is not None and image_size != camera.width:
+            # The camera spans pixel centres, so corners stay corners.
+            depth, albedo = (
+                F.interpolate(x, (image_size, image_size), mode="bilinear", align_corners=True)
+                for x in (depth, albedo)
+            )
+            camera = camera.resized(image_size)
+        normal = depth_normals(depth, camera)
+        shading = shade(normal, light)
+        maps = torch.cat((lit_texture(albedo, shading), albedo, normal, shading), 1)
+        warp = warp_to_view(maps, depth, view, camera, depth_range=self.depth_range)
+        rgb, seen_albedo, seen_normal, seen_shading = warp.image.split(
+            (3, 3, 3, shading.shape[1]), 1
+        )
+        turned = view.rotate(seen_normal.movedim(1, -1)).movedim(-1, 1)
+        return Rendering(
+            rgb=rgb.clamp(-1, 1),
+            mask=warp.mask,
+            depth=warp.depth,
+            normal=F.normalize(turned, dim=1),
+            albedo=seen_albedo.clamp(-1, 1),
+            shading=seen_shading.clamp(min=0),
+        )
+
+    def mesh(self, index: int) -> SceneMesh:
+        """The canonical surface of one subject, textured with its albedo."""
+        from gan3d_bench.tracking.meshes import depth_map_mesh
+
+        return depth_map_mesh(self.depth[index], self.albedo[index], self.camera)

@@ -1,0 +1,1 @@
+"""Views, morphable models and mesh geometry."""

@@ -1,0 +1,285 @@
+"""Configuration of GAN2Shape. Imports no torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gan3d_bench.config import RunConfig, require_choice, require_positive
+from gan3d_bench.errors import UserError
+
+DATA = ("heads", "images", "synface", "teacher")
+PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
+PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
+CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
+WHEN = ("never", "first", "later", "always")
+
+
+@dataclass
+class PriorConfig:
+    """The weak shape prior and the fit of D to it (facts gan2shape, section 2)."""
+
+    shape: str = "ellipsoid"  # ellipsoid, asymmetric, shift-6, shift-4, weak or flat (Table 2)
+    near: float = 0.91
+    far: float = 1.02
+    steps: int = 1000  # of the fit; skipped when `start` is given
+    category: str = "other"  # how the mask's extent is adjusted
+    # top, bottom, left, right as fractions of the image: the object's extent without masks
+    box: list[float] = field(default_factory=lambda: [0.1, 0.95, 0.15, 0.85])
+
+
+@dataclass
+class StepsConfig:
+    """Iterations of the three steps of a stage."""
+
+    step1: int = 600
+    step2: int = 600
+    step3: int = 400
+
+
+@dataclass
+class StageConfig:
+    """The first stage is longer than the later ones."""
+
+    first: StepsConfig = field(default_factory=StepsConfig)
+    later: StepsConfig = field(default_factory=lambda: StepsConfig(200, 500, 300))
+
+
+@dataclass
+class LearningRateConfig:
+    """Adam's learning rates."""
+
+    prior: float = 1e-4
+    step1: float = 1e-4
+    step2: float = 1e-4
+    step3: float = 1e-4
+
+
+@dataclass
+class SymmetryConfig:
+    """In which stages mirrored copies must reconstruct too: never, first, later or always."""
+
+    step1: str = "never"
+    step3: str = "first"
+
+
+@dataclass
+class OffsetConfig:
+    """How E's code becomes an offset of w (paper 3.2)."""
+
+    regularise: str = "mapping"  # mapping; none: the code itself is the offset (Table 1)
+    depth: int = 2  # d of F1: the last d + 1 modules of the mapping network
+    relative: bool = True  # subtract the code of the generated target
+
+
+@dataclass
+class ViewConfig:
+    """Views of pseudo samples; the mean is added to V's output too."""
+
+    statistics: str = "heads"  # a built-in name, or a file with mean (6,) and cov (6, 6)
+    yaw_scale: float = 1.2
+
+
+@dataclass
+class LightConfig:
+    """Lights of pseudo samples; ranges as in the paper's appendix."""
+
+    statistics: str = "heads"  # mean added to L's output: a built-in name, or a file
+    x: list[float] = field(default_factory=lambda: [-1.0, 1.0])
+    y: list[float] = field(default_factory=lambda: [-0.2, 0.8])
+    diffuse: list[float] = field(default_factory=lambda: [-0.1, 0.6])
+    ambient_factor: float = -0.6
+
+
+@dataclass
+class LossConfig:
+    """Weights of the losses; pixel terms weigh 1."""
+
+    perceptual: float = 0.5
+    smooth: float = 0.01
+    offset: float = 0.01
+    mirrored: float = 1.0  # of the mirrored copies, where symmetry is on
+
+
+@dataclass
+class WidthConfig:
+    """Channels after the first convolution; 0 takes the official width for the image size."""
+
+    shape: int = 0  # D and A
+    pose: int = 0  # V and L
+    encoder: int = 0  # E
+
+
+@dataclass
+class InversionConfig:
+    """Projection of given images onto one stylecode each (facts gan2shape, section 7)."""
+
+    steps: int = 1000
+    lr: float = 0.1
+    ramp_up: float = 0.05  # share of the steps with rising learning rate
+    ramp_down: float = 0.25  # share with falling learning rate
+    noise: float = 0.05  # of w, relative to its deviation
+    noise_ramp: float = 0.75  # share of the steps with noise
+    perceptual: str = ""  # "": as `perceptual`
+    pixel: float = 0.0  # weight of the mean squared error
+    batch: int = 25  # images at once
+    compare_size: int = 256  # images are compared at most at this size
+
+
+@dataclass
+class CompatConfig:
+    """Bugs of the released code, off by default."""
+
+    half_pixel: bool = False  # depth renders shifted by half a pixel, last row and column empty
+    normal_epsilon: bool = False  # 1e-7 added to the length of normals
+    shared_scalars: bool = False  # joint: all images relit with the last one's ambient, diffuse
+    prior_first_image: bool = False  # joint: D is fitted to the first image's prior only
+
+
+@dataclass
+class GAN2ShapeConfig(RunConfig):
+    """A GAN2Shape run: which images, which teacher, and the three steps by stages."""
+
+    data: str = "heads"  # heads, images (a folder or a list file), synface or teacher (samples)
+    split: str = "test"
+    images: str = ""  # path of `images` or of the synface folder
+    masks: str = ""  # folder of object masks named like the images; "": `prior.box`
+    latents: str = ""  # folder of <stem>.pt stylecodes; "": found by inversion
+    first: int = 0  # index of the first instance
+    instances: int = 8
+    image_size: int = 64
+    crop: int = 0  # centre crop of the original image in pixels; 0: none
+    original_size: int = 256  # side of the original images that `crop` refers to
+    use_mask: bool = False  # keep the background out of projected samples' losses
+    truncation: float = 0.7  # of the teacher's own samples (data=teacher)
+
+    teacher: str = "heads-teacher-64"  # asset, folder, .pt file, or random-<size>
+    perceptual: str = "discriminator"  # lpips-vgg, lpips-alex, discriminator, discriminator-l1
+    start: str = ""  # run folder or released checkpoint whose five networks are the start
+
+    joint: bool = False  # pre-training: one set of weights for all instances, never reset
+    weights: str = "shared"  # within a group: shared (gradients averaged) or independent
+    group: int = 0  # instances trained at once, weights are reset between groups; 0: all
+    targets: int = 0  # instances of the group in each step; 0: all
+
+    stages: int = 4
+    steps: StageConfig = field(default_factory=StageConfig)
+    batch: int = 16  # pseudo samples of each instance in a step
+    projected_batch: int = 0  # projected samples of each instance in a step; 0: `batch`
+    samples_per_instance: int = 1600  # projected samples kept
+    lr: LearningRateConfig = field(default_factory=LearningRateConfig)
+    weight_decay: float = 5e-4
+    losses: LossConfig = field(default_factory=LossConfig)
+    symmetry: SymmetryConfig = field(default_factory=SymmetryConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    offset: OffsetConfig = field(default_factory=OffsetConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
+    light: LightConfig = field(default_factory=LightConfig)
+    width: WidthConfig = field(default_factory=WidthConfig)
+    inversion: InversionConfig = field(default_factory=InversionConfig)
+    compat: CompatConfig = field(default_factory=CompatConfig)
+
+    def validate(self) -> None:
+        """Check values against each other and paths against the disk.
+
+        Raises:
+            UserError: the first mistake.
+        """
+        super().validate()
+        require_choice("data", self.data, DATA)
+        require_choice("perceptual", self.perceptual, PERCEPTUAL)
+        require_choice("prior.shape", self.prior.shape, PRIOR_SHAPES)
+        require_choice("prior.category", self.prior.category, CATEGORIES)
+        require_choice("weights", self.weights, ("shared", "independent"))
+        require_choice("symmetry.step1", self.symmetry.step1, WHEN)
+        require_choice("symmetry.step3", self.symmetry.step3, WHEN)
+        require_choice("offset.regularise", self.offset.regularise, ("mapping", "none"))
+        if self.inversion.perceptual:
+            require_choice("inversion.perceptual", self.inversion.perceptual, PERCEPTUAL)
+        for key in ("instances", "stages", "batch", "samples_per_instance"):
+            require_positive(key, getattr(self, key))
+        for key in ("first", "group", "targets", "projected_batch", "crop"):
+            _require_least(key, getattr(self, key), 0)
+        for key in ("prior", "step1", "step2", "step3"):
+            require_positive(f"lr.{key}", getattr(self.lr, key))
+        for name in ("first", "later"):
+            for key in ("step1", "step2", "step3"):
+                _require_least(f"steps.{name}.{key}", getattr(getattr(self.steps, name), key), 0)
+        for key in ("steps", "noise", "pixel"):
+            _require_least(f"inversion.{key}", getattr(self.inversion, key), 0)
+        require_positive("inversion.batch", self.inversion.batch)
+        self._validate_sizes()
+        self._validate_paths()
+
+    def _validate_sizes(self) -> None:
+        if self.image_size < 16 or self.image_size & (self.image_size - 1):
+            raise UserError(f"image_size={self.image_size}: expected a power of two from 16")
+        for key in ("shape", "pose", "encoder"):
+            if getattr(self.width, key) % 4 or getattr(self.width, key) < 0:
+                raise UserError(
+                    f"width.{key}={getattr(self.width, key)}: expected a multiple of 4, or 0"
+                )
+        for key, values, count in (
+            ("prior.box", self.prior.box, 4),
+            ("light.x", self.light.x, 2),
+            ("light.y", self.light.y, 2),
+            ("light.diffuse", self.light.diffuse, 2),
+        ):
+            if len(values) != count:
+                raise UserError(f"{key}={values}: expected {count} numbers")
+        top, bottom, left, right = self.prior.box
+        if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+            raise UserError(
+                f"prior.box={self.prior.box}: expected top < bottom, left < right, within 0 and 1"
+            )
+        if not 0.9 <= self.prior.near < self.prior.far <= 1.1:
+            raise UserError(
+                f"prior.near={self.prior.near} prior.far={self.prior.far}: expected "
+                "0.9 <= near < far <= 1.1"
+            )
+        if self.crop > self.original_size:
+            raise UserError(f"crop={self.crop}: expected at most original_size={self.original_size}")
+        if self.samples_per_instance < self.step3_batch:
+            raise UserError(
+                f"samples_per_instance={self.samples_per_instance}: expected at least the "
+                f"{self.step3_batch} samples of a step"
+            )
+        if self.targets > self.group_size:
+            raise UserError(
+                f"targets={self.targets}: expected at most the {self.group_size} instances at once"
+            )
+        if self.joint and (self.weights != "shared" or self.group):
+            raise UserError("joint=true: expected weights=shared and group=0")
+
+    def _validate_paths(self) -> None:
+        if self.data in ("images", "synface") and not self.images:
+            raise UserError(f"images='': data={self.data} needs the path of the images")
+        for key in ("images", "masks", "latents", "start"):
+            path = getattr(self, key)
+            if path and not Path(path).exists():
+                raise UserError(f"{key}={path!r}: no such file or folder")
+        if self.use_mask and not self.masks:
+            raise UserError("use_mask=true: expected a folder of object masks in `masks`")
+        if not self.teacher:
+            raise UserError(
+                "teacher='': expected an asset, a folder with generator.safetensors and "
+                "discriminator.safetensors, or a StyleGAN2 .pt file"
+            )
+
+    @property
+    def group_size(self) -> int:
+        """Instances trained at once."""
+        return min(self.group or self.instances, self.instances)
+
+    @property
+    def step3_batch(self) -> int:
+        """Projected samples of each instance in a step."""
+        return self.projected_batch or self.batch
+
+    def mirrored(self, step: str, stage: int) -> bool:
+        """Whether `step` ("step1" or "step3") of a stage (from 0) uses mirrored copies."""
+        when = getattr(self.symmetry, step)
+        return when == "always" or when == ("first" if stage == 0 else "later")
+
+
+def _require_least(key: str, value: float, least: float) -> None:
+    if value < least:
+        raise UserError(f"{key}={value!r}: expected at least {least}")

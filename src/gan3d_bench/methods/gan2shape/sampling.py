@@ -1,0 +1,115 @@
+"""Distributions of the pseudo samples' views and lights (paper A.2; facts gan2shape, 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.errors import UserError, nearest
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.gan2shape.factors import view_from_raw
+from gan3d_bench.rendering.shading import Light
+
+YAW = 1
+
+
+class Gaussian(NamedTuple):
+    """Mean (n,) and covariance (n, n) in raw network-output units."""
+
+    mean: Tensor
+    cov: Tensor
+
+
+def _diagonal(mean: Sequence[float], std: Sequence[float]) -> Gaussian:
+    return Gaussian(torch.tensor(mean), torch.diag(torch.tensor(std) ** 2))
+
+
+# Raw units: angles (pitch, yaw, roll) / 60 degrees, shifts / 0.1.
+BUILTIN_VIEWS = {
+    "heads": _diagonal((0.0,) * 6, (9 / 60, 20 / 60, 3 / 60, 0.1, 0.1, 0.0)),
+    "narrow": _diagonal((0.0,) * 6, (4 / 60, 8 / 60, 1 / 60, 0.05, 0.05, 0.0)),
+}
+BUILTIN_LIGHTS = {"heads": _diagonal((0.0,) * 4, (0.0,) * 4)}
+
+
+def load_statistics(name: str, size: int) -> Gaussian:
+    """Return built-in view (`size` 6) or light (4) statistics, or those of a released file.
+
+    Args:
+        name: built-in name, or path of a file with a dict ``{mean: (n,), cov: (n, n)}``.
+        size: 6 or 4.
+
+    Raises:
+        UserError: no such name or file, or the file's content does not fit.
+    """
+    builtin = BUILTIN_VIEWS if size == 6 else BUILTIN_LIGHTS
+    key = "view.statistics" if size == 6 else "light.statistics"
+    if name in builtin:
+        return builtin[name]
+    if not Path(name).is_file():
+        raise UserError(
+            f"{key}={name!r}: no such file, and not one of {', '.join(builtin)}"
+            f"{nearest(name, builtin)}"
+        )
+    try:
+        state = torch.load(name, map_location="cpu", weights_only=True)
+        mean = torch.as_tensor(state["mean"]).float().reshape(size)
+        cov = torch.as_tensor(state["cov"]).float().reshape(size, size)
+    except Exception as error:  # a foreign file may fail in any way
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"{key}={name!r}: expected a dict with mean ({size},) and cov ({size}, {size}): {reason}"
+        ) from error
+    return Gaussian(mean, cov)
+
+
+@dataclass(frozen=True)
+class ViewDistribution:
+    """Gaussian over raw views; `yaw_scale` widens yaw, its mean included, as the code does."""
+
+    statistics: Gaussian
+    yaw_scale: float = 1.0
+
+    def sample_raw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw raw views (n, 6), yaw already scaled."""
+        values, vectors = torch.linalg.eigh(self.statistics.cov.double())
+        root = vectors * values.clamp(min=0).sqrt()
+        noise = torch.randn(n, 6, generator=generator).double()
+        raw = (self.statistics.mean.double() + noise @ root.T).float()
+        raw[:, YAW] *= self.yaw_scale
+        return raw
+
+    def sample(self, n: int, generator: torch.Generator) -> View:
+        """Draw `n` views."""
+        return view_from_raw(self.sample_raw(n, generator))
+
+
+@dataclass(frozen=True)
+class LightDistribution:
+    """Uniform slopes x, y and diffuse offset k; the ambient offset is ``ambient_factor * k``.
+
+    Attributes:
+        x, y: ranges of the slopes (raw, as the light network's).
+        diffuse: range of k, added to the instance's own diffuse weight.
+        ambient_factor: negative, so that more directional light means less ambient light.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    diffuse: tuple[float, float]
+    ambient_factor: float
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw (n, 3): slope x, slope y, k."""
+        low, high = torch.tensor([self.x, self.y, self.diffuse]).unbind(1)
+        return low + (high - low) * torch.rand(n, 3, generator=generator)
+
+    def apply(self, sample: Tensor, own: Light) -> Light:
+        """Lights of samples (B, 3) on top of the instances' own B lights."""
+        x, y, k = sample.unbind(1)
+        return Light.from_slopes(own.ambient + self.ambient_factor * k, own.diffuse + k, x, y)

@@ -1,0 +1,90 @@
+"""What the `gan2shape` method is. Imports no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gan3d_bench.spec import MethodSpec, Reported
+
+_PAPER = "GAN2Shape (Pan et al., 2021)"
+_PRIOR_ROWS = {
+    "ellipsoid": "GAN2Shape, symmetric",
+    "asymmetric": "GAN2Shape, asymmetric prior",
+    "shift-6": "GAN2Shape, prior shifted by w/6",
+    "shift-4": "GAN2Shape, prior shifted by w/4",
+    "weak": "GAN2Shape, weak prior",
+    "flat": "GAN2Shape, flat prior",
+}
+
+
+def _shape(row: str, side: float, mad: float, table: int) -> tuple[Reported, Reported]:
+    source = f"{_PAPER}, Table {table}, BFM"
+    return Reported("shape", row, "side", side, source), Reported("shape", row, "mad", mad, source)
+
+
+def _rotation(row: str, mean: float, worst: float) -> tuple[Reported, Reported]:
+    source = f"{_PAPER}, Table 3"
+    return (
+        Reported("identity-rotation", row, "error_mean", mean, source),
+        Reported("identity-rotation", row, "error_max", worst, source),
+    )
+
+
+def table_row(table: str, config: Mapping[str, Any]) -> str | None:
+    """Row of a table that a run with `config` fills."""
+    if table == "identity-rotation":
+        return "GAN2Shape (3D)"
+    if table != "shape":
+        return None
+    symmetry = config["symmetry"]
+    if symmetry["step1"] == symmetry["step3"] == "never":
+        return "GAN2Shape, not symmetric"
+    if config["offset"]["regularise"] == "none":
+        return "GAN2Shape, symmetric, no regularisation"
+    return _PRIOR_ROWS[config["prior"]["shape"]]
+
+
+SPEC = MethodSpec(
+    name="gan2shape",
+    title="GAN2Shape: 3D shape of an image from a 2D GAN",
+    paper="Pan et al., Do 2D GANs Know 3D Shape?, ICLR 2021 (arXiv:2011.00844)",
+    module="gan3d_bench.methods.gan2shape.method:GAN2Shape",
+    config="gan3d_bench.methods.gan2shape.config:GAN2ShapeConfig",
+    presets={
+        "heads-64": "eight synthetic heads at 64 pixels, minutes on a CPU, no downloads",
+        "check": "seconds on a CPU with a random teacher; for `gan3d-bench check`",
+        "paper-synface-joint": "BFM faces, joint pre-training on 200 images (8 GPUs)",
+        "paper-synface": "BFM faces, fine-tuning; start=RUN of paper-synface-joint",
+        "paper-celeba-joint": "CelebA, joint pre-training on 200 images (8 GPUs)",
+        "paper-celeba": "CelebA, fine-tuning; start=RUN of paper-celeba-joint",
+        "paper-cat-joint": "cats, joint pre-training on 200 images (8 GPUs)",
+        "paper-cat": "cats, fine-tuning; start=RUN of paper-cat-joint",
+        "paper-car": "LSUN cars, from scratch, no symmetry",
+        "paper-church": "LSUN churches, from scratch, no symmetry",
+    },
+    default_preset="heads-64",
+    capabilities=frozenset({"reconstruct", "depth", "normal", "albedo", "relight", "mesh"}),
+    needs=(
+        "heads-64: the bundled head model and teacher",
+        "paper-*: teacher=FILE (StyleGAN2 with discriminator), images=PATH, view.statistics=FILE, "
+        "light.statistics=FILE and the asset vgg16-lpips",
+        "paper-car, paper-church: masks=FOLDER as well",
+    ),
+    assets=("heads", "heads-teacher-64"),
+    status=(
+        "networks, geometry, losses and offsets match the released code to 1e-4; the paper's "
+        "numbers need its data and teachers, which are not public here"
+    ),
+    reported=(
+        *_shape("GAN2Shape, symmetric, no regularisation", 0.925, 16.42, 1),
+        *_shape("GAN2Shape, symmetric", 0.756, 14.81, 1),
+        *_shape("GAN2Shape, not symmetric", 1.023, 17.09, 1),
+        *_shape("GAN2Shape, asymmetric prior", 0.769, 14.95, 2),
+        *_shape("GAN2Shape, prior shifted by w/6", 0.767, 14.93, 2),
+        *_shape("GAN2Shape, prior shifted by w/4", 0.775, 15.07, 2),
+        *_shape("GAN2Shape, weak prior", 0.764, 14.97, 2),
+        *_shape("GAN2Shape, flat prior", 1.021, 20.46, 2),
+        *_rotation("GAN2Shape (3D)", 28.93, 43.02),
+        *_rotation("GAN2Shape (GAN)", 39.85, 57.21),
+    ),
+    row=table_row,
+)

@@ -1,0 +1,124 @@
+"""Configuration of StyleGAN2 training. Imports no torch."""
+
+from dataclasses import dataclass, field
+
+from gan3d_bench.config import RunConfig, require_choice, require_positive
+from gan3d_bench.errors import UserError
+
+PERCEPTUAL = ("none", "lpips-vgg", "lpips-alex")
+
+
+@dataclass
+class NetworkConfig:
+    """Architecture of generator and discriminator."""
+
+    image_size: int = 64
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    channel_base: int = 16384  # channels = min(channel_base // resolution, channel_max)
+    channel_max: int = 512
+    channels: dict[int, int] = field(default_factory=dict)  # overrides the rule if not empty
+    stddev_group: int = 4
+    conv_clamp: float = 0.0  # limit of activations; 0: none
+    generator: str = ""  # saved generator to start from; its architecture replaces the above
+    discriminator: str = ""  # likewise
+
+
+@dataclass
+class DataConfig:
+    """Where the real images come from."""
+
+    path: str = ""  # folder of images, or of image.npy (+ latent.npy); "": synthetic heads
+    count: int = 60000  # synthetic heads to render; cached
+    mirror: bool = False  # also show images mirrored
+
+
+@dataclass
+class RegressionConfig:
+    """Warm start: the generator learns the images that belong to given latents."""
+
+    steps: int = 0
+    lr: float = 2e-3
+    lr_end: float = 0.05  # factor on lr at the end of the cosine
+    mapping_lr: float = 30.0  # factor on the mapping network's rate, whose layers scale it by 0.01
+    warmup: int = 100  # steps of linear warm-up
+    pixel: float = 1.0  # weight of L1
+    edges: float = 1.0  # weight of L1 between finite differences
+    perceptual: str = "none"  # none, lpips-vgg or lpips-alex
+    perceptual_weight: float = 0.5
+
+
+@dataclass
+class AugmentConfig:
+    """Adaptive discriminator augmentation."""
+
+    enabled: bool = False
+    target: float = 0.6  # of the mean sign of D(real)
+    speed_kimg: float = 500.0  # thousand images for p to go from 0 to 1
+    every: int = 4  # steps between adjustments
+    maximum: float = 0.85
+
+
+@dataclass
+class AdversarialConfig:
+    """GAN training."""
+
+    steps: int = 800000
+    generator_lr: float = 2e-3
+    discriminator_lr: float = 2e-3
+    delay: int = 0  # first steps that train the discriminator only
+    warmup: int = 0  # steps after `delay` in which the generator's rate rises to its value
+    lr_end: float = 1.0  # factor on both rates at the end of a cosine
+    mapping_lr: float = 1.0  # factor on the mapping network's rate
+    gamma: float = 10.0  # R1 weight
+    r1_interval: int = 16
+    path_weight: float = 2.0
+    path_interval: int = 4
+    path_shrink: int = 2  # path length on batch // path_shrink images
+    path_decay: float = 0.01
+    mixing: float = 0.9  # probability of style mixing
+    anchor: float = 0.0  # weight of the warm start's loss
+    anchor_end: float = 1.0  # factor on `anchor` at the end
+
+
+@dataclass
+class StyleGAN2Config(RunConfig):
+    """Keys of ``fit --method stylegan2``."""
+
+    batch: int = 32  # images a step over all processes
+    ema_kimg: float = 10.0  # half-life of the averaged weights, thousand images
+    ema_rampup: float = 0.0  # half-life is at most this part of the images seen; 0: no limit
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    regression: RegressionConfig = field(default_factory=RegressionConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+
+    def validate(self) -> None:
+        super().validate()
+        for key, value in {
+            "batch": self.batch,
+            "ema_kimg": self.ema_kimg,
+            "data.count": self.data.count,
+            "regression.lr": self.regression.lr,
+            "adversarial.generator_lr": self.adversarial.generator_lr,
+            "adversarial.discriminator_lr": self.adversarial.discriminator_lr,
+            "adversarial.r1_interval": self.adversarial.r1_interval,
+            "adversarial.path_interval": self.adversarial.path_interval,
+            "adversarial.path_shrink": self.adversarial.path_shrink,
+            "augment.every": self.augment.every,
+            "augment.speed_kimg": self.augment.speed_kimg,
+            "network.stddev_group": self.network.stddev_group,
+        }.items():
+            require_positive(key, value)
+        require_choice("regression.perceptual", self.regression.perceptual, PERCEPTUAL)
+        size = self.network.image_size
+        if size < 8 or size & (size - 1):
+            raise UserError(f"network.image_size={size}: expected a power of two of at least 8")
+        if not 0 <= self.adversarial.mixing <= 1:
+            raise UserError(
+                f"adversarial.mixing={self.adversarial.mixing}: expected a probability in [0, 1]"
+            )
+        if self.regression.steps + self.adversarial.steps <= 0:
+            raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")

@@ -1,0 +1,189 @@
+"""Real images for the discriminator, with the latents they belong to where those are known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.stylegan2.generator import normalize_latent
+
+IMAGES, LATENTS = "image.npy", "latent.npy"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class Images(Protocol):
+    """A finite set of images."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return images (B, 3, S, S) in [-1, 1] and, where known, their latents (B, z_dim)."""
+        ...
+
+
+class ImageArray:
+    """Images in one uint8 array (N, 3, S, S), value 127.5 (x + 1); latents in another.
+
+    Args:
+        folder: holds ``image.npy`` and perhaps ``latent.npy``.
+        image_size: S, checked.
+
+    Raises:
+        UserError: missing or damaged file, or another image size.
+    """
+
+    def __init__(self, folder: Path, image_size: int) -> None:
+        self.images = _open(folder / IMAGES)
+        if self.images.ndim != 4 or self.images.shape[1:] != (3, image_size, image_size):
+            raise UserError(
+                f"{folder / IMAGES}: shape {self.images.shape}, "
+                f"expected (N, 3, {image_size}, {image_size})"
+            )
+        latents = folder / LATENTS
+        self.latents = _open(latents) if latents.exists() else None
+        if self.latents is not None and len(self.latents) != len(self.images):
+            raise UserError(f"{latents}: {len(self.latents)} rows, expected {len(self.images)}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        rows = indices.numpy()
+        images = torch.from_numpy(self.images[rows]).float() / 127.5 - 1
+        if self.latents is None:
+            return images, None
+        return images, torch.from_numpy(self.latents[rows]).float()
+
+
+class ImageFolder:
+    """Image files, read when asked for.
+
+    Args:
+        folder: searched recursively for PNG, JPEG and WebP files.
+        image_size: expected width and height, checked when an image is read.
+
+    Raises:
+        UserError: no images, or one that cannot be read or has another size.
+    """
+
+    def __init__(self, folder: Path, image_size: int) -> None:
+        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        self.image_size = image_size
+        if not self.files:
+            raise UserError(
+                f"data.path={folder}: no PNG, JPEG or WebP images in it"
+            )
+        self._load(self.files[0])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, indices: Tensor) -> tuple[Tensor, None]:
+        return torch.stack([self._load(self.files[i]) for i in indices.tolist()]), None
+
+    def _load(self, path: Path) -> Tensor:
+        try:
+            with Image.open(path) as image:
+                if image.size != (self.image_size, self.image_size):
+                    raise UserError(
+                        f"{path}: {image.width} x {image.height} pixels, expected "
+                        f"{self.image_size} x {self.image_size} (network.image_size)"
+                    )
+                pixels = np.asarray(image.convert("RGB"))
+        except (OSError, Image.DecompressionBombError) as error:
+            raise UserError(f"{path}: not a readable image") from error
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def open_images(path: str, image_size: int) -> Images:
+    """Open a folder of image files or of arrays.
+
+    Raises:
+        UserError: no such folder, or nothing usable in it.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"data.path={path}: no such folder")
+    if (folder / IMAGES).exists():
+        return ImageArray(folder, image_size)
+    return ImageFolder(folder, image_size)
+
+
+def batches(count: int, batch: int, start: int, seed: int) -> Iterator[Tensor]:
+    """Yield the indices (batch,) of step `start`, `start` + 1, ...: epochs of all images shuffled.
+
+    Depends on `start` and `seed` only, so that a resumed run sees the same images.
+    """
+    position = start * batch
+    epoch, order = -1, torch.empty(0, dtype=torch.long)
+    while True:
+        chosen = []
+        for index in range(position, position + batch):
+            if index // count != epoch:
+                epoch = index // count
+                rng = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+                order = torch.randperm(count, generator=rng)
+            chosen.append(order[index % count])
+        position += batch
+        yield torch.stack(chosen)
+
+
+@rank_zero_only
+def render_heads_once(folder: Path, count: int, image_size: int, z_dim: int, seed: int) -> None:
+    """Render `count` synthetic heads and the normalised latents that make them into `folder`.
+
+    Resumes where an earlier call was killed; a finished set is left as it is.
+    """
+    # imported here: adversarial training on a user's own images needs no head model
+    from gan3d_bench.datamodules.heads_sampling import render_heads, sample_heads
+
+    if (folder / IMAGES).exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = torch.Generator().manual_seed(seed)
+    latents = normalize_latent(torch.randn(count, z_dim, generator=rng)).half()
+    np.save(folder / LATENTS, latents.numpy())
+    partial, progress = folder / "image.partial.npy", folder / "done.json"
+    done = json.loads(progress.read_text()) if progress.exists() and partial.exists() else 0
+    images = np.lib.format.open_memmap(
+        partial,
+        mode="r+" if done else "w+",
+        dtype=np.uint8,
+        shape=(count, 3, image_size, image_size),
+    )
+    chunk = 128
+    for start in track(range(done, count, chunk), description="rendering heads"):
+        parameters = sample_heads(latents[start : start + chunk].float())
+        pixels = render_heads(parameters, image_size)["image"]
+        images[start : start + chunk] = ((pixels + 1) * 127.5).round().byte().numpy()
+        images.flush()
+        replacement = folder / "done.json.part"
+        replacement.write_text(json.dumps(start + chunk))
+        os.replace(replacement, progress)
+    os.replace(partial, folder / IMAGES)
+    progress.unlink(missing_ok=True)
+
+
+def heads_folder(root: Path, count: int, image_size: int, z_dim: int, seed: int) -> Path:
+    """Return the cache folder of a set of synthetic heads."""
+    key = hashlib.sha256(f"{count}/{image_size}/{z_dim}/{seed}".encode()).hexdigest()[:12]
+    return root / f"heads-pairs-{image_size}-{key}"
+
+
+def _open(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: missing, truncated or not a NumPy array") from error

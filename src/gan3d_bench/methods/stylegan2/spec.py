@@ -1,0 +1,23 @@
+"""What the `stylegan2` method is. Imports no torch."""
+
+from gan3d_bench.spec import MethodSpec
+
+SPEC = MethodSpec(
+    name="stylegan2",
+    title="StyleGAN2 training: the teachers",
+    paper=(
+        "Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020 "
+        "(arXiv:1912.04958); augmentation: Karras et al. 2020 (arXiv:2006.06676)"
+    ),
+    module="gan3d_bench.methods.stylegan2.method:StyleGAN2",
+    config="gan3d_bench.methods.stylegan2.config:StyleGAN2Config",
+    presets={
+        "heads-64": "the 64-pixel head teacher on a CPU: regression, then adversarial (hours)",
+        "heads-64-gpu": "the 64-pixel head teacher on a GPU: adversarial from scratch",
+        "check": "seconds on a CPU; for `gan3d-bench check`",
+        "official-256": "the released recipe at 256 pixels, images in data.path (days on GPUs)",
+    },
+    default_preset="heads-64",
+    needs=("official-256: a folder of images in data.path",),
+    status="networks match both official repositories; see README.md for the head teacher's FID",
+)

@@ -1,0 +1,57 @@
+"""Configuration of the supervised depth network. Imports no torch."""
+
+from dataclasses import dataclass, field
+
+from gan3d_bench.config import RunConfig, require_positive
+from gan3d_bench.errors import UserError
+
+
+@dataclass
+class DataConfig:
+    """Synthetic heads to learn from; rendered once and cached."""
+
+    train: int = 4096  # heads of the train split
+    val: int = 32  # heads of the val split, for the scalars at the end
+    seed: int = 0  # of the data set, not of the run
+
+
+@dataclass
+class LossConfig:
+    """Weights of the loss terms; depths are first divided by half the depth range."""
+
+    absolute: float = 1.0  # mean absolute depth error over the whole image
+    scale_invariant: float = 1.0  # deviation of the log-depth error over the subject
+    gradient: float = 1.0  # mean absolute difference of log-depth slopes over the subject
+
+
+@dataclass
+class SupervisedConfig(RunConfig):
+    """Keys of ``fit --method supervised``."""
+
+    image_size: int = 64
+    channels: int = 32  # at half the image size; doubled at each level, up to 256
+    steps: int = 1500
+    batch: int = 16  # images a step over all processes
+    lr: float = 1e-3
+    lr_end: float = 0.02  # factor on lr at the end of the cosine
+    data: DataConfig = field(default_factory=DataConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+
+    def validate(self) -> None:
+        super().validate()
+        for key, value in {
+            "channels": self.channels,
+            "steps": self.steps,
+            "batch": self.batch,
+            "lr": self.lr,
+            "data.train": self.data.train,
+            "data.val": self.data.val,
+        }.items():
+            require_positive(key, value)
+        if self.image_size < 16 or self.image_size & (self.image_size - 1):
+            raise UserError(f"image_size={self.image_size}: expected a power of two of at least 16")
+        if self.channels % 8:
+            raise UserError(f"channels={self.channels}: expected a multiple of 8")
+        weights = (self.losses.absolute, self.losses.scale_invariant, self.losses.gradient)
+        if min(weights) < 0 or max(weights) == 0:
+            raise UserError(f"losses: {weights}; expected weights of 0 or more, one above 0")

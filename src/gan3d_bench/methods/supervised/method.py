@@ -1,0 +1,160 @@
+"""Training and use of the supervised depth network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gan3d_bench.datamodules.heads import HeadsDataModule
+from gan3d_bench.datamodules.heads_sampling import FAR, FIELD_OF_VIEW, NEAR
+from gan3d_bench.errors import UserError
+from gan3d_bench.methods.base import Preview
+from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from gan3d_bench.methods.supervised.config import SupervisedConfig
+from gan3d_bench.methods.supervised.losses import depth_losses
+from gan3d_bench.methods.supervised.networks import DepthNetwork
+from gan3d_bench.methods.supervised.scene import InputDepthScene
+from gan3d_bench.metrics.depth import MAD, SIDE
+
+Batch = dict[str, Tensor]
+
+
+class Supervised(PhasedMethod):
+    """Regresses the depth map of an image, in its own view, from ground truth.
+
+    The upper bound of table `shape`: row (1) of Table 1 of GAN2Shape.
+    """
+
+    config: SupervisedConfig
+
+    def __init__(self, config: SupervisedConfig) -> None:
+        super().__init__(config)
+        self.network = DepthNetwork(config.image_size, config.channels, NEAR, FAR)
+
+    def phases(self) -> Sequence[Phase]:
+        config = self.config
+
+        def cosine(step: int) -> float:
+            falling = (1 + math.cos(math.pi * step / config.steps)) / 2
+            return config.lr_end + (1 - config.lr_end) * falling
+
+        adam = partial(torch.optim.Adam, lr=config.lr)
+        return [
+            Phase(
+                "depth",
+                config.steps,
+                {"network": Trainable(("network",), adam, cosine)},
+                self._train_step,
+                end=self._validate,
+                batches=self._train_batches,
+            )
+        ]
+
+    def prepare_data(self) -> None:
+        """Render the heads that the cache lacks."""
+        self.heads.prepare_data()
+
+    @cached_property
+    def heads(self) -> HeadsDataModule:
+        """Train and val heads; nothing is rendered until they are needed."""
+        data = self.config.data
+        return HeadsDataModule(
+            self.config.image_size,
+            train_size=data.train,
+            val_size=data.val,
+            test_size=1,
+            seed=data.seed,
+        )
+
+    def reconstruct(self, images: Tensor) -> InputDepthScene:
+        """Lift `images` (B, 3, S, S) in [-1, 1], S as in the config.
+
+        Raises:
+            UserError: another image size.
+        """
+        size = self.config.image_size
+        if images.shape[1:] != (3, size, size):
+            raise UserError(
+                f"supervised: images of shape {tuple(images.shape)}; "
+                f"expected (B, 3, {size}, {size})"
+            )
+        images = images.to(self.device)
+        return InputDepthScene(images, self.network(images), (NEAR, FAR), FIELD_OF_VIEW)
+
+    def preview(self) -> Preview:
+        """Show the first heads of the val split, and their true depth."""
+        self.prepare_data()
+        count = min(4, self.config.data.val)
+        batch = self._load("val", range(count))
+        scene = self.reconstruct(batch["image"])
+        truth, predicted = (_shown(depth) for depth in (batch["depth"], scene.depth))
+        return Preview({"input": batch["image"], "truth": truth, "depth": predicted}, scene)
+
+    def extra_metadata(self) -> Mapping[str, Any]:
+        parameters = sum(p.numel() for p in self.network.parameters())
+        return {"network": f"encoder-decoder with skip connections, {parameters} parameters"}
+
+    # -- training -------------------------------------------------------------------------------
+
+    def _train_batches(self, start: int) -> Iterator[Batch]:
+        rank, processes = _process()
+        data, config = self.heads.dataset("train"), self.config
+        if config.batch < processes:
+            raise UserError(f"batch={config.batch}: expected at least one image a process")
+        step = start
+        while True:
+            generator = self.rng("batch", step)
+            drawn = torch.randint(len(data), (config.batch,), generator=generator)
+            mirror = torch.rand(config.batch, generator=generator) < 0.5
+            batch = self._load("train", drawn[rank::processes].tolist())
+            flip = mirror[rank::processes].to(self.device)[:, None, None, None]
+            self.gradient_weight = len(flip) / config.batch
+            yield {key: torch.where(flip, maps.flip(3), maps) for key, maps in batch.items()}
+            step += 1
+
+    def _train_step(self, batch: Batch) -> Mapping[str, Tensor]:
+        weights = self.config.losses
+        depth, target = self.network(batch["image"]), batch["depth"]
+        # images without a subject do not occur; pixels at the far plane are background
+        losses = depth_losses(depth, target, (target < FAR).float(), unit=(FAR - NEAR) / 2)
+        return self.descend({name: getattr(weights, name) * v for name, v in losses.items()})
+
+    def _validate(self) -> None:
+        """Log SIDE and MAD on the val heads, shared out among the processes."""
+        rank, processes = _process()
+        side, mad = SIDE().to(self.device), MAD(fov=FIELD_OF_VIEW).to(self.device)
+        mine = range(rank, self.config.data.val, processes)
+        for start in range(0, len(mine), self.config.batch):
+            batch = self._load("val", mine[start : start + self.config.batch])
+            depth = self.network(batch["image"])
+            for metric in (side, mad):
+                metric.update(depth, batch["depth"], torch.ones_like(depth))
+        row = {"val/side": side.compute()["mean"].item(), "val/mad": mad.compute()["mean"].item()}
+        for logger in self.loggers:
+            logger.log_metrics(row, step=self.step)
+
+    def _load(self, split: str, indices: Sequence[int]) -> Batch:
+        data = self.heads.dataset(split)  # type: ignore[arg-type]
+        items = [data[index] for index in indices]
+        return {
+            key: torch.stack([item[key] for item in items]).to(self.device)
+            for key in ("image", "depth")
+        }
+
+
+def _process() -> tuple[int, int]:
+    """Return rank and number of processes."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def _shown(depth: Tensor) -> Tensor:
+    """Depth as a picture: (B, 3, H, W) in [-1, 1], near is white."""
+    return (1 - 2 * (depth - NEAR) / (FAR - NEAR)).clamp(-1, 1).expand(-1, 3, -1, -1)

@@ -1,0 +1,158 @@
+"""Table `shape` on a few tiny heads."""
+
+import math
+
+import pytest
+import torch
+
+from gan3d_bench.benchmarks.measure import Settings
+from gan3d_bench.benchmarks.results import merge
+from gan3d_bench.benchmarks.shape.measure import ShapeMeasure
+from gan3d_bench.benchmarks.shape.spec import SPEC
+from gan3d_bench.config import RunConfig
+from gan3d_bench.errors import UserError
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.base import Method
+from gan3d_bench.registry import registry
+from gan3d_bench.scene import Rendering, Scene
+
+SIZE = 32
+
+
+class Flat(Scene):
+    """Given depth maps, seen from the front only."""
+
+    capabilities = frozenset({"depth"})
+
+    def __init__(self, depth, input_view=True):
+        self.depth = depth
+        self.input_view = View.from_angles([0.0] * len(depth)) if input_view else None
+
+    @property
+    def batch_size(self):
+        return len(self.depth)
+
+    def render(self, view, light=None, image_size=None):
+        ones = torch.ones_like(self.depth)
+        return Rendering(rgb=ones.expand(-1, 3, -1, -1), mask=ones, depth=self.depth)
+
+
+class Oracle(Method):
+    """Knows the truth of each image, and may distort it."""
+
+    def __init__(self, measure, distort=lambda depth: depth, input_view=True):
+        super().__init__(RunConfig(method="oracle"))
+        data = measure.heads.dataset("test")
+        self.known = [data[index] for index in range(len(data))]
+        self.distort, self.input_view = distort, input_view
+
+    def reconstruct(self, images):
+        depth = [
+            next(item["depth"] for item in self.known if torch.equal(item["image"], image))
+            for image in images
+        ]
+        return Flat(self.distort(torch.stack(depth)), self.input_view)
+
+
+@pytest.fixture(scope="module")
+def measure(tmp_path_factory):
+    settings = Settings(samples=4, batch_size=2, device=torch.device("cpu"))
+    measure = ShapeMeasure(
+        settings, average_over=8, image_size=SIZE, root=tmp_path_factory.mktemp("cache")
+    )
+    assert measure.items() == [0, 1, 2, 3]
+    return measure
+
+
+def test_averages_are_better_than_a_constant(measure):
+    constant, average, subject = (measure.baseline(row, [0, 1, 2, 3]) for row in measure.baselines)
+    assert sum(average["mad"]) < 0.8 * sum(constant["mad"])
+    for metric in ("side", "mad"):
+        assert sum(subject[metric]) < 0.9 * sum(constant[metric])
+    assert 0.5 < sum(constant["side"]) / 4 < 10
+    assert 10 < sum(constant["mad"]) / 4 < 80
+
+
+def test_averages_are_means_of_the_train_splits_maps(measure):
+    data = measure.heads.dataset("train")
+    assert len(data) == 8
+    maps = torch.stack([data[index]["depth"] for index in range(8)])
+    expected = maps.mean(0)
+    torch.testing.assert_close(measure.average_depth["all"], expected)
+    heads = (maps < 1.1).sum(0)
+    torch.testing.assert_close(measure.average_depth["subject"][heads == 8], expected[heads == 8])
+    row, column = next(iter((heads[0] == 3).nonzero().tolist()))
+    pixel = maps[:, 0, row, column]
+    assert measure.average_depth["subject"][0, row, column].item() == pytest.approx(
+        pixel[pixel < 1.1].mean().item()
+    )
+    assert measure.average_depth["subject"][0, 0, 0].item() == pytest.approx(1.1)
+
+
+def test_the_truth_has_no_error_but_the_floor_of_the_released_normals(measure):
+    values = measure.method(Oracle(measure), [1, 3])
+    assert values["side"] == pytest.approx([0, 0], abs=1e-4)
+    assert max(values["mad"]) < 3  # the floor: about 2.6 degrees for a frontal plane at 32 pixels
+
+
+def test_scale_does_not_matter_but_shape_does(measure):
+    (truth, scaled, bent) = (
+        measure.method(Oracle(measure, distort), [0, 1, 2, 3])
+        for distort in (lambda d: d, lambda d: 1.1 * d, lambda d: d**2)
+    )
+    assert scaled["side"] == pytest.approx(truth["side"], abs=1e-3)
+    assert min(bent["side"]) > 0.3
+
+
+def test_values_do_not_depend_on_the_batch(measure):
+    oracle = Oracle(measure, lambda depth: depth**2)
+    together = measure.method(oracle, [0, 1, 2, 3])
+    alone = [measure.method(oracle, [item]) for item in range(4)]
+    for metric, values in together.items():
+        assert values == pytest.approx([part[metric][0] for part in alone], rel=1e-5)
+
+
+def test_a_scene_without_an_input_view_is_refused(measure):
+    with pytest.raises(UserError, match="without an input view"):
+        measure.method(Oracle(measure, input_view=False), [0])
+
+
+def test_the_protocol_says_what_was_measured_on(measure):
+    protocol = measure.protocol()
+    assert protocol["data"] == "heads, test"
+    assert protocol["image_size"] == SIZE
+    assert protocol["data_id"].startswith(f"{SIZE}px-")
+
+
+PAPER = {
+    "Supervised": (0.419, 10.83),
+    "Constant depth": (2.723, 43.22),
+    "Average ground-truth depth": (1.978, 22.99),
+    "Average ground-truth depth, subject only": (math.nan, math.nan),
+    "Unsup3D, symmetric": (0.807, 16.34),
+    "GAN2Shape, symmetric, no regularisation": (0.925, 16.42),
+    "GAN2Shape, symmetric": (0.756, 14.81),
+    "Unsup3D, not symmetric": (1.334, 33.79),
+    "GAN2Shape, not symmetric": (1.023, 17.09),
+    "GAN2Shape, asymmetric prior": (0.769, 14.95),
+    "GAN2Shape, prior shifted by w/6": (0.767, 14.93),
+    "GAN2Shape, prior shifted by w/4": (0.775, 15.07),
+    "GAN2Shape, weak prior": (0.764, 14.97),
+    "GAN2Shape, flat prior": (1.021, 20.46),
+}
+
+
+def test_every_row_carries_the_papers_numbers():
+    reported = [number for spec in registry("methods").specs.values() for number in spec.reported]
+    table = merge(SPEC, [], reported)
+    found = {
+        line.row: tuple(
+            line.cells[metric].reported.value if line.cells[metric].reported else math.nan
+            for metric in ("side", "mad")
+        )
+        for line in table.lines
+    }
+    assert list(found) == list(PAPER)
+    for row, numbers in PAPER.items():
+        assert found[row] == pytest.approx(numbers, nan_ok=True), row
+    assert all("Table " in source and "BFM" in source for source in table.sources)

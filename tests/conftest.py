@@ -1,0 +1,61 @@
+"""The toy plug-in, installed as a user would install a plug-in, and the command line in process."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PLUGIN = Path(__file__).parent / "e2e" / "toy_plugin"
+
+
+@pytest.fixture(scope="session")
+def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the toy plug-in installed in it from a wheel; made without a network."""
+    folder = tmp_path_factory.mktemp("toy")
+    source, site = folder / "source", folder / "site"
+    shutil.copytree(PLUGIN, source)
+    command = ["pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([sys.executable, "-m", *command, "--target", site, source], check=True)
+    return site
+
+
+@pytest.fixture
+def toy(toy_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder, the toy plug-in importable and registered in this process."""
+    from gan3d_bench.registry import registry
+
+    monkeypatch.syspath_prepend(str(toy_site))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GAN3D_BENCH_RUNS", raising=False)
+    registry.cache_clear()
+    yield tmp_path
+    registry.cache_clear()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(toy: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run one command in this process, in the toy's working folder."""
+    from gan3d_bench.cli import run
+
+    def call(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call

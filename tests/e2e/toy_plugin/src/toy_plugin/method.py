@@ -1,0 +1,93 @@
+"""Two phases: colour from an image, then depth from colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from gan3d_bench.methods.base import Preview
+from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from toy_plugin.config import ToyConfig
+from toy_plugin.data import discs
+from toy_plugin.scene import DiscScene
+
+
+class Toy(PhasedMethod):
+    """Lifts an image of a disc to its colour and depth."""
+
+    config: ToyConfig
+
+    def __init__(self, config: ToyConfig) -> None:
+        super().__init__(config)
+        self.image_size = config.image_size
+        self.encoder = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 3))
+        self.depth = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+        self.register_buffer("ended", torch.zeros(2))  # phases that have begun, and ended
+
+    def phases(self) -> Sequence[Phase]:
+        adam = partial(torch.optim.Adam, lr=self.config.learning_rate)
+        return [
+            Phase(
+                "colour",
+                self.config.colour_steps,
+                {"encoder": Trainable(("encoder",), adam)},
+                self.colour_step,
+                begin=partial(self._count, 0),
+                end=partial(self._count, 1),
+            ),
+            Phase(
+                "depth",
+                self.config.depth_steps,
+                {"depth": Trainable(("depth",), adam, schedule=lambda step: 0.95**step)},
+                self.depth_step,
+                begin=partial(self._count, 0),
+                end=partial(self._count, 1),
+            ),
+        ]
+
+    def colour_step(self, _: Any) -> Mapping[str, Tensor]:
+        images, _depth, share = self._batch()
+        loss = mse_loss(self.encoder(images), images.amax((2, 3))) * self.config.losses.colour
+        self.gradient_weight = share
+        return self.descend({"colour": loss})
+
+    def depth_step(self, _: Any) -> Mapping[str, Tensor]:
+        images, depth, share = self._batch()
+        with torch.no_grad():
+            colour = self.encoder(images)
+        self.gradient_weight = share
+        loss = mse_loss(1 + self.depth(colour)[:, 0], depth) * self.config.losses.depth
+        return self.descend({"depth": loss})
+
+    def reconstruct(self, images: Tensor) -> DiscScene:
+        colour = self.encoder(images)
+        return DiscScene(colour.clamp(-1, 1), 1 + self.depth(colour)[:, 0], images.shape[-1])
+
+    def sample(self, n: int, generator: torch.Generator) -> DiscScene:
+        brightness = torch.rand(n, generator=generator)
+        return self.reconstruct(discs(brightness, self.image_size)[0].to(self.device))
+
+    def preview(self) -> Preview:
+        images, _ = discs(torch.linspace(0, 1, 4), self.image_size)
+        images = images.to(self.device)
+        return Preview({"input": images}, self.reconstruct(images))
+
+    def _batch(self) -> tuple[Tensor, Tensor, float]:
+        """This process's part of the step's batch, and its share of the whole."""
+        brightness = torch.rand(self.config.batch_size, generator=self.rng("data"))
+        images, depth = discs(brightness, self.image_size)
+        rank, processes = (
+            (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        )
+        mine = slice(rank, None, processes)
+        share = len(images[mine]) / len(images)
+        return images[mine].to(self.device), depth[mine].to(self.device), share
+
+    def _count(self, which: int) -> None:
+        self.ended[which] += 1

@@ -1,0 +1,43 @@
+"""What the plug-in brings, before any of its heavy code is imported."""
+
+from __future__ import annotations
+
+from gan3d_bench.spec import (
+    Column,
+    DataModuleSpec,
+    GeneratorSpec,
+    MethodSpec,
+    Reported,
+    TableSpec,
+)
+
+METHOD = MethodSpec(
+    name="toy",
+    title="Discs of one colour at one depth",
+    paper="none",
+    module="toy_plugin.method:Toy",
+    config="toy_plugin.config:ToyConfig",
+    presets={
+        "discs": "seconds on a CPU",
+        "check": "a few steps, for `gan3d-bench check`",
+    },
+    default_preset="discs",
+    capabilities=frozenset({"sample", "reconstruct", "depth", "normal", "albedo"}),
+    status="a toy",
+    reported=(Reported("toy-depth", "Toy", "error", 0.0, "made up"),),
+    row=lambda table, config: "Toy" if table == "toy-depth" else None,
+)
+DATA = DataModuleSpec(
+    name="toy-discs", title="Discs on black; brighter is nearer", module="toy_plugin.data:Discs"
+)
+TABLE = TableSpec(
+    name="toy-depth",
+    title="Depth of discs",
+    columns=(Column("error", "Mean absolute error", "scene units"),),
+    rows=("Depth one", "Toy"),
+    measure="toy_plugin.table:DepthError",
+    protocol="Depth of discs against the truth, mean absolute error.",
+)
+GENERATOR = GeneratorSpec(
+    name="toy-generator", title="Discs from latents", loader="toy_plugin.generator:load"
+)

@@ -1,0 +1,333 @@
+"""StyleGAN2 training: objectives, augmentation, averages, data, phases, resuming."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan3d_bench.config import compose
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.stylegan2 import Generator, save_network
+from gan3d_bench.generators.stylegan2.generator import normalize_latent
+from gan3d_bench.methods.stylegan2 import augment as ada
+from gan3d_bench.methods.stylegan2 import data, losses
+from gan3d_bench.methods.stylegan2.method import StyleGAN2, build_generator, lazy_adam
+from gan3d_bench.methods.stylegan2.spec import SPEC
+
+Z_DIM, SIZE, COUNT = 160, 16, 24
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images that depend on their latents."""
+    rng = torch.Generator().manual_seed(0)
+    latents = normalize_latent(torch.randn(COUNT, Z_DIM, generator=rng))
+    ramp = torch.linspace(-1, 1, SIZE)
+    images = torch.tanh(latents[:, :3, None, None] + latents[:, 3:6, None, None] * ramp)
+    images = images.expand(-1, -1, SIZE, SIZE)
+    target = tmp_path / "pairs"
+    target.mkdir()
+    np.save(target / data.LATENTS, latents.half().numpy())
+    np.save(target / data.IMAGES, ((images + 1) * 127.5).round().byte().numpy())
+    return target
+
+
+def build(folder: Path, *overrides: str) -> StyleGAN2:
+    torch.manual_seed(0)
+    config = compose(SPEC, "check", None, [f"data.path={folder}", *overrides])
+    return StyleGAN2(config)
+
+
+def train(method: StyleGAN2, steps: int | None = None) -> L.Trainer:
+    trainer = L.Trainer(
+        max_epochs=-1,
+        max_steps=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[] if steps is None else [StopAfter(steps)],
+    )
+    trainer.fit(method)
+    return trainer
+
+
+class StopAfter(L.Callback):
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: StyleGAN2, *_: object) -> None:
+        trainer.should_stop = pl_module.step >= self.steps
+
+
+# -- objectives ---------------------------------------------------------------------------------
+
+
+def test_adversarial_losses_and_their_gradients() -> None:
+    real, fake = (torch.randn(5, 1, requires_grad=True) for _ in range(2))
+    value = losses.discriminator_loss(real, fake)
+    expected = -real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()
+    torch.testing.assert_close(value, expected)
+    gradients = torch.autograd.grad(value, (real, fake))
+    torch.testing.assert_close(gradients[0], (real.sigmoid() - 1) / 5)
+    torch.testing.assert_close(gradients[1], fake.sigmoid() / 5)
+    value = losses.generator_loss(fake)
+    torch.testing.assert_close(value, -fake.sigmoid().log().mean())
+    torch.testing.assert_close(torch.autograd.grad(value, fake)[0], (fake.sigmoid() - 1) / 5)
+
+
+def test_r1_of_a_quadratic_discriminator() -> None:
+    """D(x) = a |x|^2 / 2 has gradient a x, so the penalty is a^2 mean |x|^2."""
+    x = torch.randn(4, 3, 5, 5, requires_grad=True)
+    a = torch.tensor(1.7, requires_grad=True)
+    penalty = losses.r1_penalty(a * x.square().sum((1, 2, 3))[:, None] / 2, x)
+    size = x.detach().square().sum((1, 2, 3)).mean()
+    torch.testing.assert_close(penalty, a.detach() ** 2 * size)
+    (gradient,) = torch.autograd.grad(penalty, a)
+    torch.testing.assert_close(gradient, 2 * a.detach() * size)
+
+
+def test_path_length_of_a_linear_generator() -> None:
+    """For images A w the Jacobian is A, and the length that of A^T y."""
+    rng = torch.Generator().manual_seed(0)
+    jacobian = torch.randn(3 * 4 * 4, 2 * 6, generator=rng, requires_grad=True)
+    ws = torch.randn(5, 2, 6, generator=rng, requires_grad=True)
+    direction = torch.randn(5, 3, 4, 4, generator=rng)
+    images = (ws.flatten(1) @ jacobian.T).view(5, 3, 4, 4)
+    lengths = losses.path_lengths(images, ws, direction)
+    pulled = (direction.flatten(1) / 4) @ jacobian
+    expected = pulled.view(5, 2, 6).square().sum(2).mean(1).sqrt()
+    torch.testing.assert_close(lengths, expected)
+    first = torch.autograd.grad(lengths.sum(), jacobian, retain_graph=True)[0]
+    torch.testing.assert_close(first, torch.autograd.grad(expected.sum(), jacobian)[0])
+
+
+def test_path_penalty_moves_its_average_and_lets_the_gradient_through() -> None:
+    lengths = torch.tensor([1.0, 3.0], requires_grad=True)
+    penalty, mean = losses.path_penalty(lengths, torch.tensor(1.0), decay=0.25)
+    assert float(mean) == 1.25
+    assert not mean.requires_grad
+    assert math.isclose(penalty.item(), (0.0625 + 3.0625) / 2)
+    (gradient,) = torch.autograd.grad(penalty, lengths)
+    # d/dl_i mean (l - m)^2 with dm/dl_i = 0.125
+    expected = torch.tensor([-0.25, 1.75]) - 0.125 * (-0.25 + 1.75)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_edge_loss_ignores_brightness() -> None:
+    x = torch.randn(2, 3, 8, 8)
+    assert float(losses.edge_loss(x, x + 0.3)) < 1e-6
+    assert float(losses.edge_loss(x, x.flip(3))) > 0.1
+
+
+def test_lazy_regularisation_scales_adam() -> None:
+    lr, (_, beta) = lazy_adam(0.002, 16)
+    assert math.isclose(lr, 0.00188235, rel_tol=1e-5)
+    assert math.isclose(beta, 0.990585, rel_tol=1e-5)
+    assert lazy_adam(0.002, 0) == (0.002, (0.0, 0.99))
+
+
+# -- augmentation -------------------------------------------------------------------------------
+
+
+def test_augmentation_leaves_images_alone_at_zero_and_moves_about_p_of_them() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(64, 3, 16, 16, generator=rng) * 2 - 1
+    assert ada.augment(images, 0.0, rng) is images
+    still = (ada.geometry(4000, 0.1, 16, rng) == torch.eye(3)).all(2).all(1).float().mean()
+    # flip and quarter turn leave an image alone in 1/2 and 1/4 of the draws, the small shift often
+    assert 0.9**7 < float(still) < 0.9**4
+    moved = (ada.augment(images, 0.1, rng) != images).flatten(1).any(1).float().mean()
+    assert 0.3 < float(moved) < 0.95
+
+
+def test_augmentation_is_differentiable_and_repeatable() -> None:
+    images = (torch.rand(3, 3, 8, 8, dtype=torch.float32) * 2 - 1).requires_grad_()
+    first = ada.augment(images, 0.9, torch.Generator().manual_seed(3))
+    second = ada.augment(images, 0.9, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    first.square().mean().backward()
+    assert torch.isfinite(images.grad).all()
+    assert (images.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_warp_follows_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A matrix that mirrors and shifts by whole pixels moves pixels exactly."""
+    mirror_and_shift = torch.tensor([[[-1.0, 0, 7 + 2], [0, 1, -1], [0, 0, 1]]])
+    monkeypatch.setattr(ada, "geometry", lambda *_: mirror_and_shift)
+    monkeypatch.setattr(ada, "colour", lambda *_: torch.eye(4)[None])
+    image = torch.rand(1, 3, 8, 8)
+    moved = ada.augment(image, 0.5, torch.Generator())
+    torch.testing.assert_close(
+        moved[:, :, :-1, 2:], image.flip(3)[:, :, 1:, :-2], rtol=0, atol=1e-5
+    )
+
+
+def test_colour_keeps_grey_grey() -> None:
+    matrix = ada.colour(200, 1.0, torch.Generator().manual_seed(0))
+    grey = torch.tensor([0.3, 0.3, 0.3, 1.0])
+    rgb = (matrix @ grey)[:, :3]
+    torch.testing.assert_close(rgb, rgb.mean(1, keepdim=True).expand(-1, 3), rtol=0, atol=1e-5)
+    assert rgb.std() > 0.05
+
+
+def test_adaptive_probability() -> None:
+    up = ada.adapt(0.1, 0.9, 1000, target=0.6, speed_kimg=500)
+    assert math.isclose(up, 0.102)
+    assert math.isclose(ada.adapt(0.1, 0.2, 1000, 0.6, 500), 0.098)
+    assert ada.adapt(0.1, 0.6, 1000, 0.6, 500) == 0.1
+    assert ada.adapt(0.0, -1.0, 1000, 0.6, 500) == 0.0
+
+
+# -- data ---------------------------------------------------------------------------------------
+
+
+def test_batches_go_on_where_they_stopped() -> None:
+    whole = data.batches(10, 4, 0, seed=1)
+    first = [next(whole) for _ in range(6)]
+    later = data.batches(10, 4, 3, seed=1)
+    for expected in first[3:]:
+        torch.testing.assert_close(next(later), expected)
+    assert sorted(torch.cat(first)[:10].tolist()) == list(range(10))
+    assert next(data.batches(10, 4, 0, seed=2)).tolist() != first[0].tolist()
+
+
+def test_folder_of_images(tmp_path: Path) -> None:
+    pixels = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    images, latents = data.open_images(str(tmp_path), 8).read(torch.tensor([0]))
+    assert latents is None
+    torch.testing.assert_close(images[0], torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1)
+    with pytest.raises(UserError, match=r"8 x 8 pixels, expected\s+16 x 16"):
+        data.open_images(str(tmp_path), 16)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="not a readable image"):
+        data.open_images(str(tmp_path), 8)
+
+
+def test_unusable_data(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        data.open_images(str(tmp_path / "absent"), SIZE)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no PNG, JPEG or WebP"):
+        data.open_images(str(tmp_path / "empty"), SIZE)
+    with pytest.raises(UserError, match=r"expected \(N, 3, 32, 32\)"):
+        data.open_images(str(folder), 32)
+    (folder / data.LATENTS).unlink()
+    with pytest.raises(UserError, match=r"no latent\.npy"):
+        _ = build(folder).images
+    whole = (folder / data.IMAGES).read_bytes()
+    (folder / data.IMAGES).write_bytes(whole[:50])
+    with pytest.raises(UserError, match="truncated"):
+        data.open_images(str(folder), SIZE)
+
+
+# -- training -----------------------------------------------------------------------------------
+
+
+def test_a_run_trains_both_networks(folder: Path) -> None:
+    method = build(folder)
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    train(method)
+    assert method.finished
+    after = method.state_dict()
+    for name in ("generator", "generator_ema", "discriminator"):
+        key = next(key for key in before if key.startswith(f"{name}.") and "weight" in key)
+        assert not torch.equal(before[key], after[key]), name
+    assert float(method.path_mean) > 0
+    assert torch.isfinite(torch.cat([v.flatten().float() for v in after.values()])).all()
+    shown = method.preview().images
+    assert shown["samples"].shape == (32, 3, SIZE, SIZE)
+    assert shown["reconstructed"].shape == shown["real"].shape
+
+
+def test_regression_learns_the_pairs(folder: Path) -> None:
+    method = build(folder, "regression.steps=60", "adversarial.steps=0", "regression.lr=0.01")
+    images, latents = method.images.read(torch.arange(COUNT))
+
+    def error() -> float:
+        with torch.no_grad():
+            return float((method.generator(latents, noise="none") - images).abs().mean())
+
+    before = error()
+    train(method)
+    assert error() < 0.5 * before
+
+
+def test_resumes_to_the_bit_in_the_middle_of_either_phase(folder: Path, tmp_path: Path) -> None:
+    whole = build(folder)
+    train(whole)
+    for stop in (2, 7):
+        half = build(folder)
+        train(half, stop).save_checkpoint(tmp_path / "half.ckpt")
+        rest = build(folder, "seed=0")
+        checkpoint = torch.load(tmp_path / "half.ckpt", weights_only=True)
+        rest.on_load_checkpoint(checkpoint)
+        trainer = L.Trainer(
+            max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(rest, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+        assert rest.finished
+        for key, value in whole.state_dict().items():
+            assert torch.equal(value, rest.state_dict()[key]), key
+
+
+def test_average_halves_its_distance_after_the_half_life(folder: Path) -> None:
+    method = build(folder, "ema_kimg=0.08", "batch=8")  # 80 images are 10 steps
+    average = method.generator_ema.synthesis.constant
+    with torch.no_grad():
+        average.zero_()
+        method.generator.synthesis.constant.fill_(1.0)
+    for _ in range(10):
+        method.update_average()
+    torch.testing.assert_close(average, torch.full_like(average, 0.5))
+    method.generator.w_mean.fill_(3.0)
+    method.update_average()
+    assert (method.generator_ema.w_mean == 3).all()
+
+
+def test_discriminator_alone_trains_during_the_delay(folder: Path) -> None:
+    method = build(folder, "regression.steps=0", "adversarial.delay=3", "adversarial.steps=3")
+    generator = {k: v.clone() for k, v in method.generator.named_parameters()}
+    critic = method.discriminator.from_rgb.weight.detach().clone()
+    train(method)
+    for key, value in method.generator.named_parameters():
+        assert torch.equal(value, generator[key]), key
+    assert not torch.equal(method.discriminator.from_rgb.weight, critic)
+
+
+def test_starts_from_saved_networks(folder: Path, tmp_path: Path) -> None:
+    first = build(folder)
+    save_network(first.generator, tmp_path / "g.safetensors")
+    again = build(folder, f"network.generator={tmp_path / 'g.safetensors'}")
+    constant: Tensor = again.generator.synthesis.constant
+    assert torch.equal(constant, first.generator.synthesis.constant.half().float())
+    assert constant.requires_grad
+    with pytest.raises(UserError, match="images of 16 pixels"):
+        build(folder, f"network.generator={tmp_path / 'g.safetensors'}", "network.image_size=32")
+
+
+def test_config_errors(folder: Path) -> None:
+    for override, message in {
+        "network.image_size=48": "power of two",
+        "adversarial.mixing=1.5": "probability",
+        "regression.perceptual=lpipz-vgg": "did you mean 'lpips-vgg'",
+        "batch=0": "above 0",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            build(folder, override)
+
+
+@pytest.mark.parametrize("preset", sorted(SPEC.presets))
+def test_presets_compose(preset: str) -> None:
+    config = compose(SPEC, preset)
+    assert isinstance(build_generator(config.network), Generator)

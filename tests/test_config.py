@@ -1,0 +1,119 @@
+"""Configs: merging, strictness, and errors that say what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gan3d_bench.config import compose, from_yaml, keys_of, override, to_dict, to_yaml
+from gan3d_bench.errors import UserError
+from gan3d_bench.registry import registry
+from gan3d_bench.spec import MethodSpec
+
+
+@pytest.fixture
+def spec(toy: Path) -> MethodSpec:
+    return registry("methods").get("toy")
+
+
+def test_later_sources_win(spec: MethodSpec, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("colour_steps: 7\nlosses:\n  depth: 2\n")
+    config = compose(spec, "check", file, ["colour_steps=9", "trainer.devices=2"])
+    assert config.batch_size == 4  # preset
+    assert config.losses.depth == 2.0  # file
+    assert config.colour_steps == 9  # override
+    assert config.trainer.devices == 2
+    assert config.losses.colour == 1.0  # schema
+    assert (config.method, config.preset) == ("toy", "check")
+
+
+def test_default_preset(spec: MethodSpec) -> None:
+    assert compose(spec).preset == "discs"
+
+
+def test_saved_config_reads_back_equal(spec: MethodSpec, tmp_path: Path) -> None:
+    config = compose(spec, overrides=["tracking.tags=[a,'b: c']", "learning_rate=1e-3", "seed=3"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert from_yaml(spec, tmp_path / "config.yaml") == config
+    assert to_dict(config)["tracking"]["tags"] == ["a", "b: c"]
+
+
+def test_override_keeps_the_rest(spec: MethodSpec) -> None:
+    config = compose(spec, "check", overrides=["seed=5"])
+    changed = override(config, ["trainer.devices=2"])
+    assert changed.seed == 5
+    assert changed.batch_size == 4
+    assert changed.trainer.devices == 2
+    assert config.trainer.devices == 1
+
+
+def test_keys_are_dotted(spec: MethodSpec) -> None:
+    keys = keys_of(type(compose(spec)))
+    assert {"seed", "trainer.devices", "losses.depth"} <= set(keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sede=1", ["unknown key 'sede'", "did you mean 'seed'?"]),
+        ("trainer.devicez=1", ["unknown key 'trainer.devicez'", "'trainer.devices'"]),
+        ("losses.dept=1", ["unknown key 'losses.dept'", "'losses.depth'"]),
+        ("seed=one", ["seed", "'one'", "Integer"]),
+        ("seed=1.5", ["seed", "'1.5'", "Integer"]),
+        ("seed=", ["seed", "None", "int"]),
+        ("seed.x=1", ["seed", "Integer"]),
+        ("trainer=3", ["trainer", "TrainerConfig"]),
+        ("tracking.tags=3", ["tracking.tags", "list"]),
+        ("tracking.tags.x=3", ["tracking.tags"]),
+        ("seed=[", ["not valid YAML"]),
+        ("tracking.project=a: b: c", ["not valid YAML"]),
+        ("seed=${nowhere}", ["seed", "nowhere"]),
+        ("seed", ["'seed'", "expected key=value"]),
+        ("=1", ["'=1'", "expected key=value"]),
+        ("trainer.precision=16-mixd", ["trainer.precision='16-mixd'", "did you mean '16-mixed'?"]),
+        ("trainer.devices=0", ["trainer.devices=0", "1 or more"]),
+        ("trainer.log_every=0", ["trainer.log_every=0", "above 0"]),
+        ("trainer.checkpoint_minutes=nan", ["trainer.checkpoint_minutes=nan", "above 0"]),
+        ("batch_size=-1", ["batch_size=-1", "above 0"]),
+    ],
+)
+def test_wrong_override_is_one_clear_line(spec: MethodSpec, text: str, parts: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        compose(spec, overrides=[text])
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (None, ["No such file"]),
+        (b"\xff\xfe\x00", ["not a text file"]),
+        (b"- a\n- b\n", ["expected YAML of the form 'key: value'"]),
+        (b"just words", ["expected YAML of the form 'key: value'"]),
+        (b"seed: 1\n  bad: [", ["not valid YAML"]),
+        (b"sede: 1\n", ["unknown key 'sede'", "'seed'"]),
+        (b"!!python/object/apply:os.getcwd []\n", ["not valid YAML"]),
+    ],
+)
+def test_wrong_file_is_one_clear_line(
+    spec: MethodSpec, tmp_path: Path, content: bytes | None, parts: list[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        compose(spec, file=file)
+    message = str(caught.value)
+    assert str(file) in message
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_unknown_preset(spec: MethodSpec) -> None:
+    with pytest.raises(UserError, match="unknown preset of method 'toy' 'disks'.*'discs'"):
+        compose(spec, "disks")

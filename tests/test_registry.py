@@ -1,0 +1,99 @@
+"""Registries: the suite's own names, plug-ins, and plug-ins that are kept out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gan3d_bench.errors import UserError
+from gan3d_bench.registry import BUILTIN, Registry, registry
+from gan3d_bench.spec import GeneratorSpec, load
+
+OWN = GeneratorSpec(name="own", title="Own", loader="nowhere:load")
+
+
+@pytest.mark.parametrize("kind", BUILTIN)
+def test_own_specs_load_under_their_names(kind: str) -> None:
+    found = registry(kind)
+    assert set(BUILTIN[kind]) <= set(found.names())
+    assert not set(BUILTIN[kind]) & set(found.broken)
+
+
+def test_own_presets_and_configs_exist() -> None:
+    from gan3d_bench.config import compose, preset_text
+
+    for name in BUILTIN["methods"]:
+        spec = registry("methods").get(name)
+        assert spec.default_preset in spec.presets
+        for preset in spec.presets:
+            assert preset_text(spec, preset)
+        assert compose(spec).method == name
+        assert compose(spec, "check").preset == "check"
+
+
+def test_specs_and_configs_import_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from gan3d_bench.registry import BUILTIN, registry\n"
+        "from gan3d_bench.config import compose\n"
+        "import gan3d_bench.runs\n"
+        "for kind in BUILTIN: registry(kind)\n"
+        "for spec in registry('methods').specs.values(): compose(spec)\n"
+        "print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_plugin_joins(toy: Path) -> None:
+    names = {kind: registry(kind).names() for kind in BUILTIN}
+    assert "toy" in names["methods"]
+    assert "toy-discs" in names["datamodules"]
+    assert "toy-depth" in names["tables"]
+    assert "toy-generator" in names["generators"]
+
+
+def test_plugin_parts_load(toy: Path) -> None:
+    import torch
+
+    data = load(registry("datamodules").get("toy-discs").module)(image_size=8, count=3)
+    images, depth = next(iter(data.test_dataloader()))
+    assert images.shape == (3, 3, 8, 8)
+    assert depth.shape == (3,)
+    generator = load(registry("generators").get("toy-generator").loader)(Path("weights"))
+    assert generator.synthesis(generator.mapping(torch.zeros(2, 1))).shape == (2, 3, 16, 16)
+
+
+def test_broken_plugin_is_kept_out_with_the_reason() -> None:
+    found = Registry("generators")
+
+    def fails() -> object:
+        raise RuntimeError("needs a licence")
+
+    found.add("theirs", fails, "their-package")
+    assert found.names() == []
+    assert "needs a licence" in found.broken["theirs"]
+    with pytest.raises(UserError, match="'theirs' could not be loaded: .*licence.*their-package"):
+        found.get("theirs")
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "reason"),
+    [
+        ("own", OWN, "already taken"),
+        ("other", OWN, "its spec is called 'own'"),
+        ("other", "a string", "expected a GeneratorSpec, got str"),
+    ],
+)
+def test_wrong_plugin_is_kept_out(name: str, spec: object, reason: str) -> None:
+    found = Registry("generators", {"own": OWN})
+    found.add(name, lambda: spec, "their-package")
+    assert found.names() == ["own"]
+    assert any(reason in text for text in found.broken.values())
+
+
+def test_unknown_name_gives_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown generator 'onw' .did you mean 'own'.*known: own"):
+        Registry("generators", {"own": OWN}).get("onw")
