@@ -93,7 +93,7 @@ def test_wrong_override_is_one_clear_line(spec: MethodSpec, text: str, parts: li
         (None, ["No such file"]),
         (b"\xff\xfe\x00", ["not a text file"]),
         (b"- a\n- b\n", ["expected YAML of the form 'key: value'"]),
-        (b"just words", ["expected YAML of the form 'key: value'"]),
+        (b"just words", ["unknown key 'just words'"]),
         (b"seed: 1\n  bad: [", ["not valid YAML"]),
         (b"sede: 1\n", ["unknown key 'sede'", "'seed'"]),
         (b"!!python/object/apply:os.getcwd []\n", ["not valid YAML"]),

@@ -1,6 +1,6 @@
 """Draw the pictures of docs/conventions.md: view signs, light directions, normals, half pixel.
 
-    python docs/figures/make_conventions.py
+python docs/figures/make_conventions.py
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gan3d_bench.rendering.textured_mesh import render_textured_mesh
 HERE = Path(__file__).parent
 SIZE = 112
 LABEL = 18
+GAP = 6
 CAMERA = PinholeCamera(SIZE)
 
 
@@ -67,11 +68,11 @@ def to_image(rgb: Tensor) -> Image.Image:
 def sheet(rows: list[list[tuple[str, Tensor]]], path: Path) -> None:
     """Labelled pictures in rows, saved as a PNG."""
     columns = max(map(len, rows))
-    page = Image.new("RGB", (columns * SIZE, len(rows) * (SIZE + LABEL)), "white")
+    page = Image.new("RGB", (columns * (SIZE + GAP), len(rows) * (SIZE + LABEL)), "white")
     draw = ImageDraw.Draw(page)
     for r, row in enumerate(rows):
         for c, (label, rgb) in enumerate(row):
-            corner = (c * SIZE, r * (SIZE + LABEL) + LABEL)
+            corner = (c * (SIZE + GAP), r * (SIZE + LABEL) + LABEL)
             page.paste(to_image(rgb).resize((SIZE, SIZE), Image.Resampling.NEAREST), corner)
             draw.text((corner[0] + 4, corner[1] - LABEL + 3), label, fill="black")
     page.quantize(128).save(path, optimize=True)

@@ -40,7 +40,7 @@ class ShapeMeasure(Measure):
         self,
         settings: Settings,
         *,
-        average_over: int = 512,
+        average_over: int = 256,
         image_size: int = 64,
         root: Path | None = None,
     ) -> None:

@@ -155,10 +155,11 @@ class GAN2ShapeModel(PhasedMethod):
             UserError: its asset is missing.
         """
         name = name or self.config.perceptual
-        if name not in self._frozen:
+        key = f"perceptual {name}"
+        if key not in self._frozen:
             loss = build_perceptual(name, self.discriminator)
-            self._frozen[name] = loss.to(self.device)  # type: ignore[attr-defined]
-        return self._frozen[name]  # type: ignore[return-value]
+            self._frozen[key] = loss.to(self.device)  # type: ignore[attr-defined]
+        return self._frozen[key]  # type: ignore[return-value]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GAN2ShapeModel:
         for module in self._frozen.values():

@@ -16,30 +16,44 @@ from torch import Tensor
 _LUMA = torch.full((3,), 1 / math.sqrt(3))
 
 
-def augment(images: Tensor, p: float, rng: torch.Generator) -> Tensor:
-    """Transform each image by random geometry and colour; differentiable in `images`.
+def draw(batch: int, p: float, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw the transformations of a batch.
+
+    Args:
+        batch: B.
+        p: probability of each transformation, in [0, 1].
+        size: S, side of the images.
+        rng: on the CPU.
+
+    Returns:
+        geometry (B, 3, 3) and colour (B, 4, 4), for `apply`.
+    """
+    return geometry(batch, p, size, rng), colour(batch, p, rng)
+
+
+def apply(images: Tensor, warp: Tensor, tint: Tensor) -> Tensor:
+    """Transform each image; differentiable in `images`.
 
     Args:
         images: (B, 3, S, S) in [-1, 1].
-        p: probability of each transformation, in [0, 1]; 0 returns `images`.
-        rng: on the CPU.
+        warp: (B, 3, 3) from `geometry`.
+        tint: (B, 4, 4) from `colour`.
 
     Returns:
         (B, 3, S, S), float32.
     """
-    if p <= 0:
-        return images
     images = images.float()
-    batch, _, size, _ = images.shape
-    warp = geometry(batch, p, size, rng).to(images.device)
-    warped = KG.warp_affine(
-        images, warp[:, :2], (size, size), padding_mode="reflection", align_corners=True
-    )
-    # images that drew no geometry stay as they are to the bit
-    still = (warp == torch.eye(3, device=warp.device)).all(2).all(1)[:, None, None, None]
-    images = torch.where(still, images, warped)
-    matrix = colour(batch, p, rng).to(images.device)
-    return torch.einsum("bij,bjhw->bihw", matrix[:, :3, :3], images) + matrix[:, :3, 3, None, None]
+    size = images.shape[-1]
+    warp, tint = warp.to(images.device), tint.to(images.device)
+    with torch.autocast(images.device.type, enabled=False):
+        warped = KG.warp_affine(
+            images, warp[:, :2], (size, size), padding_mode="reflection", align_corners=True
+        )
+        # images that drew no geometry stay as they are to the bit
+        still = (warp == torch.eye(3, device=warp.device)).all(2).all(1)[:, None, None, None]
+        images = torch.where(still, images, warped)
+        turned = torch.einsum("bij,bjhw->bihw", tint[:, :3, :3], images)
+        return turned + tint[:, :3, 3, None, None]
 
 
 def geometry(batch: int, p: float, size: int, rng: torch.Generator) -> Tensor:

@@ -52,7 +52,9 @@ def path_lengths(images: Tensor, ws: Tensor, direction: Tensor) -> Tensor:
     return gradient.float().square().sum(2).mean(1).sqrt()
 
 
-def path_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
+def path_penalty(
+    lengths: Tensor, mean: Tensor, decay: float = 0.01, average: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the squared deviation of path lengths from their moving average, and the new average.
 
     Args:
@@ -60,8 +62,10 @@ def path_penalty(lengths: Tensor, mean: Tensor, decay: float = 0.01) -> tuple[Te
         mean: () the moving average so far.
         decay: weight of this batch in the average. The gradient flows through the new average,
             as released.
+        average: () mean length over all processes; None takes that of `lengths`.
     """
-    updated = mean + decay * (lengths.mean() - mean)
+    average = lengths.mean() if average is None else average
+    updated = mean + decay * (average - mean)
     return (lengths - updated).square().mean(), updated.detach()
 
 

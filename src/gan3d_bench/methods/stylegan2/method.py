@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.optim import Adam, Optimizer
 
 from gan3d_bench.assets.store import cache_dir
@@ -35,7 +36,7 @@ from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.stylegan2 import data, losses
-from gan3d_bench.methods.stylegan2.augment import adapt, augment
+from gan3d_bench.methods.stylegan2.augment import adapt, apply, draw
 from gan3d_bench.methods.stylegan2.config import NetworkConfig, StyleGAN2Config
 
 Batch = tuple[Tensor, Tensor | None]
@@ -146,6 +147,10 @@ class StyleGAN2(PhasedMethod):
 
     def _batches_from(self, phase: str) -> Callable[[int], Iterator[Batch]]:
         def read(start: int) -> Iterator[Batch]:
+            if self.config.batch % _world():
+                raise UserError(
+                    f"batch={self.config.batch}: expected a multiple of {_world()} processes"
+                )
             images = self.images
             offset = self.config.regression.steps if phase == "adversarial" else 0
             order = data.batches(len(images), self.config.batch, start + offset, self.config.seed)
@@ -200,7 +205,7 @@ class StyleGAN2(PhasedMethod):
             terms["edges"] = config.edges * losses.edge_loss(fake, images)
         for perceptual in self._perceptual:
             module = perceptual.to(fake.device) if isinstance(perceptual, nn.Module) else perceptual
-            terms["perceptual"] = config.perceptual_weight * module(fake, images)
+            terms["perceptual"] = config.perceptual_weight * module(fake, images).mean()
         return terms
 
     def _adversarial_step(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -278,11 +283,16 @@ class StyleGAN2(PhasedMethod):
             )
             direction = self._share(direction)[:count].to(images.device)
             lengths = losses.path_lengths(images, ws, direction)
-            penalty, mean = losses.path_penalty(lengths, self.path_mean, config.path_decay)
+            average = lengths.mean()
+            if _world() > 1:
+                average = all_reduce(average) / _world()
+            penalty, mean = losses.path_penalty(
+                lengths, self.path_mean, config.path_decay, average
+            )
             weight = config.path_weight * config.path_interval
             self.descend({"path": penalty * weight}, "generator")
-        self.path_mean.copy_(_mean_over_processes(mean))
-        return {"path": penalty.detach(), "path_length": self.path_mean.clone()}
+        self.path_mean.copy_(mean)
+        return {"path": _mean_over_processes(penalty.detach()), "path_length": self.path_mean.clone()}
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -337,10 +347,11 @@ class StyleGAN2(PhasedMethod):
         return [self._share(noise)[:count].to(self.device) for noise in maps]
 
     def _augmented(self, images: Tensor, key: str) -> Tensor:
-        if not self.config.augment.enabled:
-            return images
         p = float(self.augment_p)
-        return augment(images, p, self.rng(f"augment/{key}/{_rank()}"))
+        if p == 0:
+            return images
+        drawn = draw(self.config.batch, p, self.image_size, self.rng(f"augment/{key}"))
+        return apply(images, *(self._share(matrices) for matrices in drawn))
 
     def _adapt_augmentation(self) -> None:
         config = self.config.augment

@@ -89,11 +89,13 @@ class Supervised(PhasedMethod):
 
     def preview(self) -> Preview:
         """Show the first heads of the val split, and their true depth."""
-        self.prepare_data()
+        data = self.heads.dataset("val")
+        for _ in data.render(data.missing()):
+            pass  # only what is shown: a run is looked at without its training data
         count = min(4, self.config.data.val)
         batch = self._load("val", range(count))
         scene = self.reconstruct(batch["image"])
-        truth, predicted = (_shown(depth) for depth in (batch["depth"], scene.depth))
+        truth, predicted = (_shown(x) for x in (batch["depth"], scene.depth))
         return Preview({"input": batch["image"], "truth": truth, "depth": predicted}, scene)
 
     def extra_metadata(self) -> Mapping[str, Any]:
