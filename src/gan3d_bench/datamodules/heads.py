@@ -83,7 +83,7 @@ class HeadsConfig:
     def folder(self, root: Path, model: MorphableModel) -> Path:
         """The cache folder of this data set; its name hashes the settings and the head model."""
         digest = hashlib.sha256(f"{CACHE_VERSION} {self} {SHARD_SIZE}".encode())
-        for tensor in (model.mean, model.identity_basis, model.albedo_mean, model.albedo_basis):
+        for tensor in model.tensors():
             digest.update(tensor.contiguous().numpy())
         return root / "heads" / f"{self.image_size}px-{digest.hexdigest()[:16]}"
 
@@ -100,11 +100,10 @@ class HeadsDataset(Dataset[dict[str, Any]]):
         size: number of items.
         config: resolution and seed.
         root: folder of caches; None is the suite's cache folder.
-        identities: if given, item i shows identity ``i % identities`` of the split: its shape and
-            albedo latents come from item ``i % identities``.
+        model: the head model; None loads the bundled one.
 
     Raises:
-        UserError: unknown split, or a size below 1.
+        UserError: unknown split, or a size below 1; on reading, a missing or damaged shard.
     """
 
     def __init__(

@@ -92,10 +92,12 @@ class Shard:
     """One shard, memory-mapped; its checksum is verified when it is opened.
 
     Raises:
-        UserError: a damaged shard, with the command that mends it.
+        UserError: a missing or damaged shard, with what mends it.
     """
 
     def __init__(self, path: Path, length: int) -> None:
+        if not path.is_file():
+            raise UserError(f"{path}: not rendered yet; call prepare_data() of the datamodule")
         try:
             self._file = safe_open(str(path), framework="pt")
             self._file.__enter__()

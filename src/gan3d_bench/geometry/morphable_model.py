@@ -182,6 +182,14 @@ class MorphableModel:
             raise ValueError(f"the model '{self.name}' has no table of mirrored vertices")
         return vertices[:, self.mirror] * vertices.new_tensor([-1.0, 1.0, 1.0])
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors of the model and its prior, in a fixed order."""
+        own = [getattr(self, field.name) for field in fields(self)]
+        if self.prior is not None:
+            own += [self.prior.expression_rows, self.prior.expression_levels]
+            own += self.prior.albedo_weights
+        return [value for value in own if isinstance(value, Tensor)]
+
     def to(self, device: torch.device | str) -> MorphableModel:
         """The same model on another device."""
         moved = {
@@ -192,7 +200,7 @@ class MorphableModel:
         prior = self.prior and HeadsPrior(
             self.prior.expression_rows.to(device),
             self.prior.expression_levels.to(device),
-            tuple(w.to(device) for w in self.prior.albedo_weights),
+            tuple(weight.to(device) for weight in self.prior.albedo_weights),
         )
         return replace(self, **moved, prior=prior)
 
