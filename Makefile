@@ -33,7 +33,7 @@ docs: $(READY)
 	$(BIN)/python docs/build.py
 
 perf: $(READY)
-	$(BIN)/python -m perf
+	for file in perf/*.py; do $(BIN)/python -m perf.$$(basename $$file .py) || exit 1; done
 
 # Pins for Python 3.10-3.12 on every platform, with hashes, without index addresses.
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes \

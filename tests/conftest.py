@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
+import socket
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hatchling.build import build_wheel
 
 PLUGIN = Path(__file__).parent / "e2e" / "toy_plugin"
 
@@ -20,8 +21,11 @@ def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     source, site = folder / "source", folder / "site"
     shutil.copytree(PLUGIN, source)
-    command = ["pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-    subprocess.run([sys.executable, "-m", *command, "--target", site, source], check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(source)
+        wheel = build_wheel(str(folder))
+    with zipfile.ZipFile(folder / wheel) as archive:
+        archive.extractall(site)
     return site
 
 
@@ -59,3 +63,17 @@ def cli(toy: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def tests_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes `children` and its like importable by name, here and in the processes it starts."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from gan3d_bench.config import compose, from_yaml, keys_of, override, to_dict, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
@@ -115,5 +116,5 @@ def test_wrong_file_is_one_clear_line(
 
 
 def test_unknown_preset(spec: MethodSpec) -> None:
-    with pytest.raises(UserError, match="unknown preset of method 'toy' 'disks'.*'discs'"):
+    with pytest.raises(UserError, match=r"unknown preset of method 'toy' 'disks'.*'discs'"):
         compose(spec, "disks")

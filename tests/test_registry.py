@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import BUILTIN, Registry, registry
 from gan3d_bench.spec import GeneratorSpec, load
@@ -75,7 +76,7 @@ def test_broken_plugin_is_kept_out_with_the_reason() -> None:
     found.add("theirs", fails, "their-package")
     assert found.names() == []
     assert "needs a licence" in found.broken["theirs"]
-    with pytest.raises(UserError, match="'theirs' could not be loaded: .*licence.*their-package"):
+    with pytest.raises(UserError, match=r"'theirs' could not be loaded: .*licence.*their-package"):
         found.get("theirs")
 
 
@@ -95,5 +96,5 @@ def test_wrong_plugin_is_kept_out(name: str, spec: object, reason: str) -> None:
 
 
 def test_unknown_name_gives_the_nearest() -> None:
-    with pytest.raises(UserError, match="unknown generator 'onw' .did you mean 'own'.*known: own"):
+    with pytest.raises(UserError, match=r"unknown generator 'onw' .did you mean 'own'.*known: own"):
         Registry("generators", {"own": OWN}).get("onw")

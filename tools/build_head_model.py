@@ -80,8 +80,15 @@ def fit_prior(latents: np.ndarray, coefficients: np.ndarray, seed: int) -> dict:
     from sklearn.neural_network import MLPRegressor
 
     network = MLPRegressor(
-        hidden_layer_sizes=(192,), activation="tanh", alpha=3e-3, learning_rate_init=3e-3,
-        batch_size=100, max_iter=250, early_stopping=True, n_iter_no_change=25, random_state=seed,
+        hidden_layer_sizes=(192,),
+        activation="tanh",
+        alpha=3e-3,
+        learning_rate_init=3e-3,
+        batch_size=100,
+        max_iter=250,
+        early_stopping=True,
+        n_iter_no_change=25,
+        random_state=seed,
     ).fit(latents, coefficients)
     (w0, w1), (b0, b1) = network.coefs_, network.intercepts_
     for latent, shift in PRIOR_SHIFT.items():
@@ -102,7 +109,9 @@ def landmarks5(topo: topology.Topology) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--skins", type=Path, required=True, help="folder of skin textures")
     parser.add_argument("--eyes", type=Path, required=True, help="folder of eye textures")
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
@@ -174,7 +183,7 @@ def build(options: argparse.Namespace, cache: Path) -> None:
         "albedo_scale": scale.astype(np.float32),
         "expression_prior_rows": rows.astype(np.float32),
         "expression_prior": levels.astype(np.float32),
-        **{f"albedo_prior_{key}": prior[key].astype(np.float32) for key in ("w0", "b0", "w1", "b1")},
+        **{f"albedo_prior_{k}": prior[k].astype(np.float32) for k in ("w0", "b0", "w1", "b1")},
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(options.out, **arrays)

@@ -1,6 +1,6 @@
 """The contact sheet of the head data for the docs.
 
-    python tools/contact_sheet.py --out docs/figures/heads.png
+python tools/contact_sheet.py --out docs/figures/heads.png
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def contact_sheet(rows: int, columns: int, image_size: int, detailed: int, seed:
             )
             tiles.append((maps["image"] + 1) / 2)
             if row < detailed:
-                nearness = ((1.1 - maps["depth"]) / 0.2).clamp(0, 1)
+                nearness = ((1.05 - maps["depth"]) / 0.13).clamp(0, 1)
                 details["depth"].append(nearness.expand(-1, 3, -1, -1))
                 towards = maps["normal"] * torch.tensor([1.0, -1.0, -1.0])[:, None, None]
                 details["normal"].append((towards + 1) / 2)
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=5)
     parser.add_argument("--columns", type=int, default=9)
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--image-size", type=int, default=72)
     parser.add_argument("--detailed", type=int, default=1, help="rows shown with their maps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray((sheet * 255).round().byte().permute(1, 2, 0).numpy())
-    picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(options.out, optimize=True)
+    picture.save(options.out, optimize=True)
     print(f"{options.out}: {options.out.stat().st_size / 1e3:.0f} kB")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,10 +47,11 @@ class Checkpointing(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved_at = time.monotonic()
         self._phase = _phased(pl_module).phase_index
-        self._handlers = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        if threading.current_thread() is threading.main_thread():  # others may not handle signals
+            self._handlers = {
+                number: signal.signal(number, self._on_signal)
+                for number in (signal.SIGINT, signal.SIGTERM)
+            }
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
@@ -69,10 +71,15 @@ class Checkpointing(L.Callback):
     ) -> None:
         checkpoint[KEY] = card(_phased(pl_module).config)
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self.on_train_end(trainer, pl_module)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal and number == signal.SIGINT:
@@ -88,7 +95,13 @@ class Checkpointing(L.Callback):
 
 
 class Previews(L.Callback):
-    """Hands the method's preview to `show` at the end of each phase and every few steps."""
+    """Hands the method's preview to `show`.
+
+    Args:
+        show: called with the preview and the number of steps done.
+        every: steps between two previews besides the ends of phases; 0: the ends of phases only;
+            -1: the end of training only.
+    """
 
     def __init__(self, show: Callable[[Preview, int], None], every: int) -> None:
         self.show = show
@@ -101,11 +114,13 @@ class Previews(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
     ) -> None:
         method = _phased(pl_module)
-        phase_ended = method.phase_index != self._phase
+        due = method.finished
+        if self.every >= 0:
+            due |= method.phase_index != self._phase
+        if self.every > 0:
+            due |= method.step % self.every == 0
         self._phase = method.phase_index
-        if trainer.is_global_zero and (
-            phase_ended or (self.every and method.step % self.every == 0)
-        ):
+        if due and trainer.is_global_zero:
             with looking(method):
                 self.show(method.preview(), method.step)
 
@@ -193,10 +208,15 @@ class ProgressLine(L.Callback):
             self._printed = time.monotonic()
             self._print(method)
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self.on_train_end(trainer, pl_module)
 
     def _print(self, method: PhasedMethod) -> None:
         elapsed = time.monotonic() - self._began

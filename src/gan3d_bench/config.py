@@ -1,8 +1,8 @@
 """Typed run configuration: schema <- preset <- user file <- ``key=value``, strict at every step.
 
 A method's config is a dataclass that extends `RunConfig`; its fields are the run's keys
-(``instances=1``, ``losses.flip=0``). Wrong keys and types are one-line `UserError`s with the nearest
-valid name. Imports no torch.
+(``instances=1``, ``losses.flip=0``). Wrong keys and types are one-line `UserError`s with the
+nearest valid name. Imports no torch.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class TrainerConfig:
     precision: str = "32-true"  # 32-true, bf16-mixed or 16-mixed
     checkpoint_minutes: float = 2.0  # time between two checkpoints
     log_every: int = 10  # steps between two rows of scalars
-    preview_every: int = 0  # steps between two previews; 0: at the end of each phase only
+    preview_every: int = 0  # steps between previews; 0: at ends of phases, -1: at the end only
     deterministic: bool = False
     threads: int = 0  # CPU threads; 0: PyTorch's choice
 
@@ -67,6 +67,10 @@ class RunConfig:
         require_positive("trainer.num_nodes", self.trainer.num_nodes)
         if self.trainer.devices < 1 and self.trainer.devices != -1:
             raise UserError(f"trainer.devices={self.trainer.devices}: expected 1 or more, or -1")
+        if self.trainer.preview_every < -1:
+            raise UserError(
+                f"trainer.preview_every={self.trainer.preview_every}: expected -1, 0 or more"
+            )
 
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")

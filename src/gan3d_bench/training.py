@@ -89,6 +89,8 @@ def fit(
     method = build(spec, config)
     if not isinstance(method, PhasedMethod):
         raise UserError(f"method '{spec.name}' is not trained: it has no phases")
+    if not method.total_steps:
+        raise UserError(f"method '{spec.name}': nothing to train, every phase has 0 steps")
     resumes = run is not None and run.checkpoint.exists()
     if run is not None and resumes:
         restore(method, read_checkpoint(run.checkpoint, spec.name), run.checkpoint)

@@ -41,7 +41,8 @@ def test_sizes(heads) -> None:
 def test_heads_are_symmetric(seed) -> None:
     heads = MorphableModel.load_heads()
     vertices = heads.vertices(normals(1, 80, seed=seed))
-    torch.testing.assert_close(heads.mirrored(vertices), vertices, rtol=0, atol=2e-5)
+    # The half-float bases cost 3e-5 of a head's 0.15 scene units.
+    torch.testing.assert_close(heads.mirrored(vertices), vertices, rtol=0, atol=2e-4)
     index = torch.arange(len(heads.mean))
     assert torch.equal(heads.mirror[heads.mirror], index)
 

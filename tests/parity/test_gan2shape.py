@@ -1,4 +1,4 @@
-"""GAN2Shape against outputs of the released code, to 1e-4 or better (vector.json of each folder)."""
+"""GAN2Shape against outputs of the released code, to 1e-4 (see each folder's vector.json)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from torch import Tensor
 from gan3d_bench.generators.stylegan2.checkpoint import convert_discriminator
 from gan3d_bench.generators.stylegan2.generator import Mapping
 from gan3d_bench.losses.photometric import masked_l1
-from gan3d_bench.methods.gan2shape.factors import OFFICIAL_NORMAL_EPSILON, Factors, depth_from_raw
+from gan3d_bench.methods.gan2shape.factors import (
+    OFFICIAL_NORMAL_EPSILON,
+    Factors,
+    depth_from_raw,
+    view_from_raw,
+)
 from gan3d_bench.methods.gan2shape.latents import LatentOffset, offset_penalty, split_mapping
 from gan3d_bench.methods.gan2shape.losses import (
     discriminator_distance,
@@ -31,7 +36,6 @@ from gan3d_bench.methods.gan2shape.losses import (
 from gan3d_bench.methods.gan2shape.networks import AutoEncoder, OffsetEncoder, Regressor
 from gan3d_bench.methods.gan2shape.prior import mask_extent, prior_depth
 from gan3d_bench.methods.gan2shape.sampling import YAW, LightDistribution
-from gan3d_bench.methods.gan2shape.factors import select_light, view_from_raw
 from gan3d_bench.rendering.cameras import PinholeCamera
 
 HERE = Path(__file__).parent
@@ -130,7 +134,7 @@ def step1():
     camera = PinholeCamera(spec["image_size"])
     factors = Factors.from_raw(
         x["depth_raw"],
-        x["albedo_raw"].tanh() if x["albedo_raw"].abs().max() > 1 else x["albedo_raw"],
+        x["albedo_raw"],
         x["view_raw"] + x["view_mean"],
         x["light_raw"] + x["light_mean"],
         camera=camera,
@@ -204,13 +208,6 @@ def test_pseudo_samples(step1):
     mostly_close(surface_mask(x["canon_mask"], r.warp), y["pseudo_mask"])
 
 
-def test_one_light_serves_its_samples(step1):
-    """Compat option of the joint mode: every instance is relit with the last one's scalars."""
-    *_, f = step1
-    light = select_light(sample_lights(f.light, 3), torch.tensor([2, 2]))
-    close(light.ambient, f.light.ambient.expand(2))
-
-
 # -- latent offsets and discriminator features ----------------------------------------------------
 
 
@@ -263,8 +260,6 @@ def test_discriminator_features(latent):
         close(features.mean(1), y[f"feat{index}_chanmean"])
     masked = discriminator_distance(x["fake"], x["real"], x["mask"], discriminator)
     close(masked, y["d_loss_masked"])
-    plain = discriminator_distance(
-        x["fake"], x["real"], torch.ones_like(x["mask"]), discriminator
-    )
+    plain = discriminator_distance(x["fake"], x["real"], torch.ones_like(x["mask"]), discriminator)
     close(plain, y["d_loss_plain"])
     close(masked_l1(x["fake"], x["real"], x["mask"]), y["l1_masked"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -77,6 +78,20 @@ def test_another_kind_of_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metrics\.csv: has no column 'step'"):
         MetricsLogger(tmp_path).log_metrics({"train/loss": 1.0}, step=0)
     assert (tmp_path / "metrics.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = MetricsLogger(tmp_path)
+    logger.log_metrics({"train/loss": 1.0}, step=0)
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(UserError, match=r"metrics\.csv: cannot be written: no space left"):
+        logger.log_metrics({"val/new": 1.0}, step=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    assert read_metrics(tmp_path / "metrics.csv") == [{"step": 0, "train/loss": 1.0}]
 
 
 def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,6 +292,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
 
 
+def test_an_unwritable_folder_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "pictures").write_text("in the way")
+    with pytest.raises(UserError, match=r"pictures/000007: cannot be written: "):
+        media.write_preview(Preview({"a": random_images(1)}), tmp_path, 7)
+    with pytest.raises(UserError, match="pictures: cannot be written: "):
+        media.write_overview(PictureScene(1, 16), tmp_path / "pictures")
+
+
 class Recorder(Scene):
     """Notes the views and the gradient mode it is rendered with."""
 

@@ -19,8 +19,13 @@ TEXTURE_SIZE = 192
 LATENTS = 32
 EYE_CENTRE = np.array([0.0308, -0.1392, 0.7295])
 HAIR_PALETTE = np.array(
-    [[0.05, 0.045, 0.045], [0.16, 0.105, 0.075], [0.33, 0.215, 0.13], [0.56, 0.40, 0.22],
-     [0.80, 0.66, 0.43]]
+    [
+        [0.05, 0.045, 0.045],
+        [0.16, 0.105, 0.075],
+        [0.33, 0.215, 0.13],
+        [0.56, 0.40, 0.22],
+        [0.80, 0.66, 0.43],
+    ]
 )
 HAIR_STOPS = np.array([0.0, 0.35, 0.6, 0.8, 1.0])
 
@@ -129,8 +134,15 @@ class Painter:
     height, 27-28 eye colour, 29-31 clothes.
     """
 
-    def __init__(self, topology: Topology, vertices: np.ndarray, skins: Path, eyes: Path,
-                 masks: Path, seed: int) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        vertices: np.ndarray,
+        skins: Path,
+        eyes: Path,
+        masks: Path,
+        seed: int,
+    ) -> None:
         rng = np.random.default_rng(seed)
         fine = chart(topology, vertices, 2 * TEXTURE_SIZE)
         self.fine = fine
@@ -146,10 +158,11 @@ class Painter:
         size = 2 * TEXTURE_SIZE
         noise = rng.standard_normal((4, size, size))
         noise = noise + noise[:, :, ::-1]
-        soft = [ndimage.gaussian_filter(n, sigma) for n, sigma in
-                zip(noise[:2], (14, 26), strict=True)]
+        soft = [
+            ndimage.gaussian_filter(n, sigma) for n, sigma in zip(noise[:2], (14, 26), strict=True)
+        ]
         self.soft = np.stack([n / n.std() for n in soft])
-        strands = ndimage.gaussian_filter(noise[2], (7, 1.6)) + 0.0
+        strands = ndimage.gaussian_filter(noise[2], (7, 1.6))
         self.strands = strands / strands.std()
         hairs = ndimage.gaussian_filter(noise[3], (1.0, 1.0))
         self.hairs = hairs / hairs.std()
@@ -186,7 +199,7 @@ class Painter:
 
     def _mask(self, path: Path) -> np.ndarray:
         image = read_image(path)
-        small = np.stack([ndimage.uniform_filter(image[..., 0], 5)], -1)
+        small = ndimage.uniform_filter(image[..., 0], 5)[..., None]
         return sample_image(small, self.fine.skin_uv)[..., 0] * self.is_skin
 
     def _vertex_mask(self, topology: Topology, path: Path) -> np.ndarray:
@@ -210,11 +223,16 @@ class Painter:
             scale = 60 / 0.0061 * IRIS_PLANE_RADIUS
             coordinates = [centre[0] + scale * local[..., 1], centre[1] + scale * local[..., 0]]
             disc = np.stack(
-                [ndimage.map_coordinates(image[..., c], coordinates, order=1, mode="nearest")
-                 for c in range(3)], -1)
+                [
+                    ndimage.map_coordinates(image[..., c], coordinates, order=1, mode="nearest")
+                    for c in range(3)
+                ],
+                -1,
+            )
             radius = np.linalg.norm(local, axis=-1) * IRIS_PLANE_RADIUS
-            white = np.array([0.78, 0.75, 0.73]) * (0.55 + 0.45 * disc.mean(-1, keepdims=True)
-                                                    / 0.75).clip(0.8, 1.1)
+            white = np.array([0.78, 0.75, 0.73]) * (
+                0.55 + 0.45 * disc.mean(-1, keepdims=True) / 0.75
+            ).clip(0.8, 1.1)
             disc = np.where((radius > 0.0064)[..., None], white, disc * 0.9)
             discs.append(disc)
         return np.stack(discs)
@@ -250,15 +268,27 @@ class Painter:
         skin = skin + 0.014 * limited[7] * np.array([1.0, -0.35, -0.25])
         skin = skin + 0.015 * limited[8] * np.array([0.5, 0.35, -1.0])
         lips = self.lips[..., None]
-        skin = skin + lips * (0.028 * limited[9] * np.array([1.0, -0.9, -0.5])
-                              - 0.035 * limited[10]
-                              + np.array([-0.02, -0.07, -0.05]) * (1 + lightness) / 2
-                              + np.array([0.08, 0.0, 0.01]) * (1 - lightness) / 2)
-        cheek = np.exp(-(((np.abs(x) - 0.043) / 0.018) ** 2 + ((height - 0.690) / 0.018) ** 2
-                         + ((y + 0.13) / 0.05) ** 2))[..., None]
+        skin = skin + lips * (
+            0.028 * limited[9] * np.array([1.0, -0.9, -0.5])
+            - 0.035 * limited[10]
+            + np.array([-0.02, -0.07, -0.05]) * (1 + lightness) / 2
+            + np.array([0.08, 0.0, 0.01]) * (1 - lightness) / 2
+        )
+        cheek = np.exp(
+            -(
+                ((np.abs(x) - 0.043) / 0.018) ** 2
+                + ((height - 0.690) / 0.018) ** 2
+                + ((y + 0.13) / 0.05) ** 2
+            )
+        )[..., None]
         skin = skin + cheek * 0.03 * (limited[11] + 0.6) * np.array([1.0, -0.5, -0.4])
-        bag = np.exp(-(((np.abs(x) - 0.031) / 0.015) ** 2 + ((height - 0.713) / 0.006) ** 2
-                       + ((y + 0.135) / 0.03) ** 2))[..., None]
+        bag = np.exp(
+            -(
+                ((np.abs(x) - 0.031) / 0.015) ** 2
+                + ((height - 0.713) / 0.006) ** 2
+                + ((y + 0.135) / 0.03) ** 2
+            )
+        )[..., None]
         skin = skin * (1 - 0.10 * bag * _sigmoid(1.2 * limited[12]))
         skin = skin + (0.012 * np.tensordot(limited[13:15], self.soft, 1))[..., None]
         # Lashes and the shadow of the lid.
@@ -308,11 +338,17 @@ class Painter:
     def _beard(self, z: np.ndarray) -> np.ndarray:
         x, y, height = np.abs(self.position[..., 0]), self.position[..., 1], self.position[..., 2]
         line = np.interp(
-            y, [-0.16, -0.148, -0.135, -0.115, -0.09, -0.07, -0.05],
-            [0.650, 0.651, 0.661, 0.668, 0.680, 0.715, 0.68])
+            y,
+            [-0.16, -0.148, -0.135, -0.115, -0.09, -0.07, -0.05],
+            [0.650, 0.651, 0.661, 0.668, 0.680, 0.715, 0.68],
+        )
         chin = _step(line - height, 0.006) * _step(height - 0.622, 0.010) * (y < -0.052)
-        lip = (_step(height - 0.6715, 0.0025) * _step(0.6855 - height - 0.25 * x, 0.0025)
-               * _step(0.028 - x, 0.005) * (y < -0.12))
+        lip = (
+            _step(height - 0.6715, 0.0025)
+            * _step(0.6855 - height - 0.25 * x, 0.0025)
+            * _step(0.028 - x, 0.005)
+            * (y < -0.12)
+        )
         lips = 1 - _step(self.lips - 0.25, 0.2)
         amount = 0.85 * _sigmoid(2.6 * z[22] - 3.4)
         extra = 0.75 * _sigmoid(2.6 * z[23] - 3.6)
@@ -337,8 +373,11 @@ class Painter:
         tone = skin[neck].mean(0)
         clothes = self.fine.part == 4
         level = 0.42 + 0.17 * z[29]
-        colour = level + 0.10 * z[30] * np.array([1.0, -0.1, -0.9]) + 0.07 * z[31] * np.array(
-            [-0.5, 1.0, -0.5])
+        colour = (
+            level
+            + 0.10 * z[30] * np.array([1.0, -0.1, -0.9])
+            + 0.07 * z[31] * np.array([-0.5, 1.0, -0.5])
+        )
         colour = np.clip(colour, 0.05, 0.92)
         # The collar starts below the second ring of the neck.
         row = (self.fine.uv[..., 1] - 0.885) / 0.105

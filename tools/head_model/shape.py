@@ -12,9 +12,14 @@ import torch
 from .topology import Topology, to_camera_axes
 
 HEAD_WORDS = ("cheek", "chin", "ear", "eye", "forehead", "head", "mouth", "nose", "neck")
-# Shapes of the child, and those that move a middle part to one side, are left out.
-ASYMMETRIC = ("mouth-trans-out", "nose-trans-out", "head-trans-out", "neck-trans-out",
-              "head-angle-out")
+# Left out: they move a middle part to one side.
+ASYMMETRIC = (
+    "mouth-trans-out",
+    "nose-trans-out",
+    "head-trans-out",
+    "neck-trans-out",
+    "head-angle-out",
+)
 
 # Changes of the whole head, which are strong.
 WIDE = ("head-", "forehead-", "neck-", "measure-neck")
@@ -100,12 +105,14 @@ def sample_identities(
         if any(word in name for word in HEAD_WORDS) and name not in ASYMMETRIC
     ]
     heads = []
-    template_eyes = np.stack([model.template_vertices.numpy()[topology.kept][eye].mean(0)
-                              for eye in topology.eyes]).mean(0)
+    template_eyes = np.stack(
+        [model.template_vertices.numpy()[topology.kept][eye].mean(0) for eye in topology.eyes]
+    ).mean(0)
     for start in range(0, count, 250):
         size = min(250, count - start)
         phenotype = {
-            name: torch.from_numpy(rng.beta(1.5, 1.5, size)).float() for name in model.phenotype_labels
+            name: torch.from_numpy(rng.beta(1.5, 1.5, size)).float()
+            for name in model.phenotype_labels
         }
         phenotype["age"] = 0.5 + 0.45 * phenotype["age"]
         phenotype["gender"] = torch.from_numpy(rng.beta(0.6, 0.6, size)).float()
@@ -173,7 +180,7 @@ def expression_model(
     gram = root.T @ (flat @ flat.T) @ root
     variance, vectors = np.linalg.eigh(gram)
     variance, vectors = variance[::-1], vectors[:, ::-1][:, :components]
-    basis = (vectors.T @ root.T @ flat)
+    basis = vectors.T @ root.T @ flat
     basis *= np.sign(basis[np.arange(components), np.abs(basis).argmax(1)])[:, None]
     rows = [(latent, sign, high) for latent, sign, high, _ in EXPRESSIONS]
     wanted = np.stack(

@@ -45,7 +45,7 @@ class Topology:
     mirror: np.ndarray  # (V,) index of the mirrored vertex
 
     def extend(self, kept: np.ndarray) -> np.ndarray:
-        """Add the derived vertices, an affine function of the kept ones: (N, Vk, 3) -> (N, V, 3)."""
+        """Add the derived vertices, affine in the kept ones: (N, Vk, 3) -> (N, V, 3)."""
         parts = [kept]
         neck = kept[:, self.neck]
         centre = neck.mean(1, keepdims=True)
@@ -85,8 +85,6 @@ def boundary_loops(faces: np.ndarray) -> list[np.ndarray]:
             vertex = following.pop(vertex)
         loops.append(np.array(loop))
     return loops
-
-
 
 
 def _stretch(t: np.ndarray, amount: float) -> np.ndarray:

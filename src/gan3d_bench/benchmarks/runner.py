@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from gan3d_bench import environment
 from gan3d_bench.benchmarks.formats import write_table
@@ -76,7 +79,7 @@ def evaluate(
                 f"'{table.name}'; expected a run that shares items with it"
             )
         values = _shared_out(
-            processes, chosen, batch_size, lambda batch, m=method: measure.method(m, batch)
+            processes, row, chosen, batch_size, lambda batch, m=method: measure.method(m, batch)
         )
         facts = _provenance(run, dict(method.extra_metadata()), time.monotonic() - started)
         result = Result(
@@ -90,11 +93,11 @@ def evaluate(
     for row in (row for row in measure.baselines if row not in given):
         started = time.monotonic()
         values = _shared_out(
-            processes, items, batch_size, lambda batch, r=row: measure.baseline(r, batch)
+            processes, row, items, batch_size, lambda batch, r=row: measure.baseline(r, batch)
         )
         facts = _provenance(None, {}, time.monotonic() - started)
         result = Result(table.name, row, "baseline", measure.data, protocol, items, values, facts)
-        name = row.lower().replace(" ", "-")
+        name = "-".join(re.findall(r"\w+", row.lower()))
         _store(processes, result, runs_root / "tables" / f"{table.name}.{name}.row.json")
         measured.append(result)
 
@@ -123,6 +126,7 @@ def _row(table: TableSpec, run: Run, requires: frozenset[str]) -> str:
 
 def _shared_out(
     processes: Processes,
+    row: str,
     items: Sequence[int],
     batch_size: int,
     measure: Callable[[Sequence[int]], Values],
@@ -132,8 +136,15 @@ def _shared_out(
 
     def mine() -> list[tuple[int, Values]]:
         share = range(processes.rank, len(batches), processes.size)
+        shown = track(
+            share,
+            f"measuring {row}",
+            console=Console(stderr=True),
+            transient=True,
+            disable=processes.rank != 0,
+        )
         with torch.no_grad():
-            return [(index, measure(batches[index])) for index in share]
+            return [(index, measure(batches[index])) for index in shown]
 
     parts = sorted(part for share in processes.gather(mine) for part in share)
     metrics = parts[0][1]
@@ -165,8 +176,10 @@ def _provenance(run: Run | None, networks: Mapping[str, Any], seconds: float) ->
             "method": run.spec.name,
             "preset": run.config.preset,
             "seed": run.config.seed,
-            "config_sha256": _sha256(json.dumps(config, sort_keys=True).encode()),
-            "checkpoint_sha256": _sha256(run.checkpoint.read_bytes()),
+            "config_sha256": hashlib.sha256(
+                json.dumps(config, sort_keys=True).encode()
+            ).hexdigest(),
+            "checkpoint_sha256": _sha256_of_file(run.checkpoint),
             "trained": {key: run.environment.get(key) for key in trained},
             "networks": json.loads(json.dumps(networks, default=str)),
         }
@@ -188,5 +201,9 @@ def _shown(path: str | Path) -> str:
     return Path(path).name if relative.startswith(os.pardir) else relative
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _sha256_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

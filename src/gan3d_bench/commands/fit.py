@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def fit(
         print(f"interrupted; the state is saved. Go on with: {_resume_command(spec, stop.run)}")
         return 128 + stop.signal
     except NonFiniteLossError as error:
-        raise SystemExit(f"gan3d-bench: training stopped: {error}") from error
+        print(f"gan3d-bench: training stopped: {error}", file=sys.stderr)
+        return 1
     if done is not None:
         _say_what_next(spec, config, done)
     return 0

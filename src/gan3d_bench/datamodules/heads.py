@@ -84,7 +84,7 @@ class HeadsConfig:
         """The cache folder of this data set; its name hashes the settings and the head model."""
         digest = hashlib.sha256(f"{CACHE_VERSION} {self} {SHARD_SIZE}".encode())
         for tensor in model.tensors():
-            digest.update(tensor.contiguous().numpy())
+            digest.update(tensor.contiguous().numpy().tobytes())
         return root / "heads" / f"{self.image_size}px-{digest.hexdigest()[:16]}"
 
 
@@ -235,6 +235,7 @@ class HeadsDataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Render what the cache lacks, with a progress bar."""
+        wanted: dict[Split, list[int]]
         wanted = {split: self.dataset(split).missing() for split in self.sizes}
         wanted = {split: numbers for split, numbers in wanted.items() if numbers}
         if not wanted:
@@ -251,8 +252,9 @@ class HeadsDataModule(L.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Build the data sets that a stage needs."""
-        splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-        for split in splits.get(stage or "", ("train", "val", "test")):
+        stages: dict[str | None, tuple[Split, ...]]
+        stages = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in stages.get(stage, ("train", "val", "test")):
             self.dataset(split)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:

@@ -86,7 +86,8 @@ class HeadParameters:
     @property
     def view(self) -> View:
         """The views (B)."""
-        return View(*self.angles.unbind(1), self.translation, CENTRE_DEPTH)
+        yaw, pitch, roll = self.angles.unbind(1)
+        return View(yaw, pitch, roll, self.translation, CENTRE_DEPTH)
 
     @property
     def light(self) -> Light:

@@ -134,15 +134,14 @@ class SynfaceDataModule(L.LightningDataModule):
         """The data set of a split."""
         if split not in self._datasets:
             limit = self.test_limit if split == "test" else None
-            self._datasets[split] = SynfaceDataset(
-                self.root, split, self.image_size, limit=limit
-            )
+            self._datasets[split] = SynfaceDataset(self.root, split, self.image_size, limit=limit)
         return self._datasets[split]
 
     def setup(self, stage: str | None = None) -> None:
         """Check the folders that a stage needs."""
-        splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-        for split in splits.get(stage or "", ("train", "val", "test")):
+        stages: dict[str | None, tuple[Split, ...]]
+        stages = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in stages.get(stage, ("train", "val", "test")):
             self.dataset(split)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import json
+import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -40,7 +42,7 @@ class HeadsPrior:
 
     expression_rows: Tensor
     expression_levels: Tensor
-    albedo_weights: tuple[Tensor, Tensor, Tensor, Tensor]
+    albedo_weights: tuple[Tensor, ...]
 
     @property
     def expression_latents(self) -> int:
@@ -218,8 +220,10 @@ def _load_heads(path: Path) -> MorphableModel:
         with np.load(path, allow_pickle=False) as archive:
             data = {key: archive[key] for key in _HEADS_KEYS}
         meta = json.loads(str(data["meta"]))
-    except (OSError, KeyError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a head model ({error}); expected keys {_HEADS_KEYS}") from None
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path}: not a head model ({error}); expected keys {', '.join(_HEADS_KEYS)}"
+        ) from None
 
     def real(key: str) -> Tensor:
         return torch.from_numpy(data[key].astype(np.float32))

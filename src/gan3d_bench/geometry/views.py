@@ -89,7 +89,8 @@ class View:
         if len(sizes) > 1:
             raise ValueError(f"views: batch sizes {sorted(sizes)} do not fit together")
         batch = sizes.pop() if sizes else 1
-        return cls(*(x.expand(batch) for x in angles), shift.expand(batch, 3), centre_depth)
+        yaw, pitch, roll = (x.expand(batch) for x in angles)
+        return cls(yaw, pitch, roll, shift.expand(batch, 3), centre_depth)
 
     @classmethod
     def from_matrix(
@@ -101,7 +102,7 @@ class View:
         roll = torch.atan2(rotation[:, 1, 0], rotation[:, 0, 0])
         if translation is None:
             translation = torch.zeros_like(rotation[:, 0])
-        return cls(*(x.rad2deg() for x in (yaw, pitch, roll)), translation, centre_depth)
+        return cls(yaw.rad2deg(), pitch.rad2deg(), roll.rad2deg(), translation, centre_depth)
 
     @classmethod
     def from_gan2shape(cls, view: Tensor, *, centre_depth: float = 1.0) -> View:
@@ -154,13 +155,13 @@ class View:
         """Choose views; an integer gives a batch of one."""
         if isinstance(index, int):
             index = slice(index, index + 1 or None)
-        chosen = (x[index] for x in (self.yaw, self.pitch, self.roll, self.translation))
-        return View(*chosen, self.centre_depth)
+        yaw, pitch, roll = self.yaw[index], self.pitch[index], self.roll[index]
+        return View(yaw, pitch, roll, self.translation[index], self.centre_depth)
 
     def to(self, device: torch.device | str) -> View:
         """The same views on another device."""
-        moved = (x.to(device) for x in (self.yaw, self.pitch, self.roll, self.translation))
-        return View(*moved, self.centre_depth)
+        yaw, pitch, roll = self.yaw.to(device), self.pitch.to(device), self.roll.to(device)
+        return View(yaw, pitch, roll, self.translation.to(device), self.centre_depth)
 
     def rotation_matrix(self) -> Tensor:
         """(B, 3, 3): see `rotation_matrix`."""

@@ -208,15 +208,19 @@ class PhasedMethod(Method):
         # pass, which phases and lazy regularisers break; one flat all-reduce per update does not.
         if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return
-        weight = self.gradient_weight or 1.0 / dist.get_world_size()
+        weight = 1.0 / dist.get_world_size()
+        if self.gradient_weight is not None:
+            weight = self.gradient_weight
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        flat = torch.cat(
-            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
-        )
-        flat.mul_(weight)
+        sizes = [p.numel() for p in parameters]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad * weight for p in parameters]
+        # a parameter without a gradient anywhere must stay without: optimisers pass it over
+        used = grads[0].new_tensor([p.grad is not None for p in parameters])
+        flat = torch.cat([*(grad.flatten() for grad in grads), used])
         dist.all_reduce(flat)
-        for p, grad in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-            p.grad = grad.view_as(p)
+        *grads, used = flat.split([*sizes, len(parameters)])
+        for p, grad, count in zip(parameters, grads, used.tolist(), strict=True):
+            p.grad = grad.view_as(p) if count else None
 
     def _log(self, scalars: Mapping[str, Tensor]) -> None:
         row = {f"train/{key}": float(value) for key, value in scalars.items()}

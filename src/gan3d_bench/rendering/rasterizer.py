@@ -71,7 +71,8 @@ def rasterize(
     """
     if engine not in get_args(Engine):
         raise unknown_name("rasterizer engine", engine, get_args(Engine))
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    size = (height, width)
     if engine == "pytorch3d":
         return _pytorch3d(vertices, faces, size, perspective_correct, cull_backfaces)
 
@@ -121,7 +122,11 @@ def _pack(vertices: Tensor | Meshes, faces: Tensor | None) -> tuple[Tensor, Tens
         return vertices.reshape(-1, 3), packed_faces, index.repeat_interleave(len(faces)), batch
     if faces is not None:
         raise ValueError("faces must be None when meshes are given as Meshes")
-    packed = vertices.verts_packed(), vertices.faces_packed(), vertices.faces_packed_to_mesh_idx()
+    packed: tuple[Tensor, Tensor, Tensor] = (
+        vertices.verts_packed(),
+        vertices.faces_packed(),
+        vertices.faces_packed_to_mesh_idx(),
+    )  # pyright: ignore[reportAssignmentType]
     return *packed, len(vertices)
 
 

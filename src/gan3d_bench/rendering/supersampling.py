@@ -12,5 +12,10 @@ def downsample(image: Tensor, factor: int) -> Tensor:
     """
     if factor == 1:
         return image
-    columns = sum(image[..., k::factor] for k in range(factor))
-    return sum(columns[..., k::factor, :] for k in range(factor)) / factor**2
+    columns = image[..., ::factor]
+    for k in range(1, factor):
+        columns = columns + image[..., k::factor]
+    total = columns[..., ::factor, :]
+    for k in range(1, factor):
+        total = total + columns[..., k::factor, :]
+    return total / factor**2

@@ -1,11 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and one clear line where they cannot be written."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from gan3d_bench.errors import UserError
 
 
 @contextmanager
@@ -21,3 +24,16 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turn a failure to write into a `UserError` that names `path` and the reason."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = error.strerror or str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{path}: cannot be written: {'no space left on the disk' if full else reason}"
+        ) from error

@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench.config import RunConfig, to_dict
 from gan3d_bench.errors import UserError
-from gan3d_bench.tracking.files import replacing
+from gan3d_bench.tracking.files import explaining, replacing
 
 METRICS_FILE = "metrics.csv"
 WANDB_ID_FILE = "wandb.id"
@@ -87,13 +87,16 @@ class MetricsLogger(Logger):
             step: the run's step; None repeats the last one.
 
         Raises:
-            UserError: the file exists and is not a table of metrics.
+            UserError: the file cannot be written, or exists and is not a table of metrics.
         """
         self._step = self._step if step is None else step
         row = {key: f"{float(value):.9g}" for key, value in metrics.items()}
-        if self._keys is None:
-            self._continue_from(self._step, row.keys())
-        row = {"step": str(self._step), **row}
+        with explaining(self.path):
+            if self._keys is None:
+                self._continue_from(self._step, row.keys())
+            self._append({"step": str(self._step), **row})
+
+    def _append(self, row: dict[str, str]) -> None:
         assert self._keys is not None
         if not row.keys() <= set(self._keys):
             self._write(_read_rows(self.path), [*self._keys, *row])

@@ -23,7 +23,7 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.rendering.shading import Light
 from gan3d_bench.scene import Rendering, Scene
-from gan3d_bench.tracking.files import replacing
+from gan3d_bench.tracking.files import explaining, replacing
 from gan3d_bench.tracking.meshes import save_glb
 from gan3d_bench.tracking.pictures import (
     Column,
@@ -66,10 +66,22 @@ def write_preview(
 
     Returns:
         the files written; empty on ranks other than zero.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     if rank_zero_only.rank != 0:
         return []
     pictures = Path(folder) / "pictures" / f"{step:06d}"
+    with explaining(pictures):
+        media = _write_media(preview, pictures)
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            _send(logger, media, step)
+    return [path for paths in media.values() for path in paths]
+
+
+def _write_media(preview: Preview, pictures: Path) -> dict[str, list[Path]]:
     media: dict[str, list[Path]] = {}
     for name, images in preview.images.items():
         file = pictures / f"{name.replace('/', '_')}.png"
@@ -80,10 +92,7 @@ def write_preview(
         media["scene"] = [save_png(grid, pictures / "scene.png")]
         media["turntable"] = [turntable(scene, pictures / "turntable.mp4")]
         media |= write_maps(scene, pictures)
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            _send(logger, media, step)
-    return [path for paths in media.values() for path in paths]
+    return media
 
 
 def write_overview(scene: Scene, folder: Path, inputs: Tensor | None = None) -> list[Path]:
@@ -96,15 +105,19 @@ def write_overview(scene: Scene, folder: Path, inputs: Tensor | None = None) -> 
 
     Returns:
         the files written; empty on ranks other than zero.
+
+    Raises:
+        UserError: a file cannot be written.
     """
     if rank_zero_only.rank != 0:
         return []
     folder, subjects = Path(folder), scene.batch_size
-    grid = contact_grid(scene, inputs, subjects=subjects)
-    return [
-        save_png(grid, folder / "overview.png"),
-        turntable(scene, folder / "overview.mp4", subjects=subjects),
-    ]
+    with explaining(folder):
+        grid = contact_grid(scene, inputs, subjects=subjects)
+        return [
+            save_png(grid, folder / "overview.png"),
+            turntable(scene, folder / "overview.mp4", subjects=subjects),
+        ]
 
 
 def contact_grid(

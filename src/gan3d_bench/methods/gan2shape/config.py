@@ -20,7 +20,7 @@ class PriorConfig:
     shape: str = "ellipsoid"  # ellipsoid, asymmetric, shift-6, shift-4, weak or flat (Table 2)
     near: float = 0.91
     far: float = 1.02
-    steps: int = 1000  # of the fit; skipped when `start` is given
+    steps: int = 1000  # of the fit; skipped when `start` is given, which 0 demands
     category: str = "other"  # how the mask's extent is adjusted
     # top, bottom, left, right as fractions of the image: the object's extent without masks
     box: list[float] = field(default_factory=lambda: [0.1, 0.95, 0.15, 0.85])
@@ -236,7 +236,9 @@ class GAN2ShapeConfig(RunConfig):
                 "0.9 <= near < far <= 1.1"
             )
         if self.crop > self.original_size:
-            raise UserError(f"crop={self.crop}: expected at most original_size={self.original_size}")
+            raise UserError(
+                f"crop={self.crop}: expected at most original_size={self.original_size}"
+            )
         if self.samples_per_instance < self.step3_batch:
             raise UserError(
                 f"samples_per_instance={self.samples_per_instance}: expected at least the "
@@ -256,6 +258,16 @@ class GAN2ShapeConfig(RunConfig):
             path = getattr(self, key)
             if path and not Path(path).exists():
                 raise UserError(f"{key}={path!r}: no such file or folder")
+        for key in ("view", "light"):
+            if not getattr(self, key).statistics:
+                raise UserError(
+                    f"{key}.statistics='': expected a built-in name (heads) or a file with mean "
+                    "and cov"
+                )
+        if not self.start and not self.prior.steps:
+            raise UserError(
+                "start='': prior.steps=0 needs a joint run or a released checkpoint to start from"
+            )
         if self.use_mask and not self.masks:
             raise UserError("use_mask=true: expected a folder of object masks in `masks`")
         if not self.teacher:

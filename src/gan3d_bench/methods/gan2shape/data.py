@@ -108,9 +108,7 @@ def _samples(config: GAN2ShapeConfig, generator: Generator, rng: torch.Generator
     """Truncated samples; sample i does not depend on how many there are."""
     z = torch.randn(config.first + config.instances, generator.config.z_dim, generator=rng)
     mean = generator.w_mean
-    w = generator.truncate(
-        generator.mapping(z[config.first :].to(mean)), config.truncation
-    )
+    w = generator.truncate(generator.mapping(z[config.first :].to(mean)), config.truncation)
     whole = torch.cat([generator.synthesis(part) for part in w.split(RENDER_BATCH)]).clamp(-1, 1)
     images = crop_like_data(whole, config.image_size, config.crop, config.original_size)
     return Instances(images.cpu(), to_uint8(whole.cpu()), latents=w.cpu())
@@ -185,5 +183,7 @@ def _latents(paths: list[Path], config: GAN2ShapeConfig, w_dim: int) -> Tensor |
             rows.append(torch.as_tensor(latent).float().reshape(w_dim))
         except Exception as error:  # a foreign file may fail in any way
             reason = (str(error).splitlines() or [""])[0]
-            raise UserError(f"{file}: expected a stylecode of {w_dim} numbers ({reason})") from error
+            raise UserError(
+                f"{file}: expected a code of {w_dim} numbers ({reason})"
+            ) from error
     return torch.stack(rows)

@@ -40,9 +40,7 @@ class GAN2Shape(GAN2ShapeTraining):
                 f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
             )
         images = images.to(self.device, torch.float32)
-        parts = [
-            self._factors_of(image[None], self._find(image)) for image in images
-        ]
+        parts = [self._factors_of(image[None], self._find(image)) for image in images]
         return self._scene(join_factors(parts))
 
     def gan_scene(self, instances: Sequence[int]) -> ProjectedScene:
@@ -134,7 +132,7 @@ class GAN2Shape(GAN2ShapeTraining):
         """Pseudo samples of each instance and, below them, their projections."""
         count = min(PREVIEW_SAMPLES, self.config.batch)
         rngs = [self.instance_rng("preview", i, step=0) for i in group]
-        pseudo, _ = self._render_samples(self._current_factors(group), None, rngs, count)
+        pseudo, _ = self.render_samples(self._current_factors(group), None, rngs, count)
         w = self.latents.w[group]
         projected, _ = self.project(pseudo, w, self.generated(w), self.slots(group))
         rows = torch.stack([x.unflatten(0, (-1, count)) for x in (pseudo, projected)], 1)

@@ -133,9 +133,7 @@ class GAN2ShapeModel(PhasedMethod):
             "albedo_net": AutoEncoder(size, 3, width=shape, tanh=True, instances=instances),
             "view_net": Regressor(size, 6, width=pose, instances=instances),
             "light_net": Regressor(size, 4, width=pose, instances=instances),
-            "encoder": OffsetEncoder(
-                size, code, width=width.encoder or None, instances=instances
-            ),
+            "encoder": OffsetEncoder(size, code, width=width.encoder or None, instances=instances),
         }
 
     # -- frozen networks ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ at 128 px): paper tables 6-8 as corrected by the released code (E's skip path se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -270,7 +270,7 @@ class OffsetEncoder(InstanceNetwork):
         channels = [(width or 32) << i for i in range(_levels(image_size))]
         top = channels[-1]
         layers: list[nn.Module] = [InstanceConv2d(3, channels[0], 4, 2, 1, instances=n)]
-        for cin, c in zip(channels, channels[1:], strict=False):
+        for cin, c in pairwise(channels):
             layers.append(ResidualBlock(cin, c, instances=n))
         layers += [
             nn.ReLU(inplace=True),

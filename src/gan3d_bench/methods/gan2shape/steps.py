@@ -10,25 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Adam
 
 from gan3d_bench.generators.stylegan2.latents import w_statistics
-from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.photometric import masked_l1
 from gan3d_bench.methods.gan2shape.data import from_uint8
 from gan3d_bench.methods.gan2shape.factors import (
     Factors,
     clamp_border,
     depth_from_raw,
-    join_factors,
     light_from_raw,
-    select_light,
     view_from_raw,
 )
 from gan3d_bench.methods.gan2shape.inversion import (
@@ -43,25 +39,16 @@ from gan3d_bench.methods.gan2shape.losses import (
     mirror,
     mirror_normal,
     photogeometric,
-    sample_lights,
     smoothness,
-    surface_mask,
 )
-from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel, rank_and_world
+from gan3d_bench.methods.gan2shape.model import rank_and_world
 from gan3d_bench.methods.gan2shape.prior import Extent, mask_extent, prior_depth
-from gan3d_bench.methods.gan2shape.sampling import (
-    LightDistribution,
-    ViewDistribution,
-    load_statistics,
-)
+from gan3d_bench.methods.gan2shape.projection import CHUNK, GAN2ShapeSampler
 from gan3d_bench.methods.phases import Phase, Trainable
-from gan3d_bench.rendering.depth_mesh import depth_normals, sample_texture, view_grid
-from gan3d_bench.rendering.shading import Light, lit_texture
+from gan3d_bench.rendering.depth_mesh import depth_normals, sample_texture
+from gan3d_bench.rendering.shading import lit_texture
 
 Terms = Mapping[str, Tensor]
-
-# Images handled at once where nothing is trained.
-CHUNK = 64
 
 
 class Shard(NamedTuple):
@@ -81,7 +68,7 @@ class StaticGeometry(NamedTuple):
     valid: Tensor  # (K, 1, S, S) of all copies
 
 
-class GAN2ShapeTraining(GAN2ShapeModel):
+class GAN2ShapeTraining(GAN2ShapeSampler):
     """The phases of a run and their steps."""
 
     def phases(self) -> Sequence[Phase]:
@@ -128,7 +115,7 @@ class GAN2ShapeTraining(GAN2ShapeModel):
                     lengths.step2,
                     {"encoder": self._adam("encoder", lr.step2)},
                     partial(self._step2, group),
-                    end=partial(self._collect, group),
+                    end=partial(self.collect, group),
                 ),
                 Phase(
                     f"{name} 3",
@@ -247,14 +234,8 @@ class GAN2ShapeTraining(GAN2ShapeModel):
     # -- step 1 ---------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _frozen_factors(self, group: range) -> Factors:
-        """Factors of the whole group, for phases that train neither D, V nor L."""
-        parts = [group[i : i + CHUNK] for i in range(0, len(group), CHUNK)]
-        return join_factors([self.factors(self.targets[p], self.slots(p)) for p in parts])
-
-    @torch.no_grad()
     def _static_geometry(self, group: range, stage: int) -> StaticGeometry:
-        factors: Factors = self._frozen_factors(group)
+        factors: Factors = self.frozen_factors(group)
         copies = [(factors.depth, factors.normal)]
         if self.config.mirrored("step1", stage):
             copies.append((mirror(factors.depth), mirror_normal(factors.normal)))
@@ -309,82 +290,11 @@ class GAN2ShapeTraining(GAN2ShapeModel):
 
     # -- step 2 ---------------------------------------------------------------------------------
 
-    def _sampling_factors(self, group: range) -> tuple[Factors, Tensor | None, Tensor]:
-        """Factors of the group, canonical object masks if used, and generated targets."""
-
-        def compute() -> tuple[Factors, Tensor | None, Tensor]:
-            with torch.no_grad():
-                factors = self._frozen_factors(group)
-                if self.config.compat.shared_scalars:
-                    light = factors.light
-                    last = (light.ambient[-1:], light.diffuse[-1:])
-                    ambient, diffuse = (x.expand(len(factors)) for x in last)
-                    factors = replace(factors, light=Light(ambient, diffuse, light.direction))
-                masks = None
-                if self.config.use_mask:
-                    grid = view_grid(factors.depth, factors.view, self.camera)
-                    masks = sample_texture(self.masks[list(group)], grid)
-                w = self.latents.w[list(group)]
-                generated = torch.cat([self.generated(part) for part in w.split(CHUNK)])
-                return factors, masks, generated
-
-        return self.cached("sampling", compute)
-
-    @torch.no_grad()
-    def _pseudo_samples(
-        self, group: range, local: list[int], count: int, key: str
-    ) -> tuple[Tensor, Tensor]:
-        """Render `count` pseudo samples of each instance.
-
-        Returns:
-            images (k * count, 3, S, S) in [-1, 1] and masks (k * count, 1, S, S).
-        """
-        factors, masks, _ = self._sampling_factors(group)
-        slots = self.slots(local)
-        rngs = [self.instance_rng(key, i) for i in local]
-        chosen = None if masks is None else masks[slots]
-        return self._render_samples(factors[slots], chosen, rngs, count)
-
-    def _render_samples(
-        self, factors: Factors, masks: Tensor | None, rngs: list[torch.Generator], count: int
-    ) -> tuple[Tensor, Tensor]:
-        """Render factors (k) at `count` random views and lights each."""
-        views, lights = self._distributions
-        raw = torch.cat([views.sample_raw(count, rng) for rng in rngs]).to(self.device)
-        light = torch.cat([lights.sample(count, rng) for rng in rngs]).to(self.device)
-        own = factors[torch.arange(len(factors)).repeat_interleave(count).to(self.device)]
-        rendered = self.render(own, view_from_raw(raw), lights.apply(light, own.light))
-        masks = None if masks is None else masks.repeat_interleave(count, 0)
-        return rendered.image, surface_mask(masks, rendered.warp)
-
-    @cached_property
-    def _distributions(self) -> tuple[ViewDistribution, LightDistribution]:
-        view, light = self.config.view, self.config.light
-        return (
-            ViewDistribution(load_statistics(view.statistics, 6), view.yaw_scale),
-            LightDistribution(
-                (light.x[0], light.x[1]),
-                (light.y[0], light.y[1]),
-                (light.diffuse[0], light.diffuse[1]),
-                light.ambient_factor,
-            ),
-        )
-
-    def _projection(
-        self, group: range, local: list[int], count: int, key: str
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pseudo samples, their masks, projected samples and offsets."""
-        pseudo, masks = self._pseudo_samples(group, local, count, key)
-        slots = self.slots(local)
-        reference = self._sampling_factors(group)[2][slots]
-        projected, offset = self.project(pseudo, self.latents.w[local], reference, slots)
-        return pseudo, masks, projected, offset
-
     def _step2(self, group: range, _: Any) -> Terms:
         """Train E to project pseudo samples (eq. 2)."""
 
         def compute(local: list[int]) -> Terms:
-            pseudo, masks, projected, offset = self._projection(
+            pseudo, masks, projected, offset = self.projection(
                 group, local, self.config.batch, "pseudo"
             )
             k = len(local)
@@ -397,46 +307,7 @@ class GAN2ShapeTraining(GAN2ShapeModel):
 
         return self._update(self._shard(group), compute)
 
-    def _collect(self, group: range) -> None:
-        """Project fresh pseudo samples of all instances and keep them."""
-        rank, world = rank_and_world()
-        total, batch = self.config.samples_per_instance, self.config.batch
-        self.projected.zero_()
-        self.projected_masks.zero_()
-        own = list(group)[rank::world]
-        size = max(1, 4 * CHUNK // batch)
-        for start in range(0, total, batch):
-            count = min(batch, total - start)
-            for first in range(0, len(own), size):
-                local = own[first : first + size]
-                _, masks, images, _ = self._projection(group, local, count, f"collect/{start}")
-                slots, place = self.slots(local), slice(start, start + count)
-                self.projected[slots, place] = images.unflatten(0, (-1, count)).half()
-                self.projected_masks[slots, place] = masks.unflatten(0, (-1, count)) > 0.5
-        if world > 1:
-            for slot in self.slots(group):  # each instance lies on one process: the sum is exact
-                for buffer in (self.projected, self.projected_masks):
-                    sent = buffer[slot].float()
-                    dist.all_reduce(sent)
-                    buffer[slot] = sent.to(buffer.dtype)
-
     # -- step 3 ---------------------------------------------------------------------------------
-
-    def _projected_batch(self, group: range, local: list[int]) -> tuple[Tensor, Tensor]:
-        """Next projected samples (k, m, 3, S, S) and masks (k, m, 1, S, S), in shuffled passes."""
-        total, count = self.config.samples_per_instance, self.config.step3_batch
-        epoch, part = divmod(self.phase_step, total // count)
-        if self.config.targets:  # instances come and go: a random subset each time
-            epoch, part = self.step, 0
-        rows = [
-            torch.randperm(
-                total, generator=self.instance_rng(f"projected/{self.phase_index}", i, epoch)
-            )[part * count : (part + 1) * count]
-            for i in local
-        ]
-        index = torch.stack(rows).to(self.device)
-        slots = torch.tensor(self.slots(local), device=self.device)[:, None]
-        return self.projected[slots, index].float(), self.projected_masks[slots, index].float()
 
     def _step3(self, group: range, stage: int, _: Any) -> Terms:
         """Train D, A, V and L to reconstruct the target and its projected samples (eq. 3)."""
@@ -445,7 +316,7 @@ class GAN2ShapeTraining(GAN2ShapeModel):
         def compute(local: list[int]) -> Terms:
             slots, k = self.slots(local), len(local)
             target = self.targets[local]
-            projected, cached_masks = self._projected_batch(group, local)
+            projected, cached_masks = self.projected_batch(group, local)
             images = torch.cat((target[:, None], projected), 1)
             n = images.shape[1]
             view, light = (
@@ -472,9 +343,7 @@ class GAN2ShapeTraining(GAN2ShapeModel):
                 self.camera,
                 half_pixel=self.config.compat.half_pixel,
             )
-            image, mask, diffuse = (
-                x.unflatten(0, (k, f, n)) for x in (r.image, r.mask, r.diffuse)
-            )
+            image, mask, diffuse = (x.unflatten(0, (k, f, n)) for x in (r.image, r.mask, r.diffuse))
             terms: dict[str, Tensor] = {}
             valid = mask[:, :, 0].prod(1)
             for copy in range(f):

@@ -39,10 +39,15 @@ class RegressionConfig:
     """Warm start: the generator learns the images that belong to given latents."""
 
     steps: int = 0
-    lr: float = 2e-3
+    lr: float = 1e-2  # weights are N(0, 1): five times the usual rate of the adversarial phase
     lr_end: float = 0.05  # factor on lr at the end of the cosine
-    mapping_lr: float = 30.0  # factor on the mapping network's rate, whose layers scale it by 0.01
+    mapping_lr: float = 100.0  # factor on the mapping network's rate, whose layers scale it by 0.01
     warmup: int = 100  # steps of linear warm-up
+    # Start the mapping network as a linear map, w = scale * z: eight random leaky ReLU layers
+    # would scramble what the latents stand for, and the regression would first have to undo it.
+    linear_mapping: bool = False
+    # [first, last, scale] of latent entries, scale 1 elsewhere; needs linear_mapping
+    latent_scales: list[list[float]] = field(default_factory=list)
     pixel: float = 1.0  # weight of L1
     edges: float = 1.0  # weight of L1 between finite differences
     perceptual: str = "none"  # none, lpips-vgg or lpips-alex

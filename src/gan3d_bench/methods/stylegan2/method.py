@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class StyleGAN2(PhasedMethod):
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__(config)
         self.generator = build_generator(config.network)
+        if config.regression.linear_mapping:
+            make_mapping_linear(self.generator, config.regression.latent_scales)
         self.discriminator = build_discriminator(config.network)
         self.generator_ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         if config.regression.perceptual != "none" and self._uses_pairs:
@@ -411,6 +413,34 @@ def build_generator(config: NetworkConfig) -> Generator:
             conv_clamp=config.conv_clamp or None,
         )
     )
+
+
+@torch.no_grad()
+def make_mapping_linear(generator: Generator, scales: Sequence[Sequence[float]]) -> None:
+    """Set the mapping network's weights so that w is the normalised z, each entry scaled.
+
+    In a pair of layers [a I, -a I] the two leaky ReLUs cancel: lrelu(-a lrelu(a x)) = -x for
+    either sign of x when 0.2 a^2 = 1. (So w = -z for an odd number of pairs.)
+
+    Args:
+        generator: its z_dim and w_dim must agree, its mapping layers be even in number.
+        scales: [first, last, scale] of latent entries; 1 elsewhere.
+
+    Raises:
+        UserError: the sizes do not allow it.
+    """
+    config, layers = generator.config, generator.mapping.layers
+    if config.z_dim != config.w_dim or config.mapping_layers % 2:
+        raise UserError(
+            f"regression.linear_mapping=true: z_dim {config.z_dim}, w_dim {config.w_dim}, "
+            f"{config.mapping_layers} layers; expected equal sizes and an even number of layers"
+        )
+    size = 1 / math.sqrt(ops.SLOPE)  # the slope is met once in each pair
+    for index, layer in enumerate(layers):
+        sign = 1.0 if index % 2 == 0 else -1.0
+        layer.weight.copy_(torch.eye(config.z_dim) * (sign * size / layer.weight_gain))
+    for first, last, scale in scales:
+        layers[0].weight[:, int(first) : int(last)] *= scale
 
 
 def build_discriminator(config: NetworkConfig) -> Discriminator:

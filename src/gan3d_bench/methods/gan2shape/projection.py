@@ -1,0 +1,148 @@
+"""Pseudo samples, their projection onto the image manifold, and the projected samples kept.
+
+Random numbers of an instance are keyed by its global index, so its samples do not depend on which
+process draws them or on what else is in the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gan3d_bench.methods.gan2shape.factors import Factors, join_factors, view_from_raw
+from gan3d_bench.methods.gan2shape.losses import surface_mask
+from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel, rank_and_world
+from gan3d_bench.methods.gan2shape.sampling import (
+    LightDistribution,
+    ViewDistribution,
+    load_statistics,
+)
+from gan3d_bench.rendering.depth_mesh import sample_texture, view_grid
+from gan3d_bench.rendering.shading import Light
+
+# Images handled at once where nothing is trained.
+CHUNK = 64
+
+
+class GAN2ShapeSampler(GAN2ShapeModel):
+    """Step 2's samples, of a group with the networks as they are."""
+
+    @torch.no_grad()
+    def frozen_factors(self, group: range) -> Factors:
+        """Factors of the whole group, for phases that train neither D, V nor L."""
+        parts = [group[i : i + CHUNK] for i in range(0, len(group), CHUNK)]
+        return join_factors([self.factors(self.targets[p], self.slots(p)) for p in parts])
+
+    def sampling_factors(self, group: range) -> tuple[Factors, Tensor | None, Tensor]:
+        """Factors of the group, canonical object masks if used, and generated targets."""
+
+        def compute() -> tuple[Factors, Tensor | None, Tensor]:
+            with torch.no_grad():
+                factors = self.frozen_factors(group)
+                if self.config.compat.shared_scalars:
+                    light = factors.light
+                    last = (light.ambient[-1:], light.diffuse[-1:])
+                    ambient, diffuse = (x.expand(len(factors)) for x in last)
+                    factors = replace(factors, light=Light(ambient, diffuse, light.direction))
+                masks = None
+                if self.config.use_mask:
+                    grid = view_grid(factors.depth, factors.view, self.camera)
+                    masks = sample_texture(self.masks[list(group)], grid)
+                w = self.latents.w[list(group)]
+                generated = torch.cat([self.generated(part) for part in w.split(CHUNK)])
+                return factors, masks, generated
+
+        return self.cached("sampling", compute)
+
+    @torch.no_grad()
+    def pseudo_samples(
+        self, group: range, local: list[int], count: int, key: str
+    ) -> tuple[Tensor, Tensor]:
+        """Render `count` pseudo samples of each instance.
+
+        Returns:
+            images (k * count, 3, S, S) in [-1, 1] and masks (k * count, 1, S, S).
+        """
+        factors, masks, _ = self.sampling_factors(group)
+        slots = self.slots(local)
+        rngs = [self.instance_rng(key, i) for i in local]
+        chosen = None if masks is None else masks[slots]
+        return self.render_samples(factors[slots], chosen, rngs, count)
+
+    def render_samples(
+        self, factors: Factors, masks: Tensor | None, rngs: list[torch.Generator], count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Render factors (k) at `count` random views and lights each."""
+        views, lights = self.distributions
+        raw = torch.cat([views.sample_raw(count, rng) for rng in rngs]).to(self.device)
+        light = torch.cat([lights.sample(count, rng) for rng in rngs]).to(self.device)
+        own = factors[torch.arange(len(factors)).repeat_interleave(count).to(self.device)]
+        rendered = self.render(own, view_from_raw(raw), lights.apply(light, own.light))
+        masks = None if masks is None else masks.repeat_interleave(count, 0)
+        return rendered.image, surface_mask(masks, rendered.warp)
+
+    @cached_property
+    def distributions(self) -> tuple[ViewDistribution, LightDistribution]:
+        view, light = self.config.view, self.config.light
+        return (
+            ViewDistribution(load_statistics(view.statistics, 6), view.yaw_scale),
+            LightDistribution(
+                (light.x[0], light.x[1]),
+                (light.y[0], light.y[1]),
+                (light.diffuse[0], light.diffuse[1]),
+                light.ambient_factor,
+            ),
+        )
+
+    def projection(
+        self, group: range, local: list[int], count: int, key: str
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pseudo samples, their masks, projected samples and offsets."""
+        pseudo, masks = self.pseudo_samples(group, local, count, key)
+        slots = self.slots(local)
+        reference = self.sampling_factors(group)[2][slots]
+        projected, offset = self.project(pseudo, self.latents.w[local], reference, slots)
+        return pseudo, masks, projected, offset
+
+    def collect(self, group: range) -> None:
+        """Project fresh pseudo samples of all instances and keep them."""
+        rank, world = rank_and_world()
+        total, batch = self.config.samples_per_instance, self.config.batch
+        self.projected.zero_()
+        self.projected_masks.zero_()
+        own = list(group)[rank::world]
+        size = max(1, 4 * CHUNK // batch)
+        for start in range(0, total, batch):
+            count = min(batch, total - start)
+            for first in range(0, len(own), size):
+                local = own[first : first + size]
+                _, masks, images, _ = self.projection(group, local, count, f"collect/{start}")
+                slots, place = self.slots(local), slice(start, start + count)
+                self.projected[slots, place] = images.unflatten(0, (-1, count)).half()
+                self.projected_masks[slots, place] = masks.unflatten(0, (-1, count)) > 0.5
+        if world > 1:
+            for slot in self.slots(group):  # each instance lies on one process: the sum is exact
+                for buffer in (self.projected, self.projected_masks):
+                    sent = buffer[slot].float()
+                    dist.all_reduce(sent)
+                    buffer[slot] = sent.to(buffer.dtype)
+
+    def projected_batch(self, group: range, local: list[int]) -> tuple[Tensor, Tensor]:
+        """Next projected samples (k, m, 3, S, S) and masks (k, m, 1, S, S), in shuffled passes."""
+        total, count = self.config.samples_per_instance, self.config.step3_batch
+        epoch, part = divmod(self.phase_step, total // count)
+        if self.config.targets:  # instances come and go: a random subset each time
+            epoch, part = self.step, 0
+        rows = [
+            torch.randperm(
+                total, generator=self.instance_rng(f"projected/{self.phase_index}", i, epoch)
+            )[part * count : (part + 1) * count]
+            for i in local
+        ]
+        index = torch.stack(rows).to(self.device)
+        slots = torch.tensor(self.slots(local), device=self.device)[:, None]
+        return self.projected[slots, index].float(), self.projected_masks[slots, index].float()

@@ -1,0 +1,164 @@
+"""What test processes do: commands with a kill, a signal or a rank of their own.
+
+Processes come from a fork server that has imported the suite once, so that each starts in a
+moment. The module is imported by name there; the tests put this folder on the path.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+PRELOAD = ["gan3d_bench.training", "gan3d_bench.tracking.media", "children"]
+
+
+def start_function(function: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start ``function(*arguments)``; the function's module must lie in a folder on the path."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    process = context.Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+def torchrun_environment(rank: int, port: int) -> dict[str, str]:
+    """What torchrun tells process `rank` of two."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+
+
+def start(
+    arguments: Sequence[object],
+    folder: Path,
+    *,
+    path: Sequence[Path],
+    environment: dict[str, str] | None = None,
+    prepare: Callable[..., None] | None = None,
+    options: tuple[Any, ...] = (),
+    name: str = "output",
+) -> BaseProcess:
+    """Start one command in `folder`; what it prints goes to ``<folder>/<name>``.
+
+    `prepare` is called with `options` in the new process, before the command.
+    """
+    texts, places = [str(argument) for argument in arguments], [str(place) for place in path]
+    return start_function(_run, texts, folder, places, environment or {}, prepare, options, name)
+
+
+def _run(
+    arguments: list[str],
+    folder: Path,
+    path: list[str],
+    environment: dict[str, str],
+    prepare: Callable[..., None] | None,
+    options: tuple[Any, ...],
+    name: str,
+) -> None:
+    output = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(folder)
+    os.environ.pop("GAN3D_BENCH_RUNS", None)
+    os.environ.update(environment, OMP_NUM_THREADS="1")
+    sys.path[:0] = path
+
+    import torch
+
+    from gan3d_bench.cli import run
+
+    torch.set_num_threads(1)
+    if prepare is not None:
+        prepare(*options)
+    code = run(arguments)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def die_before_step(step: int) -> None:
+    """SIGKILL when training is about to take step `step`, checkpoint or not."""
+    from gan3d_bench.methods.phases import PhasedMethod
+
+    original = PhasedMethod.training_step
+
+    def training_step(self: Any, batch: Any, batch_idx: int) -> None:
+        if self.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, batch, batch_idx)
+
+    PhasedMethod.training_step = training_step  # type: ignore[method-assign]
+
+
+def die_inside_step(step: int) -> None:
+    """SIGKILL between the backward pass and the optimiser's step of step `step`."""
+    from gan3d_bench.methods.phases import PhasedMethod
+
+    original = PhasedMethod._average_gradients
+
+    def average(self: Any, *arguments: Any) -> None:
+        if self.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, *arguments)
+
+    PhasedMethod._average_gradients = average  # type: ignore[method-assign]
+
+
+def die_while_saving(count: int) -> None:
+    """SIGKILL with half of checkpoint number `count` written."""
+    import torch
+
+    from gan3d_bench import checkpoints
+
+    original, calls = torch.save, [0]
+
+    def save(content: Any, file: Any) -> None:
+        calls[0] += 1
+        if calls[0] == count:
+            file.write(b"half of it")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(content, file)
+
+    checkpoints.torch.save = save  # type: ignore[attr-defined]
+
+
+def die_after_saving(count: int) -> None:
+    """SIGKILL right after checkpoint number `count` took its name."""
+    from gan3d_bench import checkpoints
+
+    original, calls = os.replace, [0]
+
+    def replace(source: Any, target: Any) -> None:
+        original(source, target)
+        calls[0] += str(target).endswith(".ckpt")
+        if calls[0] == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoints.os.replace = replace  # type: ignore[attr-defined]
+
+
+def signal_at_step(step: int, number: int) -> None:
+    """Get signal `number` in the middle of step `step`."""
+    from gan3d_bench.methods.phases import PhasedMethod
+
+    original = PhasedMethod._average_gradients
+
+    def average(self: Any, *arguments: Any) -> None:
+        if self.step == step:
+            os.kill(os.getpid(), number)
+        original(self, *arguments)
+
+    PhasedMethod._average_gradients = average  # type: ignore[method-assign]

@@ -1,0 +1,144 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gan3d_bench.runs import Run
+
+FIT = ("fit", "--method", "toy", "--preset", "check", "trainer.accelerator=cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--help"], "fit"),
+        (["fit", "--help"], "--resume"),
+        (["list", "methods"], "gan2shape"),
+        (["list", "presets"], "heads-64 (default)"),
+        (["list", "tables"], "shape"),
+        (["list", "datamodules"], "heads"),
+        (["list", "generators"], "stylegan2"),
+        (["list", "assets"], "inception-fid"),
+        (["assets", "list"], "inception-fid"),
+        (["version"], "0."),
+    ],
+)
+def test_light_commands_import_no_torch(arguments: list[str], expected: str) -> None:
+    code = (
+        "import sys\n"
+        "from gan3d_bench.cli import run\n"
+        f"assert run({arguments!r}) == 0\n"
+        "print([n for n in ('torch', 'lightning', 'numpy', 'wandb') if n in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert expected in found.stdout
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_allocator_is_set_once_and_arguments_survive(toy: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    code = (
+        "import sys, os\n"
+        "import gan3d_bench.cli as cli\n"
+        "cli.run = lambda a: print(a, sorted(k for k in os.environ if k[:7] == 'MALLOC_')) or 3\n"
+        "cli.main()"
+    )
+    command = [sys.executable, "-c", code, "fit", "--method", "a b", "x='$y'"]
+    found = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert found.returncode == 3, found.stderr
+    names = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] if sys.platform == "linux" else []
+    assert (
+        found.stdout.strip()
+        == f"{['fit', '--method', 'a b', chr(120) + chr(61) + repr('$y')]} {names}"
+    )
+
+
+def test_print_config_makes_no_run(cli: Callable[..., Any], toy: Path) -> None:
+    shown = cli(*FIT, "seed=4", "--print-config")
+    assert shown.code == 0
+    config = yaml.safe_load(shown.out)
+    assert config["seed"] == 4
+    assert config["colour_steps"] == 5
+    assert list(toy.iterdir()) == []
+
+
+def test_fit_eval_render(cli: Callable[..., Any], toy: Path) -> None:
+    fitted = cli(*FIT, "trainer.log_every=1", "trainer.preview_every=3")
+    assert fitted.code == 0, fitted.err
+    (run,) = Run.find("toy", "check")
+    for line in ("run:", "checkpoint:", "pictures:", "eval --table toy-depth --run"):
+        assert line in fitted.out
+    assert "step 9/9" in fitted.err
+    assert run.finished
+    assert {path.name for path in run.path.iterdir()} == {
+        "config.yaml", "environment.json", "metrics.csv", "checkpoints", "pictures", "tables",
+        "finished.json",
+    }  # fmt: skip
+    steps = {path.name for path in run.pictures.iterdir()}
+    assert steps == {"000003", "000005", "000006", "000009"}  # every third, and ends of phases
+    assert (run.pictures / "000009" / "scene.png").stat().st_size > 0
+    with open(run.metrics, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(9))
+    assert float(rows[0]["train/colour"]) > 0
+    assert run.environment["packages"]["lightning"]
+
+    measured = cli("eval", "--table", "toy-depth", "--samples", 3, "--out", "tables")
+    assert measured.code == 0, measured.err
+    assert "Toy" in measured.out
+    assert {path.suffix for path in (toy / "tables").iterdir()} == {".md", ".tex", ".csv", ".json"}
+    assert "Toy" in (toy / "tables" / "toy-depth.md").read_text()
+    row = json.loads((run.tables / "toy-depth.row.json").read_text())
+    assert len(row["values"]["error"]) == 3
+
+    rendered = cli("render", "--run", run.path, "--yaw", -20, "--yaw", 20, "--out", "pictures")
+    assert rendered.code == 0, rendered.err
+    written = {path.name for path in (toy / "pictures").iterdir()}
+    assert {"overview.png", "overview.mp4", "yaw_-20.png", "yaw_+20.png"} <= written
+    for line in rendered.out.splitlines():
+        assert Path(line).is_file()
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name(cli: Callable[..., Any]) -> None:
+    found = cli(*FIT, "losses.depth=.nan")
+    assert found.code == 1
+    last = found.err.splitlines()[-1]
+    assert "loss term 'depth' is nan in phase 'depth' at step 0" in last
+    assert "Traceback" not in found.err
+
+
+def test_previews_at_the_end_only(cli: Callable[..., Any]) -> None:
+    assert cli(*FIT, "trainer.preview_every=-1").code == 0
+    (run,) = Run.find("toy")
+    assert [path.name for path in run.pictures.iterdir()] == ["000009"]
+
+
+def test_doctor_names_everything(cli: Callable[..., Any]) -> None:
+    found = cli("doctor")
+    for part in ("torch", "cpu", "pytorch3d", "ffmpeg", "inception-fid", "toy", "cache", "free"):
+        assert part in found.out
+    assert found.code == 0, found.out
+
+
+def test_check_passes_for_a_plugin(
+    cli: Callable[..., Any], toy_site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(toy_site))
+    found = cli("check", "toy")
+    assert found.code == 0, found.out
+    lines = found.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok"] * 7 + ["toy:"]
+    for what in ("SIGKILL", "two processes", "reloads", "capabilities", "fills table toy-depth"):
+        assert any(what in line for line in lines)

@@ -1,0 +1,115 @@
+"""Configuration: presets, mistakes, and the table rows a run fills."""
+
+from __future__ import annotations
+
+import pytest
+
+from gan3d_bench.benchmarks.shape.spec import SPEC as SHAPE
+from gan3d_bench.config import compose, to_dict
+from gan3d_bench.errors import UserError
+from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
+from gan3d_bench.methods.gan2shape.spec import SPEC, table_row
+
+
+def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
+    return compose(SPEC, preset, None, overrides)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("prior.shape=cube", "prior.shape"),
+        ("symmetry.step3=sometimes", "symmetry.step3"),
+        ("weights=mixed", "weights"),
+        ("instances=0", "instances"),
+        ("image_size=48", "image_size=48"),
+        ("width.shape=6", "width.shape=6"),
+        ("prior.box=[0.5,0.2,0.1,0.9]", "prior.box"),
+        ("prior.near=0.5", "prior.near"),
+        ("samples_per_instance=1", "samples_per_instance"),
+        ("targets=99", "targets=99"),
+        ("data=images", "images=''"),
+        ("start=/nowhere/at/all", "start"),
+        ("use_mask=true", "masks"),
+        ("teacher=''", "teacher"),
+        ("light.x=[1]", "light.x"),
+        ("prior.steps=0", "start=''"),
+        ("perceptual=lpips", "did you mean"),
+        ("view.statistics=''", "view.statistics"),
+    ],
+)
+def test_mistakes_are_one_clear_line(override, message):
+    with pytest.raises(UserError, match=message.replace(".", r"\.")) as error:
+        config(override)
+    assert "\n" not in str(error.value)
+
+
+def test_joint_needs_shared_weights():
+    with pytest.raises(UserError, match="joint=true"):
+        config("joint=true", "weights=independent")
+
+
+@pytest.mark.parametrize("preset", [p for p in SPEC.presets if p.startswith("paper")])
+def test_paper_presets_ask_for_what_a_user_must_bring(preset, tmp_path):
+    given = [
+        f"images={tmp_path}", f"teacher={tmp_path}", f"masks={tmp_path}", f"start={tmp_path}",
+        "view.statistics=x", "light.statistics=x",
+    ]  # fmt: skip
+    needed = {"images", "teacher", "view.statistics", "light.statistics"}
+    if preset in ("paper-car", "paper-church"):
+        needed.add("masks")
+    elif not preset.endswith("joint"):
+        needed.add("start")
+    config(*given, preset=preset)
+    for key in sorted(needed):
+        rest = [g for g in given if not g.startswith(f"{key}=")]
+        with pytest.raises(UserError, match=key.replace(".", r"\.")):
+            config(*rest, preset=preset)
+
+
+def test_paper_numbers(tmp_path):
+    """Spot checks of tables 10-12 and facts gan2shape, section 1."""
+    given = [
+        f"images={tmp_path}", f"teacher={tmp_path}", f"masks={tmp_path}", f"start={tmp_path}",
+        "view.statistics=x", "light.statistics=x",
+    ]  # fmt: skip
+    joint = config(*given, preset="paper-synface-joint")
+    assert joint.targets * joint.batch == 96
+    assert (joint.stages, joint.offset.depth, joint.samples_per_instance) == (8, 8, 480)
+    fine = config(*given, preset="paper-synface")
+    assert (fine.steps.first.step1, fine.steps.first.step3, fine.stages) == (500, 200, 1)
+    celeba = config(*given, preset="paper-celeba")
+    assert celeba.weights == "independent"
+    assert [celeba.mirrored("step3", stage) for stage in range(4)] == [True, False, False, False]
+    church = config(*given, preset="paper-church")
+    assert (church.prior.far, church.view.yaw_scale, church.offset.relative) == (1.0, 1.0, False)
+
+
+def test_symmetry_by_stage():
+    later = config("symmetry.step1=later", "symmetry.step3=never")
+    assert [later.mirrored("step1", stage) for stage in range(3)] == [False, True, True]
+    assert not any(later.mirrored("step3", stage) for stage in range(3))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "row"),
+    [
+        ([], "GAN2Shape, symmetric"),
+        (["offset.regularise=none"], "GAN2Shape, symmetric, no regularisation"),
+        (["symmetry.step1=never", "symmetry.step3=never"], "GAN2Shape, not symmetric"),
+        (["prior.shape=asymmetric"], "GAN2Shape, asymmetric prior"),
+        (["prior.shape=shift-6"], "GAN2Shape, prior shifted by w/6"),
+        (["prior.shape=shift-4"], "GAN2Shape, prior shifted by w/4"),
+        (["prior.shape=weak"], "GAN2Shape, weak prior"),
+        (["prior.shape=flat"], "GAN2Shape, flat prior"),
+    ],
+)
+def test_rows_of_table_shape(overrides, row):
+    assert row in SHAPE.rows
+    assert table_row("shape", to_dict(config(*overrides))) == row
+    assert {r.metric for r in SPEC.reported if r.row == row} == {"side", "mad"}
+
+
+def test_other_tables():
+    assert table_row("identity-rotation", to_dict(config())) == "GAN2Shape (3D)"
+    assert table_row("something else", to_dict(config())) is None

@@ -1,0 +1,276 @@
+"""Whole tiny runs: phases, resuming, grouping, scenes, starting from another run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+
+from gan3d_bench.config import compose
+from gan3d_bench.errors import UserError
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.gan2shape.checkpoint import ENTRIES, released_states
+from gan3d_bench.methods.gan2shape.inversion import learning_rate_factor, noise_scale
+from gan3d_bench.methods.gan2shape.method import GAN2Shape
+from gan3d_bench.methods.gan2shape.spec import SPEC
+from gan3d_bench.rendering.shading import Light
+
+
+def build(*overrides: str) -> GAN2Shape:
+    config = compose(SPEC, "check", None, overrides)
+    config.validate()
+    return GAN2Shape(config)  # type: ignore[arg-type]
+
+
+class SaveAndStop(L.Callback):
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer, pl_module, *_) -> None:
+        if pl_module.step == self.step:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+
+def train(method: GAN2Shape, *callbacks: L.Callback, resume: Path | None = None) -> GAN2Shape:
+    trainer = L.Trainer(
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        callbacks=list(callbacks),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(method, ckpt_path=resume, weights_only=True)
+    return method
+
+
+@pytest.fixture(scope="module")
+def trained() -> GAN2Shape:
+    """The `check` preset from start to end."""
+    return train(build()).eval().requires_grad_(False)
+
+
+def test_phases():
+    names = [(p.name, p.steps) for p in build().schedule]
+    assert names == [
+        ("prior", 3),
+        ("stage 1/2, step 1", 2),
+        ("stage 1/2, step 2", 3),
+        ("stage 1/2, step 3", 3),
+        ("stage 2/2, step 1", 1),
+        ("stage 2/2, step 2", 2),
+        ("stage 2/2, step 3", 2),
+    ]
+    grouped = [p.name for p in build("data=heads", "group=1", "stages=1").schedule]
+    assert grouped[0] == "group 1/2, inversion"
+    assert grouped[5] == "group 2/2, inversion"
+
+
+def test_run_ends_with_finite_factors(trained):
+    assert trained.finished
+    assert trained.fitted.all()
+    assert trained.projected.abs().sum() > 0
+    assert trained.fitted_depth.isfinite().all()
+
+
+@pytest.mark.parametrize("step", [7, 9, 14])
+def test_resume_is_bitwise(trained, step, tmp_path):
+    """Stopped within step 2, within step 3, within step 2 of the second stage."""
+    path = tmp_path / "last.ckpt"
+    train(build(), SaveAndStop(step, path))
+    resumed = train(build(), resume=path)
+    for key, value in trained.state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value), key
+
+
+def test_an_instance_trains_the_same_alone_or_beside_others(trained):
+    """Instance 1 of 2, with independent weights, against a run of it alone."""
+    alone = train(build("instances=1", "first=1"))
+    near = {"atol": 1e-4, "rtol": 1e-3}
+    torch.testing.assert_close(alone.targets, trained.targets[1:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(alone.fitted_depth, trained.fitted_depth[1:], **near)
+    torch.testing.assert_close(alone.fitted_view, trained.fitted_view[1:], **near)
+    for name, value in alone.depth_net.state_of(0).items():
+        torch.testing.assert_close(value, trained.depth_net.state_of(1)[name], **near)
+
+
+def test_groups_one_after_the_other_are_the_same_as_at_once(trained):
+    grouped = train(build("group=1"))
+    near = {"atol": 1e-4, "rtol": 1e-3}
+    torch.testing.assert_close(grouped.fitted_depth, trained.fitted_depth, **near)
+    assert grouped.reconstruct(grouped.targets).batch_size == 2
+    grouped.gan_scene([1])
+    with pytest.raises(UserError, match="instances 1 to 1"):
+        grouped.gan_scene([0])
+
+
+def test_reconstruct_finds_the_fitted_images(trained):
+    scene = trained.reconstruct(trained.targets.flip(0))
+    assert torch.equal(scene.depth, trained.fitted_depth.flip(0))
+    rendering = scene.render(scene.input_view)
+    assert rendering.rgb.shape == (2, 3, 16, 16)
+    direct = trained.reconstruct(trained.targets[:1]).render(scene.input_view[1:])
+    torch.testing.assert_close(direct.rgb, rendering.rgb[1:], atol=1e-5, rtol=0)
+    with pytest.raises(UserError, match="instance-specific"):
+        trained.reconstruct(-trained.targets)
+    with pytest.raises(UserError, match="takes"):
+        trained.reconstruct(torch.zeros(1, 3, 32, 32))
+
+
+def test_scene_turns_and_relights(trained):
+    scene = trained.reconstruct(trained.targets)
+    scene.require("depth", "normal", "albedo", "relight", "mesh")
+    front = View.from_angles(torch.zeros(2))
+    small, large = scene.render(front), scene.render(front, image_size=32)
+    assert large.rgb.shape == (2, 3, 32, 32)
+    torch.testing.assert_close(
+        large.depth[:, :, 8:24, 8:24].mean(), small.depth[:, :, 4:12, 4:12].mean(),
+        atol=5e-3, rtol=0,
+    )  # fmt: skip
+    dark = Light(torch.zeros(2), torch.zeros(2), scene.light.direction)
+    assert (scene.render(front, dark).rgb[small.mask.expand(-1, 3, -1, -1) > 0] <= -0.99).all()
+    torch.testing.assert_close(
+        small.normal.norm(dim=1, keepdim=True)[small.mask > 0],
+        torch.ones(int(small.mask.sum())),
+    )
+    assert scene.mesh(0).vertices.shape == (256, 3)
+
+
+def test_gan_scene(trained):
+    scene = trained.gan_scene([1])
+    rendering = scene.render(scene.input_view)
+    assert rendering.rgb.shape == (1, 3, 16, 16)
+    assert rendering.depth is None
+    turned = scene.render(View.from_angles(torch.tensor([25.0])))
+    assert not torch.equal(turned.rgb, rendering.rgb)
+
+
+def test_preview_repeats_and_shows_the_input(trained):
+    first, second = trained.preview(), trained.preview()
+    assert all(torch.equal(first.images[k], second.images[k]) for k in first.images)
+    assert torch.equal(first.images["input"], trained.targets)
+    assert first.images["pseudo_and_projected"].shape == (12, 3, 16, 16)
+    assert first.scene.batch_size == 2
+
+
+def test_items():
+    assert build("data=heads").items() == [0, 1]
+    assert build("data=heads", "first=5").items() == [5, 6]
+    assert build("data=heads", "split=train").items() == []
+    assert build("data=heads", "split=train", "weights=shared").items() is None
+
+
+def test_joint_run_then_fine_tuning(tmp_path):
+    """A joint run's weights, and a released checkpoint of them, start another run."""
+    tiny = ("weights=shared", "stages=1")
+    joint = train(
+        build(*tiny, "joint=true", "instances=3", "targets=2"), SaveAndStop(5, tmp_path / "a.ckpt")
+    )
+    entries = released_states(joint)
+    torch.save(entries, tmp_path / "released.pth")
+    fine = build(*tiny, f"start={tmp_path / 'released.pth'}")
+    assert [p.name for p in fine.schedule][0] == "stage 1/1, step 1"
+    fine.reset_networks()
+    for entry, name in ENTRIES.items():
+        for key, value in getattr(fine, name).state_dict().items():
+            assert torch.equal(value, entries[entry][key])
+    several = build("weights=independent", f"start={tmp_path / 'released.pth'}")
+    several.reset_networks()
+    assert torch.equal(
+        several.encoder.state_of(1)["network.0.weight"], entries["netEnc"]["network.0.weight"]
+    )
+    with pytest.raises(UserError, match="do not fit"):
+        build("width.shape=4", f"start={tmp_path / 'released.pth'}").reset_networks()
+    (tmp_path / "text.pth").write_text("text")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        build(f"start={tmp_path / 'text.pth'}").reset_networks()
+
+
+def test_shared_networks_take_any_image():
+    method = train(build("weights=shared", "stages=1"), SaveAndStop(2, Path("/dev/null")))
+    assert method.reconstruct(torch.zeros(3, 3, 16, 16)).batch_size == 3
+
+
+def test_compat_options():
+    """Each released bug changes what it should."""
+    plain, shifted = build(), build("compat.half_pixel=true", "compat.normal_epsilon=true")
+    for method in (plain, shifted):
+        method.on_fit_start()
+        method.reset_networks()
+        with torch.no_grad():
+            factors = method.factors(method.targets, [0, 1])
+        flat = method.render(factors, View.from_angles(torch.zeros(2)))
+        edge = flat.mask[..., -1].any() or flat.mask[..., -1, :].any()
+        assert bool(edge) is (method is plain)
+    epsilon = (1 - factors.normal[..., 2:-2, 4:-4].norm(dim=1)).abs()
+    assert epsilon.max() > 1e-6
+
+    joint = build("compat.shared_scalars=true")
+    joint.on_fit_start()
+    joint.reset_networks()
+    light = joint.sampling_factors(range(2))[0].light
+    own = joint.frozen_factors(range(2)).light
+    assert torch.equal(light.ambient, own.ambient[-1:].expand(2))
+    assert not torch.equal(own.ambient[0], own.ambient[1])
+    assert torch.equal(light.direction, own.direction)
+
+
+def test_object_mask_limits_projected_samples(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for i in range(2):
+            pixels = np.zeros((16, 16, 3), np.uint8)
+            pixels[5:11, 5:11] = 255
+            Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
+    given = ("data=images", f"images={tmp_path / 'images'}", f"masks={tmp_path / 'masks'}")
+    method = build(*given, "use_mask=true", "latents=")
+    method.on_fit_start()
+    method.reset_networks()
+    _, masks = method.pseudo_samples(range(2), [0, 1], 3, "key")
+    assert 0 < masks.mean() < 0.5
+    whole = build(*given)
+    whole.on_fit_start()
+    whole.reset_networks()
+    assert whole.pseudo_samples(range(2), [0, 1], 3, "key")[1].mean() > 0.6
+
+
+def test_inversion_recovers_the_teachers_own_samples(tmp_path):
+    """Images drawn by a tiny generator are found again, far nearer than where the search starts."""
+    import numpy as np
+    from PIL import Image
+
+    samples = build()
+    samples.on_fit_start()
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, image in enumerate(samples.originals):
+        Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0))).save(folder / f"{i}.png")
+    method = build(
+        "data=images", f"images={folder}", "inversion.steps=120", "inversion.lr=0.1",
+        "inversion.pixel=10", "prior.steps=1", "stages=1", "steps.first.step1=0",
+        "steps.first.step2=0", "steps.first.step3=0",
+    )  # fmt: skip
+    train(method)
+    with torch.no_grad():
+        found = (method.generated(method.latents.w) - method.targets).square().mean()
+        start = method.generator.w_mean.expand(2, -1)
+        before = (method.generated(start) - method.targets).square().mean()
+    assert found < 0.02 * before
+
+
+def test_inversion_schedules():
+    config = build().config.inversion
+    rates = [learning_rate_factor(config, step) for step in range(config.steps)]
+    assert rates[0] == 0
+    assert max(rates) == 1
+    assert rates[-1] < 0.01
+    noise = [noise_scale(config, step) for step in range(config.steps)]
+    assert noise[0] == config.noise
+    assert noise[int(0.8 * config.steps)] == 0
