@@ -50,7 +50,7 @@ class Twofold(PhasedMethod):
             self._step,
             begin=partial(self._begin, name),
             end=partial(self._note, f"end {name}"),
-            batches=self._batches,
+            batches=self._numbers,
         )
 
     def _begin(self, name: str) -> None:
@@ -61,7 +61,7 @@ class Twofold(PhasedMethod):
     def _note(self, event: str) -> None:
         self.events.append(event)
 
-    def _batches(self, start: int) -> Iterator[int]:
+    def _numbers(self, start: int) -> Iterator[int]:
         self.events.append(f"batches from {start}")
         return iter(range(start, 10**6))
 

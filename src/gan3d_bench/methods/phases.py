@@ -79,7 +79,7 @@ class PhasedMethod(Method):
         self.automatic_optimization = False
         self.phase_index = 0
         self.phase_step = 0
-        self._batches: Iterator[Any] | None = None
+        self._batch_iterator: Iterator[Any] | None = None
         self._phases: list[Phase] | None = None
         self.gradient_weight: float | None = None  # this process's share; None: 1 / processes
 
@@ -140,17 +140,17 @@ class PhasedMethod(Method):
             self.trainer.should_stop = True
             return
         phase = self.phase
-        if self._batches is None:
+        if self._batch_iterator is None:
             if self.phase_step == 0 and phase.begin is not None:
                 with torch.no_grad():
                     phase.begin()
-            self._batches = phase.batches(self.phase_step) if phase.batches else _nothing()
+            self._batch_iterator = phase.batches(self.phase_step) if phase.batches else _nothing()
         for item, optimizer in zip(phase.trainable.values(), self._optimizers(), strict=True):
             if item.schedule is not None:
                 for group in optimizer.param_groups:
                     group.setdefault("initial_lr", group["lr"])
                     group["lr"] = group["initial_lr"] * item.schedule(self.phase_step)
-        scalars = phase.step(next(self._batches))
+        scalars = phase.step(next(self._batch_iterator))
         if self.step % self.config.trainer.log_every == 0 or self.phase_step == phase.steps - 1:
             self._log(scalars)
         self.phase_step += 1
@@ -161,7 +161,7 @@ class PhasedMethod(Method):
         if self.phase.end is not None:
             with torch.no_grad():
                 self.phase.end()
-        self._batches = None
+        self._batch_iterator = None
         self.phase_index += 1
         self.phase_step = 0
         if self.finished:
@@ -238,7 +238,7 @@ class PhasedMethod(Method):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.phase_index = checkpoint["phase"]["index"]
         self.phase_step = checkpoint["phase"]["step"]
-        self._batches = None
+        self._batch_iterator = None
 
 
 class _Ticks(IterableDataset):

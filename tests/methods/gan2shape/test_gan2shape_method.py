@@ -230,7 +230,7 @@ def test_object_mask_limits_projected_samples(tmp_path):
             pixels[5:11, 5:11] = 255
             Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
     given = ("data=images", f"images={tmp_path / 'images'}", f"masks={tmp_path / 'masks'}")
-    method = build(*given, "use_mask=true", "latents=")
+    method = build(*given, "use_mask=true")
     method.on_fit_start()
     method.reset_networks()
     _, masks = method.pseudo_samples(range(2), [0, 1], 3, "key")

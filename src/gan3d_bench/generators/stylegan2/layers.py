@@ -132,10 +132,18 @@ class StyledConv(nn.Module):
             styles = self.affine(w.float()) * self.weight_gain
             scale = ops.demodulation(self.weight, styles) * ops.GAIN
             shift = self.bias[:, None, None] * ops.GAIN
-            if noise is not None:
-                shift = shift + (self.noise_strength * ops.GAIN) * noise
+            drawn = None if noise is None else (self.noise_strength * ops.GAIN) * noise
+            if drawn is not None and drawn.numel() == drawn.shape[-1] * drawn.shape[-2]:
+                # one map for all images: join it to the bias, which saves a pass over the images
+                shift, drawn = shift + drawn.reshape(1, 1, *drawn.shape[-2:]), None
         x = ops.modulated_conv2d(x, self.weight, styles, self.kernel if self.up else None)
-        x = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype)[:, :, None, None])
+        # the first operand decides the memory format of the result
+        shift = shift.to(x.dtype).expand(1, -1, -1, -1)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            shift = shift.contiguous(memory_format=torch.channels_last)
+        x = torch.addcmul(shift, x, scale.to(x.dtype)[:, :, None, None])
+        if drawn is not None:
+            x = x.add_(drawn.to(x.dtype))
         return ops.activate(x, self.clamp)
 
 

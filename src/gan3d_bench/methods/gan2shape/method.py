@@ -131,7 +131,7 @@ class GAN2Shape(GAN2ShapeTraining):
     def _sample_rows(self, group: list[int]) -> dict[str, Tensor]:
         """Pseudo samples of each instance and, below them, their projections."""
         count = min(PREVIEW_SAMPLES, self.config.batch)
-        rngs = [self.instance_rng("preview", i, step=0) for i in group]
+        rngs = [self.rng(f"preview/{self.config.first + i}", step=0) for i in group]
         pseudo, _ = self.render_samples(self._current_factors(group), None, rngs, count)
         w = self.latents.w[group]
         projected, _ = self.project(pseudo, w, self.generated(w), self.slots(group))

@@ -221,8 +221,18 @@ class GAN2ShapeModel(PhasedMethod):
         return [i % self.config.group_size for i in instances]
 
     def instance_rng(self, key: str, instance: int, step: int | None = None) -> torch.Generator:
-        """Random generator of one instance, the same on every process."""
-        return self.rng(f"{key}/{self.config.first + instance}", step)
+        """Random generator of one instance and step (of the phase), whatever its group.
+
+        The same on every process, and the same in a run of this instance alone.
+        """
+        phase = "" if self.finished else self.phase.name.removeprefix(self.group_prefix)
+        key = f"{key}/{phase}/{self.config.first + instance}"
+        return self.rng(key, self.phase_step if step is None else step)
+
+    @property
+    def group_prefix(self) -> str:
+        """What the names of the current group's phases begin with."""
+        return group_prefix(int(self.group_index), len(self.groups))
 
     def cached(self, key: str, compute: Callable[[], Any]) -> Any:
         """A value that does not change within the current phase, computed once."""
@@ -325,6 +335,11 @@ class GAN2ShapeModel(PhasedMethod):
             "perceptual": self.config.perceptual,
             "data": f"{self.config.data} {self.config.split}".strip(),
         }
+
+
+def group_prefix(index: int, groups: int) -> str:
+    """What the names of a group's phases begin with."""
+    return f"group {index + 1}/{groups}, " if groups > 1 else ""
 
 
 def rank_and_world() -> tuple[int, int]:

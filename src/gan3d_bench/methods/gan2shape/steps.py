@@ -41,7 +41,7 @@ from gan3d_bench.methods.gan2shape.losses import (
     photogeometric,
     smoothness,
 )
-from gan3d_bench.methods.gan2shape.model import rank_and_world
+from gan3d_bench.methods.gan2shape.model import group_prefix, rank_and_world
 from gan3d_bench.methods.gan2shape.prior import Extent, mask_extent, prior_depth
 from gan3d_bench.methods.gan2shape.projection import CHUNK, GAN2ShapeSampler
 from gan3d_bench.methods.phases import Phase, Trainable
@@ -76,7 +76,7 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
         phases: list[Phase] = []
         groups = self.groups
         for index, group in enumerate(groups):
-            prefix = f"group {index + 1}/{len(groups)}, " if len(groups) > 1 else ""
+            prefix = group_prefix(index, len(groups))
             own = [p for p in self._group_phases(group, prefix) if p.steps > 0]
             if own:
                 own[0] = replace(own[0], begin=partial(self._begin_group, index, own[0].begin))
@@ -200,7 +200,11 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
         rank, world = rank_and_world()
         local = list(part)[rank::world]
         noise = [
-            torch.randn(self.latents.w.shape[1], generator=self.instance_rng("w", i)) for i in local
+            torch.randn(
+                self.latents.w.shape[1],
+                generator=self.rng(f"inversion/{self.config.first + i}", self.phase_step),
+            )
+            for i in local
         ]
         self.gradient_weight = 1.0  # each image has a stylecode of its own
         if not local:
