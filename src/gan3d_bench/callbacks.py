@@ -98,12 +98,12 @@ class Previews(L.Callback):
     """Hands the method's preview to `show`.
 
     Args:
-        show: called with the preview and the number of steps done.
+        show: called with the preview, the number of steps done, and whether training has ended.
         every: steps between two previews besides the ends of phases; 0: the ends of phases only;
             -1: the end of training only.
     """
 
-    def __init__(self, show: Callable[[Preview, int], None], every: int) -> None:
+    def __init__(self, show: Callable[[Preview, int, bool], None], every: int) -> None:
         self.show = show
         self.every = every
 
@@ -122,7 +122,7 @@ class Previews(L.Callback):
         self._phase = method.phase_index
         if due and trainer.is_global_zero:
             with looking(method):
-                self.show(method.preview(), method.step)
+                self.show(method.preview(), method.step, method.finished)
 
 
 @contextmanager

@@ -35,7 +35,12 @@ from gan3d_bench.training import build, fit
 
 PRESET = "check"
 SUBJECTS = 2
-OVERRIDES = ("trainer.accelerator=cpu", "trainer.threads=1", "trainer.log_every=1")
+OVERRIDES = (
+    "trainer.accelerator=cpu",
+    "trainer.threads=1",
+    "trainer.log_every=1",
+    "trainer.preview_every=-1",
+)
 EVERY_STEP = "trainer.checkpoint_minutes=1e-9"
 # Two processes add gradients in another order, and Adam's first steps amplify rounding: what may
 # differ is a small part of how far training has moved the weights.

@@ -173,8 +173,9 @@ def _trainer(
         ) from error
 
 
-def _show(folder: Path, loggers: list[Logger], preview: Preview, step: int) -> None:
-    write_preview(preview, folder, step, loggers)
+def _show(folder: Path, loggers: list[Logger], preview: Preview, step: int, finished: bool) -> None:
+    # a turntable takes longer than many a phase: along the way, still pictures
+    write_preview(preview, folder, step, loggers, everything=finished)
 
 
 def _discard(run: Run) -> None:

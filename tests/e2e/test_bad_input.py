@@ -18,8 +18,9 @@ from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run
 from gan3d_bench.training import build
 
-FIT = ("fit", "--method", "toy", "--preset", "check", "trainer.accelerator=cpu")
-GAN2SHAPE = ("fit", "--method", "gan2shape", "--preset", "check", "trainer.accelerator=cpu")
+QUICK = ("trainer.accelerator=cpu", "trainer.preview_every=-1")
+FIT = ("fit", "--method", "toy", "--preset", "check", *QUICK)
+GAN2SHAPE = ("fit", "--method", "gan2shape", "--preset", "check", *QUICK)
 IMAGES = (*GAN2SHAPE, "data=images", "images=images")
 
 Cli = Callable[..., Any]
@@ -267,7 +268,7 @@ def test_damaged_cache_shard(
 ) -> None:
     home = toy / "home"
     monkeypatch.setenv("GAN3D_BENCH_HOME", str(home))
-    train = ("fit", "--method", "stylegan2", "--preset", "check", "trainer.accelerator=cpu")
+    train = ("fit", "--method", "stylegan2", "--preset", "check", *QUICK)
     first = cli(*train, "regression.steps=1", "adversarial.steps=0")
     assert first.code == 0, first.err
     shutil.rmtree(toy / "runs")

@@ -12,7 +12,8 @@ import torch
 from gan3d_bench.checkpoints import read_checkpoint
 from gan3d_bench.runs import Run
 
-FIT = ("fit", "--method", "toy", "--preset", "check", "trainer.accelerator=cpu")
+QUICK = ("trainer.accelerator=cpu", "trainer.preview_every=-1")
+FIT = ("fit", "--method", "toy", "--preset", "check", *QUICK)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

@@ -13,7 +13,8 @@ import torch
 from gan3d_bench.checkpoints import read_checkpoint
 from gan3d_bench.runs import Run
 
-FIT = ("fit", "--method", "toy", "--preset", "check", "trainer.accelerator=cpu")
+QUICK = ("trainer.accelerator=cpu", "trainer.preview_every=-1")
+FIT = ("fit", "--method", "toy", "--preset", "check", *QUICK)
 EVERY_STEP = ("trainer.checkpoint_minutes=1e-9", "trainer.log_every=1")
 
 

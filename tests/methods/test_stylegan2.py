@@ -14,11 +14,16 @@ from torch import Tensor
 
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
-from gan3d_bench.generators.stylegan2 import Generator, save_network
+from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig, save_network
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.methods.stylegan2 import augment as ada
 from gan3d_bench.methods.stylegan2 import data, losses
-from gan3d_bench.methods.stylegan2.method import StyleGAN2, build_generator, lazy_adam
+from gan3d_bench.methods.stylegan2.method import (
+    StyleGAN2,
+    build_generator,
+    lazy_adam,
+    make_mapping_linear,
+)
 from gan3d_bench.methods.stylegan2.spec import SPEC
 
 Z_DIM, SIZE, COUNT = 160, 16, 24
@@ -278,6 +283,23 @@ def test_resumes_to_the_bit_in_the_middle_of_either_phase(folder: Path, tmp_path
         assert rest.finished
         for key, value in whole.state_dict().items():
             assert torch.equal(value, rest.state_dict()[key]), key
+
+
+def test_linear_mapping_passes_latents_through() -> None:
+    torch.manual_seed(0)
+    for layers, sign in ((2, -1.0), (4, 1.0)):
+        generator = Generator(GeneratorConfig(8, 6, 6, layers, {4: 4, 8: 4}))
+        with torch.no_grad():
+            make_mapping_linear(generator, [[1, 3, 2.5]])
+            z = torch.randn(5, 6)
+            expected = sign * normalize_latent(z) * torch.tensor([1, 2.5, 2.5, 1, 1, 1])
+            torch.testing.assert_close(generator.mapping(z), expected)
+    for config in (
+        GeneratorConfig(8, 6, 6, 3, {4: 4, 8: 4}),
+        GeneratorConfig(8, 6, 5, 2, {4: 4, 8: 4}),
+    ):
+        with pytest.raises(UserError, match="expected equal sizes and an even number of layers"):
+            make_mapping_linear(Generator(config), [])
 
 
 def test_average_halves_its_distance_after_the_half_life(folder: Path) -> None:

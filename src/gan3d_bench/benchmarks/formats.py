@@ -53,10 +53,10 @@ def caption(table: Table) -> list[str]:
     return [*lines, f"{MISSING} not measured."]
 
 
-def notes(table: Table) -> list[str]:
+def notes(table: Table, reasons: str = "the last column says why") -> list[str]:
     """Return the lines below a table: what its numbers are and how they were measured."""
     *lines, missing = caption(table)
-    lines += [missing.replace(".", "; the last column says why."), table.spec.protocol]
+    lines += [missing.replace(".", f"; {reasons}."), table.spec.protocol]
     if table.protocol:
         settings = "; ".join(f"{key}: {value}" for key, value in table.protocol.items())
         lines.append(f"Measured with {settings}.")
@@ -177,24 +177,28 @@ def as_json(table: Table) -> str:
 
 
 def terminal(table: Table) -> Group:
-    """Return what the terminal shows: a rich table and its notes."""
+    """Return what the terminal shows: a rich table, its rows' runs or reasons, and its notes.
+
+    Runs and reasons stand below, so that the table itself fits 80 columns.
+    """
     shown = RichTable(title=table.spec.title, title_justify="left")
-    shown.add_column("Row")
+    shown.add_column("Row", min_width=24)
     for column in table.columns:
         shown.add_column(heading(column), justify="right", no_wrap=True)
-        shown.add_column("reported", justify="right", style="dim")
+        shown.add_column("reported", justify="right", style="dim", no_wrap=True)
     shown.add_column("N", justify="right")
-    shown.add_column("Run", overflow="fold")
+    remarks: dict[str, list[str]] = {}
     for line in table.lines:
         row = [Text(line.row)]
         for column in table.columns:
             cell = line.cells[column.metric]
             row.append(Text(number(column, cell), style="bold" if cell.best else ""))
             row.append(Text(reported(column, cell)))
-        measured = any(cell.measured for cell in line.cells.values())
-        row += [Text(str(line.count or "")), Text(run_or_note(line), "" if measured else "dim")]
-        shown.add_row(*row)
-    return Group(shown, *(Text(note, style="dim") for note in notes(table)))
+        shown.add_row(*row, Text(str(line.count or "")))
+        if remark := run_or_note(line):
+            remarks.setdefault(remark, []).append(line.row)
+    below = [f"{remark}: {'; '.join(rows)}." for remark, rows in remarks.items()]
+    return Group(shown, *(Text(note, style="dim") for note in [*below, *notes(table, "see above")]))
 
 
 def plain(table: Table, width: int = 120) -> str:

@@ -51,7 +51,12 @@ GRID_LIGHTS = {
 
 
 def write_preview(
-    preview: Preview, folder: Path, step: int, loggers: Iterable[Logger] = ()
+    preview: Preview,
+    folder: Path,
+    step: int,
+    loggers: Iterable[Logger] = (),
+    *,
+    everything: bool = True,
 ) -> list[Path]:
     """Write a preview to ``<folder>/pictures/<step>/`` and send the same files to W&B.
 
@@ -63,6 +68,7 @@ def write_preview(
         folder: the run folder.
         step: the run's step.
         loggers: those of the run; W&B among them gets ``preview/...``.
+        everything: False leaves out turntable, maps and meshes.
 
     Returns:
         the files written; empty on ranks other than zero.
@@ -74,14 +80,16 @@ def write_preview(
         return []
     pictures = Path(folder) / "pictures" / f"{step:06d}"
     with explaining(pictures):
-        media = _write_media(preview, pictures)
+        media = _write_media(preview, pictures, everything)
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             _send(logger, media, step)
     return [path for paths in media.values() for path in paths]
 
 
-def _write_media(preview: Preview, pictures: Path) -> dict[str, list[Path]]:
+def _write_media(
+    preview: Preview, pictures: Path, everything: bool
+) -> dict[str, list[Path]]:
     media: dict[str, list[Path]] = {}
     for name, images in preview.images.items():
         file = pictures / f"{name.replace('/', '_')}.png"
@@ -90,8 +98,9 @@ def _write_media(preview: Preview, pictures: Path) -> dict[str, list[Path]]:
         scene = preview.scene
         grid = contact_grid(scene, preview.images.get("input"))
         media["scene"] = [save_png(grid, pictures / "scene.png")]
-        media["turntable"] = [turntable(scene, pictures / "turntable.mp4")]
-        media |= write_maps(scene, pictures)
+        if everything:
+            media["turntable"] = [turntable(scene, pictures / "turntable.mp4")]
+            media |= write_maps(scene, pictures)
     return media
 
 

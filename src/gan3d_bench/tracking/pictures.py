@@ -103,8 +103,11 @@ def labelled_grid(groups: Sequence[Sequence[Column]], *, tile: int = 128) -> Ima
     """
     groups = [group for group in groups if group]
     gutter, gap, margin = max(2, tile // 32), max(6, tile // 8), max(6, tile // 8)
-    font = ImageFont.load_default(max(10, tile // 8))
-    header = font.size + gap // 2
+    font = ImageFont.load_default(tile / 8)
+    widest = max(font.getlength(column.label) for group in groups for column in group)
+    if widest > tile:
+        font = ImageFont.load_default(tile / 8 * tile / widest)
+    header = tile // 8 + gap // 2
     scaled = [[resized(column.pictures, tile) for column in group] for group in groups]
     row = max(pictures.shape[2] for group in scaled for pictures in group)
     rows = len(scaled[0][0])

@@ -85,7 +85,7 @@ class Discriminator(nn.Module):
         Returns:
             n tensors; the i-th is (B, C_i, H / 2^(i+1), W / 2^(i+1)).
         """
-        x = self.from_rgb(ops.layout(images))
+        x = self.from_rgb(images.contiguous(memory_format=torch.channels_last))
         outputs = []
         for block in list(self.blocks.values())[:n]:
             x = block(x)

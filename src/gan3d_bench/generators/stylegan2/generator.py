@@ -144,7 +144,7 @@ class Synthesis(nn.Module):
         """Return per resolution the features (B, C, R, R) and the RGB image so far (B, 3, R, R)."""
         ws = w[:, None].expand(-1, self.num_ws, -1) if w.ndim == 2 else w
         maps = iter(self.noise_maps(len(ws), noise))
-        x = ops.layout(self.constant.expand(len(ws), -1, -1, -1))
+        x = self.constant.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         outputs: list[tuple[Tensor, Tensor]] = []
         index = 0
         for block in self.blocks.values():

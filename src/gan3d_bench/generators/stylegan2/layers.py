@@ -11,6 +11,18 @@ from torch import Tensor, nn
 from gan3d_bench.generators.stylegan2 import ops
 
 
+def filters(out_channels: int, in_channels: int, size: int, transposed: bool = False) -> Tensor:
+    """Draw convolution weights N(0, 1), (out, in, size, size), laid out as convolutions read them.
+
+    Channels last, of the weight itself or, if it serves a transposed convolution, of its
+    transpose: otherwise each call would reorder them.
+    """
+    weight = torch.randn(out_channels, in_channels, size, size)
+    if transposed:
+        return weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
+    return weight.contiguous(memory_format=torch.channels_last)
+
+
 class Linear(nn.Module):
     """Fully connected layer: stored weights N(0, 1) / `lr_mul`, scaled at run time.
 
@@ -64,7 +76,7 @@ class Conv2d(nn.Module):
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(filters(out_channels, in_channels, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if activation else None
         self.down = down
         self.clamp = clamp
@@ -111,7 +123,7 @@ class StyledConv(nn.Module):
         clamp: float | None = None,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.weight = nn.Parameter(filters(out_channels, in_channels, 3, transposed=up))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.affine = Linear(w_dim, in_channels, bias=1.0)
         self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -131,19 +143,13 @@ class StyledConv(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             styles = self.affine(w.float()) * self.weight_gain
             scale = ops.demodulation(self.weight, styles) * ops.GAIN
-            shift = self.bias[:, None, None] * ops.GAIN
-            drawn = None if noise is None else (self.noise_strength * ops.GAIN) * noise
-            if drawn is not None and drawn.numel() == drawn.shape[-1] * drawn.shape[-2]:
-                # one map for all images: join it to the bias, which saves a pass over the images
-                shift, drawn = shift + drawn.reshape(1, 1, *drawn.shape[-2:]), None
+            shift = self.bias.expand(1, 1, 1, -1)
+            if noise is not None:
+                shift = shift + self.noise_strength * noise.reshape(-1, *noise.shape[-2:], 1)
+            # joined in channels-last order, as the image is: addcmul takes its first operand's
+            shift = (shift * ops.GAIN).permute(0, 3, 1, 2)
         x = ops.modulated_conv2d(x, self.weight, styles, self.kernel if self.up else None)
-        # the first operand decides the memory format of the result
-        shift = shift.to(x.dtype).expand(1, -1, -1, -1)
-        if x.is_contiguous(memory_format=torch.channels_last):
-            shift = shift.contiguous(memory_format=torch.channels_last)
-        x = torch.addcmul(shift, x, scale.to(x.dtype)[:, :, None, None])
-        if drawn is not None:
-            x = x.add_(drawn.to(x.dtype))
+        x = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype)[:, :, None, None])
         return ops.activate(x, self.clamp)
 
 

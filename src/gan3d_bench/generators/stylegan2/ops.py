@@ -1,6 +1,7 @@
 """FIR resampling and modulated convolution with ordinary PyTorch operators.
 
-Everything is differentiable to any order, runs under autocast, and keeps its input's memory format.
+Everything is differentiable to any order, runs under autocast, and keeps its input's memory format,
+which in both networks is channels last: the fastest on CPUs and in reduced precision.
 Parity: vectors ``upfirdn2d``, ``stylegan2_rosinality``, ``stylegan2_nvidia``.
 """
 
@@ -137,12 +138,8 @@ def modulated_pointwise(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
     Returns:
         (B, Cout, H, W).
     """
-    batch, _, height, width = x.shape
-    weights = weight[None] * styles[:, None]
-    if x.is_contiguous(memory_format=torch.channels_last):
-        pixels = x.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2).to(x.dtype)
-        return pixels.view(batch, height, width, -1).permute(0, 3, 1, 2)
-    return (weights.to(x.dtype) @ x.flatten(2)).view(batch, -1, height, width)
+    weights = (weight[None] * styles[:, None]).to(x.dtype)
+    return (weights @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def activate(x: Tensor, clamp: float | None = None) -> Tensor:
@@ -150,17 +147,6 @@ def activate(x: Tensor, clamp: float | None = None) -> Tensor:
     which is the same for a positively homogeneous function and saves a pass over the image."""
     x = F.leaky_relu(x, SLOPE, inplace=True)
     return x if clamp is None else x.clamp(-clamp, clamp)
-
-
-def layout(x: Tensor) -> Tensor:
-    """Return `x` (B, C, H, W) in the memory format convolutions are fastest with.
-
-    Channels last on the CPU and in reduced precision, as it is otherwise.
-    """
-    reduced = torch.is_autocast_enabled(x.device.type) or x.dtype in (torch.half, torch.bfloat16)
-    if reduced or x.device.type == "cpu":
-        return x.contiguous(memory_format=torch.channels_last)
-    return x
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

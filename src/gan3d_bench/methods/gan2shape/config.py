@@ -148,6 +148,7 @@ class GAN2ShapeConfig(RunConfig):
     image_size: int = 64
     crop: int = 0  # centre crop of the original image in pixels; 0: none
     original_size: int = 256  # side of the original images that `crop` refers to
+    supersample: int = 2  # sub-pixels along each axis of rendered depth; the paper's renderer: 2
     use_mask: bool = False  # keep the background out of projected samples' losses
     truncation: float = 0.7  # of the teacher's own samples (data=teacher)
 
@@ -194,7 +195,7 @@ class GAN2ShapeConfig(RunConfig):
         require_choice("offset.regularise", self.offset.regularise, ("mapping", "none"))
         if self.inversion.perceptual:
             require_choice("inversion.perceptual", self.inversion.perceptual, PERCEPTUAL)
-        for key in ("instances", "stages", "batch", "samples_per_instance"):
+        for key in ("instances", "stages", "batch", "samples_per_instance", "supersample"):
             require_positive(key, getattr(self, key))
         for key in ("first", "group", "targets", "projected_batch", "crop"):
             _require_least(key, getattr(self, key), 0)

@@ -73,6 +73,7 @@ def photogeometric(
     light: Light,
     camera: PinholeCamera,
     *,
+    supersample: int = 2,
     half_pixel: bool = False,
 ) -> Reconstruction:
     """Light the canonical surface and look at it from the views (eq. 1).
@@ -83,13 +84,20 @@ def photogeometric(
         normal: (B, 3, S, S) of `depth`.
         view, light: B views and lights.
         camera: camera of image size S.
+        supersample: sub-pixels along each axis of the rendered depth.
         half_pixel: repeat the released renderer's shift.
     """
     diffuse = diffuse_shading(normal, light.direction)
     ambient, weight = (x[:, None, None, None] for x in (light.ambient, light.diffuse))
     texture = lit_texture(albedo, ambient + weight * diffuse)
     warp = warp_to_view(
-        texture, depth, view, camera, depth_range=DEPTH_RANGE, compat_half_pixel=half_pixel
+        texture,
+        depth,
+        view,
+        camera,
+        supersample=supersample,
+        depth_range=DEPTH_RANGE,
+        compat_half_pixel=half_pixel,
     )
     return Reconstruction(warp.image.clamp(-1, 1), warp.mask, warp, diffuse)
 

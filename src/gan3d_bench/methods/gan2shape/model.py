@@ -290,6 +290,7 @@ class GAN2ShapeModel(PhasedMethod):
             view or factors.view,
             light or factors.light,
             self.camera,
+            supersample=self.config.supersample,
             half_pixel=self.config.compat.half_pixel,
         )
 

@@ -136,12 +136,10 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         total, count = self.config.samples_per_instance, self.config.step3_batch
         epoch, part = divmod(self.phase_step, total // count)
         if self.config.targets:  # instances come and go: a random subset each time
-            epoch, part = self.step, 0
+            epoch, part = self.phase_step, 0
+        rngs = [self.instance_rng("order", i, epoch) for i in local]
         rows = [
-            torch.randperm(
-                total, generator=self.instance_rng(f"projected/{self.phase_index}", i, epoch)
-            )[part * count : (part + 1) * count]
-            for i in local
+            torch.randperm(total, generator=rng)[part * count : (part + 1) * count] for rng in rngs
         ]
         index = torch.stack(rows).to(self.device)
         slots = torch.tensor(self.slots(local), device=self.device)[:, None]

@@ -345,6 +345,7 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
                 view_from_raw(views),
                 light_from_raw(lights),
                 self.camera,
+                supersample=self.config.supersample,
                 half_pixel=self.config.compat.half_pixel,
             )
             image, mask, diffuse = (x.unflatten(0, (k, f, n)) for x in (r.image, r.mask, r.diffuse))

@@ -54,12 +54,14 @@ def _random_teacher(name: str) -> tuple[Generator, Discriminator]:
         raise UserError(f"teacher={name!r}: expected {sizes} (random teachers are for tests)")
     image_size = int(size)
     channels = dict.fromkeys(resolutions(image_size), 16)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         generator = Generator(
             GeneratorConfig(image_size, z_dim=16, w_dim=16, mapping_layers=3, channels=channels)
         )
         discriminator = Discriminator(DiscriminatorConfig(image_size, channels))
+        for block in generator.synthesis.blocks.values():
+            block.to_rgb.weight *= 0.4  # images mostly within [-1, 1]
         generator.w_mean.copy_(generator.mapping(torch.randn(256, 16)).mean(0))
     for network in (generator, discriminator):
         network.eval().requires_grad_(False)

@@ -82,9 +82,7 @@ class ImageFolder:
         self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         self.image_size = image_size
         if not self.files:
-            raise UserError(
-                f"data.path={folder}: no PNG, JPEG or WebP images in it"
-            )
+            raise UserError(f"data.path={folder}: no PNG, JPEG or WebP images in it")
         self._load(self.files[0])
 
     def __len__(self) -> int:

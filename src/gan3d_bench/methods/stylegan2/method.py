@@ -288,13 +288,14 @@ class StyleGAN2(PhasedMethod):
             average = lengths.mean()
             if _world() > 1:
                 average = all_reduce(average) / _world()
-            penalty, mean = losses.path_penalty(
-                lengths, self.path_mean, config.path_decay, average
-            )
+            penalty, mean = losses.path_penalty(lengths, self.path_mean, config.path_decay, average)
             weight = config.path_weight * config.path_interval
             self.descend({"path": penalty * weight}, "generator")
         self.path_mean.copy_(mean)
-        return {"path": _mean_over_processes(penalty.detach()), "path_length": self.path_mean.clone()}
+        return {
+            "path": _mean_over_processes(penalty.detach()),
+            "path_length": self.path_mean.clone(),
+        }
 
     @torch.no_grad()
     def update_average(self) -> None:
