@@ -1,9 +1,10 @@
 """Speed of the 64-pixel StyleGAN2 generator on the CPU against a floor of plain convolutions.
 
 The floor runs one `F.conv2d` for each convolution of the network, of the same channels and the same
-number of multiplications (an up-sampling convolution's multiplications happen at its input's size),
-in the faster of the two memory formats, and nothing else: no modulation, noise, blur or activation.
-Generator and floor alternate; medians and their ratio are printed.
+number of multiplications (an up-sampling convolution's happen at its input's size; its blur is a
+depthwise convolution), in the faster of the two memory formats, and nothing else: no modulation,
+demodulation, noise, bias or activation. Generator and floor alternate; medians and their ratio are
+printed.
 
     python -m perf.stylegan2 [--threads 2] [--batch 16] [--repeat 31] [--precision 32|bf16]
 """
@@ -24,14 +25,16 @@ from gan3d_bench.generators.stylegan2 import Generator
 TARGET = 1.2  # times the floor (issue 2, Speed)
 
 
-def convolutions(generator: Generator) -> list[tuple[Tensor, int]]:
-    """Weight and side of the image of every convolution that a floor has to run."""
+def convolutions(generator: Generator) -> list[tuple[Tensor, int, int]]:
+    """Weight, side of the input and groups of every convolution that a floor has to run."""
     layers = []
     for name, block in generator.synthesis.blocks.items():
         size = int(name)
         if block.conv0 is not None:
-            layers.append((block.conv0.weight, size // 2))
-        layers += [(block.conv1.weight, size), (block.to_rgb.weight, size)]
+            channels = block.conv0.weight.shape[0]
+            blur = block.conv0.kernel.expand(channels, 1, 4, 4)
+            layers += [(block.conv0.weight, size // 2, 1), (blur, size, channels)]
+        layers += [(block.conv1.weight, size, 1), (block.to_rgb.weight, size, 1)]
     return layers
 
 
@@ -41,22 +44,25 @@ def floor(
     """Return a function that runs every convolution once, on inputs made beforehand."""
     work = [
         (
-            torch.randn(batch, weight.shape[1], size, size).to(dtype, memory_format=layout),
+            torch.randn(batch, weight.shape[1] * groups, size, size).to(
+                dtype, memory_format=layout
+            ),
             weight.detach().to(dtype, memory_format=layout),
+            groups,
         )
-        for weight, size in convolutions(generator)
+        for weight, size, groups in convolutions(generator)
     ]
 
     def run() -> None:
-        for x, weight in work:
-            F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        for x, weight, groups in work:
+            F.conv2d(x, weight, padding=weight.shape[-1] // 2, groups=groups)
 
     return run
 
 
 def flops(generator: Generator) -> int:
     """Multiplications and additions of all convolutions for one image."""
-    return sum(2 * weight.numel() * size**2 for weight, size in convolutions(generator))
+    return sum(2 * weight.numel() * size**2 for weight, size, _ in convolutions(generator))
 
 
 def medians(functions: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:

@@ -165,7 +165,7 @@ def _trainer(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"trainer.accelerator={config.accelerator} trainer.devices={config.devices} "

@@ -58,7 +58,7 @@ def refused(cli: Cli, toy: Path) -> Callable[..., str]:
         (["fit", "--method", "toy", "--preset", "disc"], ["unknown preset", "'disc'", "'discs'"]),
         (["eval", "--table", "shap"], ["unknown table 'shap'", "'shape'"]),
         (["eval", "--table", "toy-depth", "--samples", "0"], ["--samples 0", "1 or more"]),
-        (["eval", "--table", "toy-depth", "--samples", "x"], ["--samples", "x"]),
+        (["eval", "--table", "toy-depth", "--samples", "x"], ["--samples", "integer"]),
         (["eval", "--table", "toy-depth", "--method", "toi"], ["unknown method 'toi'", "'toy'"]),
         (["eval", "--table", "toy-depth", "--method", "toy"], ["no finished run", "fit --method"]),
         (["eval", "--table", "toy-depth", "--run", "runs"], ["runs", "not a run folder"]),

@@ -265,18 +265,14 @@ def test_bad_files(tmp_path: Path, generator: Generator, discriminator: Discrimi
 
 def test_wrong_architecture(tmp_path: Path, generator: Generator) -> None:
     path = tmp_path / "g.safetensors"
-    generator.config.channels[16] = 5
-    try:
-        save_network(generator, path)
-    finally:
-        generator.config.channels[16] = 6
-    with pytest.raises(UserError, match="expected") as error:
+    generator.synthesis.blocks["16"].to_rgb.bias = torch.nn.Parameter(torch.zeros(4))
+    save_network(generator, path)
+    with pytest.raises(UserError, match=r"to_rgb\.bias' is \(4,\), expected \(3,\)"):
         load_generator(path)
-    assert "\n" not in str(error.value)
 
 
 def test_foreign_state_dict() -> None:
-    with pytest.raises(UserError, match="unknown key 'layer1.weight'"):
+    with pytest.raises(UserError, match=r"unknown key 'layer1\.weight'"):
         convert_generator({"layer1.weight": torch.zeros(1)})
     with pytest.raises(UserError, match="no StyleGAN2 discriminator"):
         convert_discriminator({"b4.out.bias": torch.zeros(1)})

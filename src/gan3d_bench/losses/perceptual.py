@@ -248,8 +248,9 @@ class DiscriminatorFeatureLoss(nn.Module):
         self, x: Images, y: Images, mask: Float[Tensor, "B 1 H W"] | None = None
     ) -> Float[Tensor, " B"]:
         """Return the distance of each pair; see :class:`PerceptualLoss`."""
+        # The network may run in the caller's reduced precision; distances do not.
+        pairs = list(zip(self._features(x), self._features(y), strict=True))
         with torch.autocast(x.device.type, enabled=False):
-            pairs = zip(self._features(x), self._features(y), strict=True)
             terms = [self._term(f, g, mask) for f, g in pairs]
         total = torch.stack(terms).sum(0)
         return total / len(terms) if self.distance == "unit" else total

@@ -50,7 +50,9 @@ class LearningRateConfig:
     prior: float = 1e-4
     step1: float = 1e-4
     step2: float = 1e-4
-    step3: float = 1e-4
+    depth: float = 1e-4  # the last three: of step 3; pose is V and L
+    albedo: float = 1e-4
+    pose: float = 1e-4
 
 
 @dataclass
@@ -199,7 +201,7 @@ class GAN2ShapeConfig(RunConfig):
             require_positive(key, getattr(self, key))
         for key in ("first", "group", "targets", "projected_batch", "crop"):
             _require_least(key, getattr(self, key), 0)
-        for key in ("prior", "step1", "step2", "step3"):
+        for key in ("prior", "step1", "step2", "depth", "albedo", "pose"):
             require_positive(f"lr.{key}", getattr(self.lr, key))
         for name in ("first", "later"):
             for key in ("step1", "step2", "step3"):

@@ -121,8 +121,10 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
                     f"{name} 3",
                     lengths.step3,
                     {
-                        key: self._adam(f"{key}_net", lr.step3)
-                        for key in ("depth", "albedo", "view", "light")
+                        "depth": self._adam("depth_net", lr.depth),
+                        "albedo": self._adam("albedo_net", lr.albedo),
+                        "view": self._adam("view_net", lr.pose),
+                        "light": self._adam("light_net", lr.pose),
                     },
                     partial(self._step3, group, stage),
                     end=partial(self._store, group),

@@ -116,11 +116,7 @@ def colour(batch: int, p: float, rng: torch.Generator) -> Tensor:
     brightness = torch.eye(4).repeat(batch, 1, 1)
     brightness[:, :3, 3] = (gate() * normal() * 0.2)[:, None]
     factor = 2 ** (gate() * normal() * 0.5)
-    contrast = torch.diag_embed(
-        torch.cat(
-            [(2 ** (gate() * normal() * 0.5))[:, None].expand(-1, 3), torch.ones(batch, 1)], 1
-        )
-    )
+    contrast = torch.diag_embed(torch.cat([factor[:, None].expand(-1, 3), torch.ones(batch, 1)], 1))
     mirrored = gate() * (uniform() < 0.5)
     luma_flip = eye - 2 * mirrored[:, None, None] * projector
     hue = KG.axis_angle_to_rotation_matrix(

@@ -375,7 +375,8 @@ class StyleGAN2(PhasedMethod):
     def preview(self) -> Preview:
         """Images of fixed latents, and beside them the images that belong to those."""
         z_dim = self.generator.config.z_dim
-        z = sample_z(32, z_dim, torch.Generator().manual_seed(self.config.seed))
+        # not the seed of the rendered heads, or these would be the training latents
+        z = sample_z(32, z_dim, torch.Generator().manual_seed(self.config.seed + 1))
         shown = {"samples": sample_images(self.generator_ema, z.to(self.device)).cpu()}
         if self._images is not None:
             real, latents = self._images.read(torch.arange(min(32, len(self._images))))

@@ -13,11 +13,12 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.stylegan2.config:StyleGAN2Config",
     presets={
         "heads-64": "the 64-pixel head teacher on a CPU: regression, then adversarial (hours)",
-        "heads-64-gpu": "the 64-pixel head teacher on a GPU: adversarial from scratch",
+        "heads-64-gpu": "the 64-pixel head teacher on a GPU: the same with many more images",
         "check": "seconds on a CPU; for `gan3d-bench check`",
         "official-256": "the released recipe at 256 pixels, images in data.path (days on GPUs)",
     },
     default_preset="heads-64",
     needs=("official-256: a folder of images in data.path",),
+    assets=("heads", "alexnet-lpips"),
     status="networks match both official repositories; see README.md for the head teacher's FID",
 )
