@@ -38,7 +38,9 @@ def export(run: Run, out: Path, note: str, fid: Path | None) -> dict[str, Any]:
         "images_shown": done,
         "note": note,
         "fid": json.loads(fid.read_text()) if fid else None,
-        "environment": run.environment,
+        "packages": run.environment["packages"],
+        "machine": run.environment["machine"],
+        "command": f"gan3d-bench fit --method stylegan2 --preset {config['preset']}",
         "config": config,
         "licence": "CC0-1.0, as the head model it was trained on",
     }

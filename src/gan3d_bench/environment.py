@@ -31,7 +31,8 @@ def describe(assets: Iterable[str] = ()) -> dict[str, Any]:
     """Return the environment of a run as plain values, `assets` with their pinned hashes."""
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        # the program by its name: its path is this machine's business
+        "command": ["gan3d-bench", *sys.argv[1:]],
         "gan3d_bench": __version__,
         "commit": commit(),
         "python": platform.python_version(),

@@ -76,7 +76,7 @@ class GAN2ShapeModel(PhasedMethod):
     def __init__(self, config: GAN2ShapeConfig) -> None:
         super().__init__(config)
         generator, discriminator = load_teacher(config.teacher)
-        self._check_offset(generator)
+        self._check_teacher(generator)
         # Outside the module tree: frozen, and no part of the checkpoint.
         self._frozen: dict[str, nn.Module] = {
             "generator": generator,
@@ -112,7 +112,12 @@ class GAN2ShapeModel(PhasedMethod):
             self.register_buffer(name, buffer)
         self._cache: dict[tuple[int, str], Any] = {}
 
-    def _check_offset(self, generator: Generator) -> None:
+    def _check_teacher(self, generator: Generator) -> None:
+        if self.config.image_size > generator.image_size:
+            raise UserError(
+                f"image_size={self.config.image_size}: expected at most {generator.image_size}, "
+                f"the size of the images of teacher={self.config.teacher}"
+            )
         layers, depth = generator.config.mapping_layers, self.config.offset.depth
         if not 0 <= depth <= layers:
             raise UserError(
