@@ -77,10 +77,13 @@ def _run(
     sys.path[:0] = path
 
     import torch
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     from gan3d_bench.cli import run
 
     torch.set_num_threads(1)
+    # Lightning reads the rank when it is imported, which the fork server did without one.
+    rank_zero_only.rank = int(environment.get("RANK", "0"))
     if prepare is not None:
         prepare(*options)
     code = run(arguments)

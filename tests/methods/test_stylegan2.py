@@ -13,9 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.config import compose
+from gan3d_bench.datamodules.heads_sampling import LAYOUT, sample_heads
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig, save_network
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
+from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.stylegan2 import augment as ada
 from gan3d_bench.methods.stylegan2 import data, losses
 from gan3d_bench.methods.stylegan2.method import (
@@ -24,7 +26,9 @@ from gan3d_bench.methods.stylegan2.method import (
     lazy_adam,
     make_mapping_linear,
 )
+from gan3d_bench.methods.stylegan2.scene import move, view_latents
 from gan3d_bench.methods.stylegan2.spec import SPEC
+from gan3d_bench.rendering.shading import Light
 
 Z_DIM, SIZE, COUNT = 160, 16, 24
 
@@ -232,6 +236,42 @@ def test_unusable_data(tmp_path: Path, folder: Path) -> None:
     (folder / data.IMAGES).write_bytes(whole[:50])
     with pytest.raises(UserError, match="truncated"):
         data.open_images(str(folder), SIZE)
+
+
+# -- scene ---------------------------------------------------------------------------------------
+
+
+def test_view_latents_invert_the_sampling_of_views() -> None:
+    latents = normalize_latent(torch.randn(50, Z_DIM)).clamp(-2.5, 2.5)
+    entries = latents[:, LAYOUT["view"]]
+    view = sample_heads(latents).view
+    torch.testing.assert_close(view_latents(view), entries, rtol=1e-3, atol=1e-3)
+    far = View.from_angles([200.0], [-90.0], [0.0])
+    assert view_latents(far)[0, :3].tolist() == [3.0, -3.0, 0.0]
+
+
+def test_moved_latents_stay_normalised() -> None:
+    latents, entries = normalize_latent(torch.randn(4, Z_DIM)), torch.randn(4, 6)
+    moved = move(latents, entries)
+    torch.testing.assert_close(normalize_latent(moved), moved)
+    torch.testing.assert_close(moved[:, LAYOUT["view"]], entries)
+    rest = moved[:, 140:] / latents[:, 140:]
+    torch.testing.assert_close(rest, rest[:, :1].expand_as(rest))
+
+
+def test_sampled_scene(folder: Path) -> None:
+    method = build(folder)
+    scene = method.sample(3, torch.Generator().manual_seed(0))
+    front, turned = (scene.render(View.from_angles([yaw] * 3)) for yaw in (0.0, 20.0))
+    assert front.rgb.shape == (3, 3, SIZE, SIZE)
+    assert front.rgb.abs().max() <= 1
+    assert not torch.equal(front.rgb, turned.rgb)
+    assert scene.render(View.from_angles([0.0] * 3), image_size=32).rgb.shape[-1] == 32
+    with pytest.raises(UserError, match="cannot give 'relight'"):
+        scene.render(View.from_angles([0.0] * 3), Light.frontal(3))
+    plain = build(folder, "regression.steps=0", "adversarial.anchor=0")
+    with pytest.raises(UserError, match="only after a warm start"):
+        plain.sample(1, torch.Generator())
 
 
 # -- training -----------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def test_joint_run_then_fine_tuning(tmp_path):
     entries = released_states(joint)
     torch.save(entries, tmp_path / "released.pth")
     fine = build(*tiny, f"start={tmp_path / 'released.pth'}")
-    assert [p.name for p in fine.schedule][0] == "stage 1/1, step 1"
+    assert fine.schedule[0].name == "stage 1/1, step 1"
     fine.reset_networks()
     for entry, name in ENTRIES.items():
         for key, value in getattr(fine, name).state_dict().items():

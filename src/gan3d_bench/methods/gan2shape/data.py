@@ -183,7 +183,5 @@ def _latents(paths: list[Path], config: GAN2ShapeConfig, w_dim: int) -> Tensor |
             rows.append(torch.as_tensor(latent).float().reshape(w_dim))
         except Exception as error:  # a foreign file may fail in any way
             reason = (str(error).splitlines() or [""])[0]
-            raise UserError(
-                f"{file}: expected a code of {w_dim} numbers ({reason})"
-            ) from error
+            raise UserError(f"{file}: expected a code of {w_dim} numbers ({reason})") from error
     return torch.stack(rows)

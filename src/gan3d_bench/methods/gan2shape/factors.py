@@ -113,13 +113,18 @@ def join_factors(parts: list[Factors]) -> Factors:
     """Concatenate along the batch."""
     views, lights = [part.view for part in parts], [part.light for part in parts]
     return Factors(
-        torch.cat([part.depth for part in parts]),
-        torch.cat([part.albedo for part in parts]),
-        torch.cat([part.normal for part in parts]),
-        View(
-            *(torch.cat([getattr(v, n) for v in views]) for n in ("yaw", "pitch", "roll")),
-            torch.cat([v.translation for v in views]),
+        depth=torch.cat([part.depth for part in parts]),
+        albedo=torch.cat([part.albedo for part in parts]),
+        normal=torch.cat([part.normal for part in parts]),
+        view=View(
+            yaw=torch.cat([view.yaw for view in views]),
+            pitch=torch.cat([view.pitch for view in views]),
+            roll=torch.cat([view.roll for view in views]),
+            translation=torch.cat([view.translation for view in views]),
         ),
-        Light(*(torch.cat([getattr(x, n) for x in lights])
-                for n in ("ambient", "diffuse", "direction"))),
-    )  # fmt: skip
+        light=Light(
+            ambient=torch.cat([light.ambient for light in lights]),
+            diffuse=torch.cat([light.diffuse for light in lights]),
+            direction=torch.cat([light.direction for light in lights]),
+        ),
+    )

@@ -163,8 +163,8 @@ def discriminator_distance(
         (instances,).
     """
     with torch.no_grad():
-        real = discriminator.features(target)[:DISCRIMINATOR_BLOCKS]
-    fake = discriminator.features(image)[:DISCRIMINATOR_BLOCKS]
+        real = discriminator.features(target, DISCRIMINATOR_BLOCKS)
+    fake = discriminator.features(image, DISCRIMINATOR_BLOCKS)
     terms = [
         masked_mean(
             (f.float() - r.float()).abs(), F.adaptive_avg_pool2d(mask, f.shape[-2:]), instances

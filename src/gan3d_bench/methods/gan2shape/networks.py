@@ -49,10 +49,11 @@ class InstanceConvTranspose2d(nn.ConvTranspose2d):
             cin * instances, cout * instances, kernel, stride, padding, groups=instances, bias=False
         )
         self.cin = cin
+        self.side = padding
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         groups = self.weight.shape[0] // self.cin
-        return F.conv_transpose2d(x, self.weight, None, self.stride, self.padding, groups=groups)
+        return F.conv_transpose2d(x, self.weight, None, self.stride, self.side, groups=groups)
 
 
 class InstanceGroupNorm(nn.GroupNorm):

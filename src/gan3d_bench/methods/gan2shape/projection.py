@@ -71,7 +71,8 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         slots = self.slots(local)
         rngs = [self.instance_rng(key, i) for i in local]
         chosen = None if masks is None else masks[slots]
-        return self.render_samples(factors[slots], chosen, rngs, count)
+        own = factors[torch.tensor(slots, device=self.device)]
+        return self.render_samples(own, chosen, rngs, count)
 
     def render_samples(
         self, factors: Factors, masks: Tensor | None, rngs: list[torch.Generator], count: int

@@ -339,11 +339,15 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
             if flip:
                 copies.append((mirror(depth), mirror(albedo), mirror_normal(normal)))
             f = len(copies)
-            maps = (torch.stack(m, 1)[:, :, None] for m in zip(*copies, strict=True))
-            maps = tuple(m.expand(-1, -1, n, -1, -1, -1).flatten(0, 2) for m in maps)
+            shape, colour, facing = (
+                torch.stack(m, 1)[:, :, None].expand(-1, -1, n, -1, -1, -1).flatten(0, 2)
+                for m in zip(*copies, strict=True)
+            )
             views, lights = (x[:, None].expand(-1, f, -1, -1).flatten(0, 2) for x in (view, light))
             r = photogeometric(
-                *maps,
+                shape,
+                colour,
+                facing,
                 view_from_raw(views),
                 light_from_raw(lights),
                 self.camera,

@@ -60,8 +60,9 @@ def _random_teacher(name: str) -> tuple[Generator, Discriminator]:
             GeneratorConfig(image_size, z_dim=16, w_dim=16, mapping_layers=3, channels=channels)
         )
         discriminator = Discriminator(DiscriminatorConfig(image_size, channels))
-        for block in generator.synthesis.blocks.values():
-            block.to_rgb.weight *= 0.4  # images mostly within [-1, 1]
+        for name, weight in generator.synthesis.named_parameters():
+            if name.endswith("to_rgb.weight"):
+                weight *= 0.4  # images mostly within [-1, 1]
         generator.w_mean.copy_(generator.mapping(torch.randn(256, 16)).mean(0))
     for network in (generator, discriminator):
         network.eval().requires_grad_(False)

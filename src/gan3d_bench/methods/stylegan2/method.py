@@ -38,6 +38,8 @@ from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.stylegan2 import data, losses
 from gan3d_bench.methods.stylegan2.augment import adapt, apply, draw
 from gan3d_bench.methods.stylegan2.config import NetworkConfig, StyleGAN2Config
+from gan3d_bench.methods.stylegan2.scene import GeneratedHeads
+from gan3d_bench.scene import Scene
 
 Batch = tuple[Tensor, Tensor | None]
 
@@ -371,6 +373,21 @@ class StyleGAN2(PhasedMethod):
             update_w_statistics(generator, self.rng("w"), 4096)
 
     # -- what a run shows -----------------------------------------------------------------------
+
+    def sample(self, n: int, generator: torch.Generator) -> Scene:
+        """Draw `n` heads that turn when their latents are moved.
+
+        Raises:
+            UserError: the generator was not fitted to rendered heads, so that its latents have no
+                known meaning.
+        """
+        if not self._uses_pairs:
+            raise UserError(
+                "method 'stylegan2' gives a scene only after a warm start on rendered heads "
+                "(regression.steps > 0 or adversarial.anchor > 0)"
+            )
+        z = sample_z(n, self.generator.config.z_dim, generator).to(self.device)
+        return GeneratedHeads(self.generator_ema, z)
 
     def preview(self) -> Preview:
         """Images of fixed latents, and beside them the images that belong to those."""

@@ -18,6 +18,7 @@ SPEC = MethodSpec(
         "official-256": "the released recipe at 256 pixels, images in data.path (days on GPUs)",
     },
     default_preset="heads-64",
+    capabilities=frozenset({"sample"}),
     needs=("official-256: a folder of images in data.path",),
     assets=("heads", "alexnet-lpips"),
     status="networks match both official repositories; see README.md for the head teacher's FID",
