@@ -53,7 +53,7 @@ class AtomicCheckpointIO(CheckpointIO):
             with open(draft, "wb") as file:
                 writer = _Writer(file)
                 try:
-                    torch.save(checkpoint, writer)
+                    torch.save(checkpoint, writer)  # type: ignore[arg-type]
                 except RuntimeError as error:  # what torch makes of an OSError while it writes
                     raise writer.error or error from error
                 file.flush()

@@ -30,7 +30,7 @@ assets_app = typer.Typer(
 app.add_typer(assets_app, name="assets")
 
 # Typer carries click in newer versions and imports it in older ones; both end in this class.
-ClickError = typer.BadParameter.__mro__[2]
+ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
 HEAVY = ("fit", "eval", "render", "check")
 ALLOCATOR = {

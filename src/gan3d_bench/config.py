@@ -112,7 +112,7 @@ def preset_text(spec: MethodSpec, preset: str) -> str:
     if preset not in spec.presets:
         raise unknown_name(f"preset of method '{spec.name}'", preset, spec.presets)
     package = spec.config.partition(":")[0].rpartition(".")[0]
-    return files(package).joinpath("presets", f"{preset}.yaml").read_text()
+    return (files(package) / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
 
 
 def compose(
@@ -209,7 +209,7 @@ def _merge(base: DictConfig, update: DictConfig, origin: str, key: str = "") -> 
         OmegaConf.resolve(merged)
     except (OmegaConfBaseException, TypeError) as error:
         wrong = str(getattr(error, "full_key", None) or key)
-        known = keys_of(OmegaConf.get_type(base))
+        known = keys_of(OmegaConf.get_type(base) or RunConfig)
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise UserError(
                 f"{origin}: unknown key '{wrong}'{nearest(wrong, known)}; "

@@ -54,7 +54,7 @@ class Registry:
     specs: dict[str, Any] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, loader: Callable[[], object], owner: str) -> None:
+    def add(self, name: str, loader: Callable[[], Any], owner: str) -> None:
         """Load a spec and keep it, or note why it is kept out."""
         if name in self.specs:
             self.broken[f"{name} ({owner})"] = "its name is already taken"

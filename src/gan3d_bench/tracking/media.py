@@ -87,9 +87,7 @@ def write_preview(
     return [path for paths in media.values() for path in paths]
 
 
-def _write_media(
-    preview: Preview, pictures: Path, everything: bool
-) -> dict[str, list[Path]]:
+def _write_media(preview: Preview, pictures: Path, everything: bool) -> dict[str, list[Path]]:
     media: dict[str, list[Path]] = {}
     for name, images in preview.images.items():
         file = pictures / f"{name.replace('/', '_')}.png"
