@@ -1,6 +1,6 @@
 """Export a StyleGAN2 run as a teacher: generator (EMA) and discriminator in float16, and a card.
 
-    python tools/export_teacher.py RUN OUT [--note TEXT] [--fid FILE]
+    python tools/export_teacher.py RUN OUT [--note TEXT] [--hours H] [--fid FILE]
 
 OUT is a folder that ``fit --method gan2shape teacher=OUT`` takes. To ship it, write it to
 ``src/gan3d_bench/assets/bundled/heads-teacher-64`` and run ``tools/update_manifest.py``.
@@ -20,7 +20,9 @@ from gan3d_bench.generators.stylegan2.latents import update_w_statistics
 from gan3d_bench.runs import Run, load_method
 
 
-def export(run: Run, out: Path, note: str, fid: Path | None) -> dict[str, Any]:
+def export(
+    run: Run, out: Path, note: str, hours: float | None, fid: Path | None
+) -> dict[str, Any]:
     """Write the three files and return the card."""
     method = load_method(run)
     config = to_dict(run.config)
@@ -36,6 +38,7 @@ def export(run: Run, out: Path, note: str, fid: Path | None) -> dict[str, Any]:
         "what": "StyleGAN2 of synthetic heads (the suite's own head model), 64 pixels",
         "training": "warm start: regression onto rendered heads; then adversarial, same images",
         "images_shown": done,
+        "hours": hours,
         "note": note,
         "fid": json.loads(fid.read_text()) if fid else None,
         "packages": run.environment["packages"],
@@ -53,9 +56,10 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--note", default="")
+    parser.add_argument("--hours", type=float, help="of training, on the machine named")
     parser.add_argument("--fid", type=Path)
     options = parser.parse_args()
-    card = export(Run.open(options.run), options.out, options.note, options.fid)
+    card = export(Run.open(options.run), options.out, options.note, options.hours, options.fid)
     print(json.dumps({key: card[key] for key in ("name", "images_shown", "fid")}))
 
 

@@ -87,6 +87,26 @@ def test_resume_is_bitwise(trained, step, tmp_path):
         assert torch.equal(resumed.state_dict()[key], value), key
 
 
+def test_pose_phase_teaches_the_sampled_poses(tmp_path):
+    """V and L come near the poses of the samples kept; the other networks stay as they are."""
+    options = ("stages=1", "lr.pose=3e-3", "steps.first.pose=60", "steps.first.step3=0")
+
+    def error(method: GAN2Shape) -> float:
+        images = method.projected.float().flatten(0, 1)
+        raw = (method.raw_view(images, [0, 1]), method.raw_light(images, [0, 1]))
+        error = torch.cat(raw, 1) - method.projected_poses.flatten(0, 1)
+        return float(error.detach().square().mean())
+
+    before = train(build(*options, "steps.first.pose=0"), SaveAndStop(10_000, tmp_path / "a.ckpt"))
+    after = train(build(*options), SaveAndStop(10_000, tmp_path / "b.ckpt"))
+    assert error(after) < 0.75 * error(before)
+    for name in ("depth_net", "albedo_net", "encoder"):
+        for old, new in zip(
+            getattr(before, name).parameters(), getattr(after, name).parameters(), strict=True
+        ):
+            assert torch.equal(old, new), name
+
+
 def test_an_instance_trains_the_same_alone_or_beside_others(trained):
     """Instance 1 of 2, with independent weights, against a run of it alone."""
     alone = train(build("instances=1", "first=1"))
@@ -233,12 +253,12 @@ def test_object_mask_limits_projected_samples(tmp_path):
     method = build(*given, "use_mask=true")
     method.on_fit_start()
     method.reset_networks()
-    _, masks = method.pseudo_samples(range(2), [0, 1], 3, "key")
+    masks = method.pseudo_samples(range(2), [0, 1], 3, "key").masks
     assert 0 < masks.mean() < 0.5
     whole = build(*given)
     whole.on_fit_start()
     whole.reset_networks()
-    assert whole.pseudo_samples(range(2), [0, 1], 3, "key")[1].mean() > 0.6
+    assert whole.pseudo_samples(range(2), [0, 1], 3, "key").masks.mean() > 0.6
 
 
 def test_inversion_recovers_the_teachers_own_samples(tmp_path):

@@ -22,7 +22,8 @@ class PriorConfig:
     far: float = 1.02
     steps: int = 1000  # of the fit; skipped when `start` is given, which 0 demands
     category: str = "other"  # how the mask's extent is adjusted
-    # top, bottom, left, right as fractions of the image: the object's extent without masks
+    # top, bottom, left, right as fractions of the image: the object's extent without masks, beyond
+    # 0 and 1 where the image crops the object
     box: list[float] = field(default_factory=lambda: [0.1, 0.95, 0.15, 0.85])
 
 
@@ -32,6 +33,7 @@ class StepsConfig:
 
     step1: int = 600
     step2: int = 600
+    pose: int = 0  # ours, after step 2: V and L learn the poses of the projected samples
     step3: int = 400
 
 
@@ -40,7 +42,7 @@ class StageConfig:
     """The first stage is longer than the later ones."""
 
     first: StepsConfig = field(default_factory=StepsConfig)
-    later: StepsConfig = field(default_factory=lambda: StepsConfig(200, 500, 300))
+    later: StepsConfig = field(default_factory=lambda: StepsConfig(200, 500, 0, 300))
 
 
 @dataclass
@@ -204,7 +206,7 @@ class GAN2ShapeConfig(RunConfig):
         for key in ("prior", "step1", "step2", "depth", "albedo", "pose"):
             require_positive(f"lr.{key}", getattr(self.lr, key))
         for name in ("first", "later"):
-            for key in ("step1", "step2", "step3"):
+            for key in ("step1", "step2", "pose", "step3"):
                 _require_least(f"steps.{name}.{key}", getattr(getattr(self.steps, name), key), 0)
         for key in ("steps", "noise", "pixel"):
             _require_least(f"inversion.{key}", getattr(self.inversion, key), 0)
@@ -229,9 +231,9 @@ class GAN2ShapeConfig(RunConfig):
             if len(values) != count:
                 raise UserError(f"{key}={values}: expected {count} numbers")
         top, bottom, left, right = self.prior.box
-        if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+        if not (-1 <= top < bottom <= 2 and -1 <= left < right <= 2):
             raise UserError(
-                f"prior.box={self.prior.box}: expected top < bottom, left < right, within 0 and 1"
+                f"prior.box={self.prior.box}: expected top < bottom, left < right, within -1 and 2"
             )
         if not 0.9 <= self.prior.near < self.prior.far <= 1.1:
             raise UserError(

@@ -57,6 +57,12 @@ def light_from_raw(raw: Tensor) -> Light:
     return Light.from_slopes(ambient / 2 + 0.5, diffuse / 2 + 0.5, x, y)
 
 
+def light_to_raw(light: Light) -> Tensor:
+    """The inverse of `light_from_raw`: B lights to (B, 4)."""
+    x, y = (light.direction[:, :2] / light.direction[:, 2:]).unbind(1)
+    return torch.stack((2 * light.ambient - 1, 2 * light.diffuse - 1, x, y), 1)
+
+
 def select_light(light: Light, index: Tensor | slice) -> Light:
     """Choose lights of a batch."""
     return Light(light.ambient[index], light.diffuse[index], light.direction[index])

@@ -132,7 +132,7 @@ class GAN2Shape(GAN2ShapeTraining):
         """Pseudo samples of each instance and, below them, their projections."""
         count = min(PREVIEW_SAMPLES, self.config.batch)
         rngs = [self.rng(f"preview/{self.config.first + i}", step=0) for i in group]
-        pseudo, _ = self.render_samples(self._current_factors(group), None, rngs, count)
+        pseudo = self.render_samples(self._current_factors(group), None, rngs, count).images
         w = self.latents.w[group]
         projected, _ = self.project(pseudo, w, self.generated(w), self.slots(group))
         rows = torch.stack([x.unflatten(0, (-1, count)) for x in (pseudo, projected)], 1)

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gan3d_bench.methods.gan2shape.factors import Factors, join_factors, view_from_raw
+from gan3d_bench.methods.gan2shape.factors import (
+    Factors,
+    join_factors,
+    light_to_raw,
+    view_from_raw,
+)
 from gan3d_bench.methods.gan2shape.losses import surface_mask
 from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel, rank_and_world
 from gan3d_bench.methods.gan2shape.sampling import (
@@ -26,6 +32,20 @@ from gan3d_bench.rendering.shading import Light
 
 # Images handled at once where nothing is trained.
 CHUNK = 64
+
+
+class PseudoSamples(NamedTuple):
+    """Rendered pseudo samples, instance-major.
+
+    Attributes:
+        images: (B, 3, S, S) in [-1, 1].
+        masks: (B, 1, S, S), where they show the canonical image's surface.
+        poses: (B, 10) raw views and lights they were rendered with, as V and L would give them.
+    """
+
+    images: Tensor
+    masks: Tensor
+    poses: Tensor
 
 
 class GAN2ShapeSampler(GAN2ShapeModel):
@@ -59,14 +79,8 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         return self.cached("sampling", compute)
 
     @torch.no_grad()
-    def pseudo_samples(
-        self, group: range, local: list[int], count: int, key: str
-    ) -> tuple[Tensor, Tensor]:
-        """Render `count` pseudo samples of each instance.
-
-        Returns:
-            images (k * count, 3, S, S) in [-1, 1] and masks (k * count, 1, S, S).
-        """
+    def pseudo_samples(self, group: range, local: list[int], count: int, key: str) -> PseudoSamples:
+        """Render `count` pseudo samples of each instance."""
         factors, masks, _ = self.sampling_factors(group)
         slots = self.slots(local)
         rngs = [self.instance_rng(key, i) for i in local]
@@ -76,15 +90,17 @@ class GAN2ShapeSampler(GAN2ShapeModel):
 
     def render_samples(
         self, factors: Factors, masks: Tensor | None, rngs: list[torch.Generator], count: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> PseudoSamples:
         """Render factors (k) at `count` random views and lights each."""
         views, lights = self.distributions
         raw = torch.cat([views.sample_raw(count, rng) for rng in rngs]).to(self.device)
-        light = torch.cat([lights.sample(count, rng) for rng in rngs]).to(self.device)
+        sample = torch.cat([lights.sample(count, rng) for rng in rngs]).to(self.device)
         own = factors[torch.arange(len(factors)).repeat_interleave(count).to(self.device)]
-        rendered = self.render(own, view_from_raw(raw), lights.apply(light, own.light))
+        light = lights.apply(sample, own.light)
+        rendered = self.render(own, view_from_raw(raw), light)
         masks = None if masks is None else masks.repeat_interleave(count, 0)
-        return rendered.image, surface_mask(masks, rendered.warp)
+        poses = torch.cat((raw, light_to_raw(light)), 1)
+        return PseudoSamples(rendered.image, surface_mask(masks, rendered.warp), poses)
 
     @cached_property
     def distributions(self) -> tuple[ViewDistribution, LightDistribution]:
@@ -101,39 +117,41 @@ class GAN2ShapeSampler(GAN2ShapeModel):
 
     def projection(
         self, group: range, local: list[int], count: int, key: str
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pseudo samples, their masks, projected samples and offsets."""
-        pseudo, masks = self.pseudo_samples(group, local, count, key)
+    ) -> tuple[PseudoSamples, Tensor, Tensor]:
+        """Pseudo samples, projected samples and offsets."""
+        pseudo = self.pseudo_samples(group, local, count, key)
         slots = self.slots(local)
         reference = self.sampling_factors(group)[2][slots]
-        projected, offset = self.project(pseudo, self.latents.w[local], reference, slots)
-        return pseudo, masks, projected, offset
+        projected, offset = self.project(pseudo.images, self.latents.w[local], reference, slots)
+        return pseudo, projected, offset
 
     def collect(self, group: range) -> None:
         """Project fresh pseudo samples of all instances and keep them."""
         rank, world = rank_and_world()
         total, batch = self.config.samples_per_instance, self.config.batch
-        self.projected.zero_()
-        self.projected_masks.zero_()
+        buffers = (self.projected, self.projected_masks, self.projected_poses)
+        for buffer in buffers:
+            buffer.zero_()
         own = list(group)[rank::world]
         size = max(1, 4 * CHUNK // batch)
         for start in range(0, total, batch):
             count = min(batch, total - start)
             for first in range(0, len(own), size):
                 local = own[first : first + size]
-                _, masks, images, _ = self.projection(group, local, count, f"collect/{start}")
+                pseudo, images, _ = self.projection(group, local, count, f"collect/{start}")
                 slots, place = self.slots(local), slice(start, start + count)
                 self.projected[slots, place] = images.unflatten(0, (-1, count)).half()
-                self.projected_masks[slots, place] = masks.unflatten(0, (-1, count)) > 0.5
+                self.projected_masks[slots, place] = pseudo.masks.unflatten(0, (-1, count)) > 0.5
+                self.projected_poses[slots, place] = pseudo.poses.unflatten(0, (-1, count))
         if world > 1:
             for slot in self.slots(group):  # each instance lies on one process: the sum is exact
-                for buffer in (self.projected, self.projected_masks):
+                for buffer in buffers:
                     sent = buffer[slot].float()
                     dist.all_reduce(sent)
                     buffer[slot] = sent.to(buffer.dtype)
 
-    def projected_batch(self, group: range, local: list[int]) -> tuple[Tensor, Tensor]:
-        """Next projected samples (k, m, 3, S, S) and masks (k, m, 1, S, S), in shuffled passes."""
+    def projected_batch(self, group: range, local: list[int]) -> PseudoSamples:
+        """Next projected samples (k * m), with masks and poses, in shuffled passes."""
         total, count = self.config.samples_per_instance, self.config.step3_batch
         epoch, part = divmod(self.phase_step, total // count)
         if self.config.targets:  # instances come and go: a random subset each time
@@ -144,4 +162,8 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         ]
         index = torch.stack(rows).to(self.device)
         slots = torch.tensor(self.slots(local), device=self.device)[:, None]
-        return self.projected[slots, index].float(), self.projected_masks[slots, index].float()
+        images, masks, poses = (
+            buffer[slots, index].float().flatten(0, 1)
+            for buffer in (self.projected, self.projected_masks, self.projected_poses)
+        )
+        return PseudoSamples(images, masks, poses)

@@ -100,6 +100,10 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
                 partial(self._fit_prior, group),
             )
         )
+        pose = {
+            "view": self._adam("view_net", lr.pose),
+            "light": self._adam("light_net", lr.pose),
+        }
         for stage in range(config.stages):
             lengths = config.steps.first if stage == 0 else config.steps.later
             name = f"{prefix}stage {stage + 1}/{config.stages}, step"
@@ -117,14 +121,14 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
                     partial(self._step2, group),
                     end=partial(self.collect, group),
                 ),
+                Phase(f"{name} 2, pose", lengths.pose, pose, partial(self._pose, group)),
                 Phase(
                     f"{name} 3",
                     lengths.step3,
                     {
                         "depth": self._adam("depth_net", lr.depth),
                         "albedo": self._adam("albedo_net", lr.albedo),
-                        "view": self._adam("view_net", lr.pose),
-                        "light": self._adam("light_net", lr.pose),
+                        **pose,
                     },
                     partial(self._step3, group, stage),
                     end=partial(self._store, group),
@@ -300,7 +304,7 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
         """Train E to project pseudo samples (eq. 2)."""
 
         def compute(local: list[int]) -> Terms:
-            pseudo, masks, projected, offset = self.projection(
+            (pseudo, masks, _), projected, offset = self.projection(
                 group, local, self.config.batch, "pseudo"
             )
             k = len(local)
@@ -313,6 +317,19 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
 
         return self._update(self._shard(group), compute)
 
+    # -- pose -----------------------------------------------------------------------------------
+
+    def _pose(self, group: range, _: Any) -> Terms:
+        """Regress V and L onto the views and lights that the samples were asked for."""
+
+        def compute(local: list[int]) -> Terms:
+            images, _, poses = self.projected_batch(group, local)
+            slots = self.slots(local)
+            raw = torch.cat((self.raw_view(images, slots), self.raw_light(images, slots)), 1)
+            return {"pose": (raw - poses).square().mean()}
+
+        return self._update(self._shard(group), compute)
+
     # -- step 3 ---------------------------------------------------------------------------------
 
     def _step3(self, group: range, stage: int, _: Any) -> Terms:
@@ -322,7 +339,9 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
         def compute(local: list[int]) -> Terms:
             slots, k = self.slots(local), len(local)
             target = self.targets[local]
-            projected, cached_masks = self.projected_batch(group, local)
+            projected, cached_masks, _ = (
+                x.unflatten(0, (k, -1)) for x in self.projected_batch(group, local)
+            )
             images = torch.cat((target[:, None], projected), 1)
             n = images.shape[1]
             view, light = (
