@@ -20,9 +20,7 @@ from gan3d_bench.generators.stylegan2.latents import update_w_statistics
 from gan3d_bench.runs import Run, load_method
 
 
-def export(
-    run: Run, out: Path, note: str, hours: float | None, fid: Path | None
-) -> dict[str, Any]:
+def export(run: Run, out: Path, note: str, hours: float | None, fid: Path | None) -> dict[str, Any]:
     """Write the three files and return the card."""
     method = load_method(run)
     config = to_dict(run.config)

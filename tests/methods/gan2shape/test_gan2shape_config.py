@@ -35,6 +35,7 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("light.x=[1]", "light.x"),
         ("prior.steps=0", "start=''"),
         ("perceptual=lpips", "did you mean"),
+        ("share=[views]", "did you mean 'view'"),
         ("view.statistics=''", "view.statistics"),
     ],
 )
@@ -44,9 +45,14 @@ def test_mistakes_are_one_clear_line(override, message):
     assert "\n" not in str(error.value)
 
 
-def test_joint_needs_shared_weights():
+def test_joint_trains_all_instances_at_once():
     with pytest.raises(UserError, match="joint=true"):
-        config("joint=true", "weights=independent")
+        config("joint=true", "group=2")
+
+
+def test_a_step_of_some_targets_needs_shared_weights():
+    with pytest.raises(UserError, match="targets=2"):
+        config("targets=2", "weights=independent")
 
 
 @pytest.mark.parametrize("preset", [p for p in SPEC.presets if p.startswith("paper")])

@@ -11,7 +11,7 @@ import torch
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.gan2shape.checkpoint import ENTRIES, released_states
+from gan3d_bench.methods.gan2shape.checkpoint import ENTRIES, released_states, save_networks
 from gan3d_bench.methods.gan2shape.inversion import learning_rate_factor, noise_scale
 from gan3d_bench.methods.gan2shape.method import GAN2Shape
 from gan3d_bench.methods.gan2shape.spec import SPEC
@@ -105,6 +105,24 @@ def test_pose_phase_teaches_the_sampled_poses(tmp_path):
             getattr(before, name).parameters(), getattr(after, name).parameters(), strict=True
         ):
             assert torch.equal(old, new), name
+
+
+def test_shared_networks_among_independent_ones(tmp_path):
+    """Networks named in `share` have one set of weights, and start a run of independent ones."""
+    method = train(build("share=[depth,encoder]"))
+    held = {name: getattr(method, name).instances for name in ENTRIES.values()}
+    assert held == {
+        "depth_net": 1, "albedo_net": 2, "view_net": 2, "light_net": 2, "encoder": 1
+    }  # fmt: skip
+    save_networks(method, tmp_path)
+    fine = build(f"start={tmp_path}")
+    fine.reset_networks()
+    for name in ENTRIES.values():
+        for key, value in getattr(method, name).state_of(0).items():
+            for slot in (0, 1):
+                torch.testing.assert_close(
+                    getattr(fine, name).state_of(slot)[key], value, atol=1e-3, rtol=1e-3
+                )
 
 
 def test_an_instance_trains_the_same_alone_or_beside_others(trained):

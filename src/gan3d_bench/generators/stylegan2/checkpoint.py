@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from gan3d_bench.generators.stylegan2.generator import Generator, GeneratorConfig
+from gan3d_bench.weights import open_weights, read_weights, save_weights
 
 State = Mapping[str, Tensor]
 
-FORMAT = "gan3d-bench/1"
 GENERATOR = "stylegan2-generator"
 DISCRIMINATOR = "stylegan2-discriminator"
 
@@ -62,27 +59,9 @@ def save_network(
         path: the file.
         facts: further metadata (training data, FID, licence ...).
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     purpose = GENERATOR if isinstance(network, Generator) else DISCRIMINATOR
-    metadata = {
-        **(facts or {}),
-        "format": FORMAT,
-        "purpose": purpose,
-        "config": json.dumps(asdict(network.config), sort_keys=True),
-    }
-    tensors = {
-        key: value.detach().to("cpu", torch.float16).contiguous()
-        for key, value in network.state_dict().items()
-    }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(tensors, partial, metadata)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    config = json.dumps(asdict(network.config), sort_keys=True)
+    save_weights(Path(path), network.state_dict(), purpose, {**(facts or {}), "config": config})
 
 
 def load_generator(path: str | Path) -> Generator:
@@ -111,28 +90,11 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     Raises:
         UserError: missing, truncated or foreign file.
     """
-    return _open(Path(path))[1]
-
-
-def _open(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; expected a network saved by gan3d-bench") from error
-    except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: truncated or not a safetensors file ({reason})") from error
-    return state, metadata
+    return open_weights(Path(path))[1]
 
 
 def _read(path: Path, purpose: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    state, metadata = _open(path)
-    if metadata.get("format") != FORMAT:
-        raise UserError(f"{path}: not a network saved by gan3d-bench, expected format {FORMAT}")
-    if metadata.get("purpose") != purpose:
-        raise UserError(f"{path}: holds a {metadata.get('purpose')}, expected a {purpose}")
+    state, metadata = read_weights(path, purpose)
     try:
         return state, json.loads(metadata["config"])
     except (KeyError, ValueError) as error:

@@ -9,11 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan3d_bench.assets.registry import registry
+from gan3d_bench.assets.store import asset_path
 from gan3d_bench.checkpoints import KEY, read_checkpoint
 from gan3d_bench.errors import UserError
 from gan3d_bench.runs import Run
+from gan3d_bench.weights import read_weights, save_weights
 
 States = dict[str, dict[str, Tensor]]
+
+NETWORKS = "networks.safetensors"
+PURPOSE = "gan2shape-networks"
 
 # Entry of a released checkpoint -> attribute of the method.
 ENTRIES = {
@@ -29,8 +35,9 @@ def read_start(path: str, networks: Mapping[str, nn.Module]) -> States:
     """Read the weights a run starts from.
 
     Args:
-        path: folder of a gan2shape run with shared weights, its checkpoint file, or a released
-            checkpoint (a dict with netD, netA, netV, netL, netEnc).
+        path: an asset; a folder with ``networks.safetensors``; the folder of a gan2shape run with
+            shared weights, or its checkpoint file; or a released checkpoint (a dict with netD,
+            netA, netV, netL, netEnc).
         networks: attribute name -> network of one instance, for keys and shapes.
 
     Returns:
@@ -39,7 +46,7 @@ def read_start(path: str, networks: Mapping[str, nn.Module]) -> States:
     Raises:
         UserError: unreadable file, or weights that do not fit this config.
     """
-    states = _split(_read(Path(path)))
+    states = _split(_read(asset_path(path) if path in registry().assets else Path(path)))
     for attribute, network in networks.items():
         expected = {key: value.shape for key, value in network.state_dict().items()}
         given = {key: value.shape for key, value in states.get(attribute, {}).items()}
@@ -60,7 +67,24 @@ def released_states(method: nn.Module, slot: int = 0) -> States:
     }
 
 
+def save_networks(method: nn.Module, folder: Path) -> None:
+    """Write the five networks of a run with shared weights into ``folder/networks.safetensors``.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    state = {
+        f"{name}.{key}": value
+        for name in ENTRIES.values()
+        for key, value in getattr(method, name).state_of(0).items()
+    }
+    save_weights(folder / NETWORKS, state, PURPOSE)
+
+
 def _read(path: Path) -> dict[str, Any]:
+    if (path / NETWORKS).is_file():
+        state, _ = read_weights(path / NETWORKS, PURPOSE)
+        return {KEY: {}, "state_dict": {key: value.float() for key, value in state.items()}}
     if path.is_dir():
         return read_checkpoint(Run.open(path).checkpoint, "gan2shape")
     try:

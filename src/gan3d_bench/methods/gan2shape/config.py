@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gan3d_bench.assets.registry import registry
 from gan3d_bench.config import RunConfig, require_choice, require_positive
 from gan3d_bench.errors import UserError
 
 DATA = ("heads", "images", "synface", "teacher")
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
+NETWORKS = ("depth", "albedo", "view", "light", "encoder")
 CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
 WHEN = ("never", "first", "later", "always")
 
@@ -158,10 +160,12 @@ class GAN2ShapeConfig(RunConfig):
 
     teacher: str = "heads-teacher-64"  # asset, folder, .pt file, or random-<size>
     perceptual: str = "discriminator"  # lpips-vgg, lpips-alex, discriminator, discriminator-l1
-    start: str = ""  # run folder or released checkpoint whose five networks are the start
+    start: str = ""  # asset, run folder or released checkpoint with the five networks to start from
 
     joint: bool = False  # pre-training: one set of weights for all instances, never reset
     weights: str = "shared"  # within a group: shared (gradients averaged) or independent
+    # networks that the instances of a group share even so: depth, albedo, view, light, encoder
+    share: list[str] = field(default_factory=list)
     group: int = 0  # instances trained at once, weights are reset between groups; 0: all
     targets: int = 0  # instances of the group in each step; 0: all
 
@@ -199,6 +203,8 @@ class GAN2ShapeConfig(RunConfig):
         require_choice("offset.regularise", self.offset.regularise, ("mapping", "none"))
         if self.inversion.perceptual:
             require_choice("inversion.perceptual", self.inversion.perceptual, PERCEPTUAL)
+        for name in self.share:
+            require_choice("share", name, NETWORKS)
         for key in ("instances", "stages", "batch", "samples_per_instance", "supersample"):
             require_positive(key, getattr(self, key))
         for key in ("first", "group", "targets", "projected_batch", "crop"):
@@ -253,15 +259,21 @@ class GAN2ShapeConfig(RunConfig):
             raise UserError(
                 f"targets={self.targets}: expected at most the {self.group_size} instances at once"
             )
-        if self.joint and (self.weights != "shared" or self.group):
-            raise UserError("joint=true: expected weights=shared and group=0")
+        if self.joint and self.group:
+            raise UserError("joint=true: expected group=0")
+        if self.targets and self.weights != "shared":
+            raise UserError(
+                f"targets={self.targets}: expected 0 with weights=independent, all instances train "
+                "in every step"
+            )
 
     def _validate_paths(self) -> None:
+        assets = registry().assets
         if self.data in ("images", "synface") and not self.images:
             raise UserError(f"images='': data={self.data} needs the path of the images")
         for key in ("images", "masks", "latents", "start"):
             path = getattr(self, key)
-            if path and not Path(path).exists():
+            if path and not Path(path).exists() and not (key == "start" and path in assets):
                 raise UserError(f"{key}={path!r}: no such file or folder")
         for key in ("view", "light"):
             if not getattr(self, key).statistics:

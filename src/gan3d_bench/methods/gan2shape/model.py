@@ -84,8 +84,7 @@ class GAN2ShapeModel(PhasedMethod):
             "discriminator": discriminator,
         }
         self.camera = PinholeCamera(config.image_size)
-        independent = config.weights == "independent"
-        for name, network in self._networks(config.group_size if independent else 1).items():
+        for name, network in self._networks(config.group_size).items():
             setattr(self, name, network)
         n, k, s = config.instances, config.group_size, config.image_size
         p = config.samples_per_instance
@@ -135,12 +134,19 @@ class GAN2ShapeModel(PhasedMethod):
         mapped = self.config.offset.regularise == "mapping"
         code = teacher.z_dim if mapped and whole else teacher.w_dim
         shape, pose = width.shape or None, width.pose or None
+
+        def copies(network: str) -> int:
+            shared = self.config.weights == "shared" or network in self.config.share
+            return 1 if shared else instances
+
         return {
-            "depth_net": AutoEncoder(size, 1, width=shape, instances=instances),
-            "albedo_net": AutoEncoder(size, 3, width=shape, tanh=True, instances=instances),
-            "view_net": Regressor(size, 6, width=pose, instances=instances),
-            "light_net": Regressor(size, 4, width=pose, instances=instances),
-            "encoder": OffsetEncoder(size, code, width=width.encoder or None, instances=instances),
+            "depth_net": AutoEncoder(size, 1, width=shape, instances=copies("depth")),
+            "albedo_net": AutoEncoder(size, 3, width=shape, tanh=True, instances=copies("albedo")),
+            "view_net": Regressor(size, 6, width=pose, instances=copies("view")),
+            "light_net": Regressor(size, 4, width=pose, instances=copies("light")),
+            "encoder": OffsetEncoder(
+                size, code, width=width.encoder or None, instances=copies("encoder")
+            ),
         }
 
     # -- frozen networks ------------------------------------------------------------------------

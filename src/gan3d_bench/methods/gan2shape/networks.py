@@ -119,7 +119,9 @@ class InstanceNetwork(nn.Module):
         self.load_state_dict(spread)
 
     def state_of(self, instance: int) -> dict[str, Tensor]:
-        """Return one instance's weights as the state dict of a plain network."""
+        """Return one instance's weights (the only ones, where one network is held) as the state
+        dict of a plain network."""
+        instance = min(instance, self.instances - 1)
         return {
             key: value.unflatten(0, (self.instances, -1))[instance].clone()
             for key, value in self.state_dict().items()

@@ -1,0 +1,77 @@
+"""Weight files of the suite: safetensors in float16 that say what they hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gan3d_bench.errors import UserError
+
+FORMAT = "gan3d-bench/1"
+
+
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], purpose: str, facts: Mapping[str, str] | None = None
+) -> None:
+    """Write `state` in float16, by way of a temporary file beside it.
+
+    Args:
+        path: the file; its folder is made.
+        state: keys to tensors.
+        purpose: what the weights are of, as `read_weights` will demand it.
+        facts: further metadata.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {**(facts or {}), "format": FORMAT, "purpose": purpose}
+    tensors = {
+        key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()
+    }
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_weights(path: Path, purpose: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors (as stored) and metadata of a file that holds `purpose`.
+
+    Raises:
+        UserError: missing, truncated or foreign file, or one of another purpose.
+    """
+    state, metadata = open_weights(path)
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path}: not a network saved by gan3d-bench, expected format {FORMAT}")
+    if metadata.get("purpose") != purpose:
+        raise UserError(f"{path}: holds a {metadata.get('purpose')}, expected a {purpose}")
+    return state, metadata
+
+
+def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and metadata of any safetensors file.
+
+    Raises:
+        UserError: missing, truncated or foreign file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; expected a network saved by gan3d-bench") from error
+    except (SafetensorError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: truncated or not a safetensors file ({reason})") from error
+    return state, metadata
