@@ -10,13 +10,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import lightning as L
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.heads_cache import Shard, decode, encode, write_shard
@@ -27,6 +26,7 @@ from gan3d_bench.datamodules.heads_sampling import (
     render_heads,
     sample_heads,
 )
+from gan3d_bench.datamodules.splits import SPLITS, Split, SplitDataModule
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.geometry.morphable_model import MorphableModel
 
@@ -35,7 +35,6 @@ __all__ = [
     "head_latents", "render_heads", "sample_heads",
 ]  # fmt: skip
 
-Split = Literal["train", "val", "test"]
 SHARD_SIZE = 256
 RENDER_BATCH = 32
 # Raise it when rendering changes, so that old caches are not read.
@@ -50,8 +49,8 @@ def head_latents(split: Split, indices: range, seed: int = 0) -> Tensor:
     Raises:
         UserError: unknown split.
     """
-    if split not in get_args(Split):
-        raise unknown_name("split", split, get_args(Split))
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
     rows = []
     for index in indices:
         key = hashlib.sha256(f"heads/{seed}/{split}/{index}".encode()).digest()
@@ -185,7 +184,7 @@ class HeadsDataset(Dataset[dict[str, Any]]):
         return self.folder / f"{start:07d}-{stop:07d}.safetensors"
 
 
-class HeadsDataModule(L.LightningDataModule):
+class HeadsDataModule(SplitDataModule[HeadsDataset]):
     """Train, val and test heads, disjoint in identity, rendered once and cached on disk.
 
     The cache lies under ``GAN3D_BENCH_HOME`` or the platform's cache folder; a run that was
@@ -215,23 +214,14 @@ class HeadsDataModule(L.LightningDataModule):
         supersample: int = 2,
         root: Path | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, num_workers)
         self.config = HeadsConfig(image_size, seed, supersample)
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.root = root
-        self._datasets: dict[Split, HeadsDataset] = {}
 
-    def dataset(self, split: Split) -> HeadsDataset:
+    def build(self, split: Split) -> HeadsDataset:
         """The data set of a split (its images exist after `prepare_data`)."""
-        if split not in self.sizes:
-            raise unknown_name("split", split, self.sizes)
-        if split not in self._datasets:
-            self._datasets[split] = HeadsDataset(
-                split, self.sizes[split], self.config, root=self.root
-            )
-        return self._datasets[split]
+        return HeadsDataset(split, self.sizes[split], self.config, root=self.root)
 
     def prepare_data(self) -> None:
         """Render what the cache lacks, with a progress bar."""
@@ -249,29 +239,3 @@ class HeadsDataModule(L.LightningDataModule):
                 task = progress.add_task(f"rendering heads ({split})", total=total)
                 for done in data.render(numbers):
                     progress.advance(task, done)
-
-    def setup(self, stage: str | None = None) -> None:
-        """Build the data sets that a stage needs."""
-        stages: dict[str | None, tuple[Split, ...]]
-        stages = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-        for split in stages.get(stage, ("train", "val", "test")):
-            self.dataset(split)
-
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("train", shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("test")
-
-    def _loader(self, split: Split, *, shuffle: bool = False) -> DataLoader[dict[str, Any]]:
-        return DataLoader(
-            self.dataset(split),
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            drop_last=shuffle and self.sizes[split] >= self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )

@@ -7,18 +7,17 @@ whose names differ by "image" and "depth"; optionally ``.../latents/<image stem>
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from gan3d_bench.datamodules.splits import SPLITS, Split, SplitDataModule
 from gan3d_bench.errors import UserError, unknown_name
 
-Split = Literal["train", "val", "test"]
 CROP = 170
 NEAR, FAR = 0.9, 1.1
 MAX_PIXELS = 16_000_000
@@ -43,8 +42,8 @@ class SynfaceDataset(Dataset[dict[str, Any]]):
     def __init__(
         self, root: str | Path, split: Split, image_size: int = 64, *, limit: int | None = None
     ) -> None:
-        if split not in get_args(Split):
-            raise unknown_name("split", split, get_args(Split))
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
         folder = Path(root) / split
         self.image_size = image_size
         if not (folder / "image").is_dir() or not (folder / "depth").is_dir():
@@ -106,7 +105,7 @@ def _read_latent(path: Path) -> Tensor:
     return latent.float()
 
 
-class SynfaceDataModule(L.LightningDataModule):
+class SynfaceDataModule(SplitDataModule[SynfaceDataset]):
     """The three splits of Synface; see `SynfaceDataset`.
 
     Raises:
@@ -122,41 +121,12 @@ class SynfaceDataModule(L.LightningDataModule):
         num_workers: int = 0,
         test_limit: int | None = 500,
     ) -> None:
-        super().__init__()
+        super().__init__(batch_size, num_workers)
         self.root = Path(root)
         self.image_size = image_size
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.test_limit = test_limit
-        self._datasets: dict[Split, SynfaceDataset] = {}
 
-    def dataset(self, split: Split) -> SynfaceDataset:
+    def build(self, split: Split) -> SynfaceDataset:
         """The data set of a split."""
-        if split not in self._datasets:
-            limit = self.test_limit if split == "test" else None
-            self._datasets[split] = SynfaceDataset(self.root, split, self.image_size, limit=limit)
-        return self._datasets[split]
-
-    def setup(self, stage: str | None = None) -> None:
-        """Check the folders that a stage needs."""
-        stages: dict[str | None, tuple[Split, ...]]
-        stages = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-        for split in stages.get(stage, ("train", "val", "test")):
-            self.dataset(split)
-
-    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("train", shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        return self._loader("test")
-
-    def _loader(self, split: Split, *, shuffle: bool = False) -> DataLoader[dict[str, Any]]:
-        return DataLoader(
-            self.dataset(split),
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            num_workers=self.num_workers,
-        )
+        limit = self.test_limit if split == "test" else None
+        return SynfaceDataset(self.root, split, self.image_size, limit=limit)

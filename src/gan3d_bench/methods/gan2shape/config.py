@@ -169,6 +169,7 @@ class GAN2ShapeConfig(RunConfig):
     group: int = 0  # instances trained at once, weights are reset between groups; 0: all
     targets: int = 0  # instances of the group in each step; 0: all
 
+    encoder_warmup: int = 0  # steps; ours: first E learns how the teacher's samples differ in w
     stages: int = 4
     steps: StageConfig = field(default_factory=StageConfig)
     batch: int = 16  # pseudo samples of each instance in a step
@@ -207,7 +208,7 @@ class GAN2ShapeConfig(RunConfig):
             require_choice("share", name, NETWORKS)
         for key in ("instances", "stages", "batch", "samples_per_instance", "supersample"):
             require_positive(key, getattr(self, key))
-        for key in ("first", "group", "targets", "projected_batch", "crop"):
+        for key in ("first", "group", "targets", "projected_batch", "crop", "encoder_warmup"):
             _require_least(key, getattr(self, key), 0)
         for key in ("prior", "step1", "step2", "depth", "albedo", "pose"):
             require_positive(f"lr.{key}", getattr(self.lr, key))
@@ -261,6 +262,11 @@ class GAN2ShapeConfig(RunConfig):
             )
         if self.joint and self.group:
             raise UserError("joint=true: expected group=0")
+        if self.encoder_warmup and not (self.weights == "shared" or "encoder" in self.share):
+            raise UserError(
+                f"encoder_warmup={self.encoder_warmup}: expected 0, weights=shared or an encoder "
+                "in `share`"
+            )
         if self.targets and self.weights != "shared":
             raise UserError(
                 f"targets={self.targets}: expected 0 with weights=independent, all instances train "

@@ -11,7 +11,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from gan3d_bench.datamodules.heads import Split, head_latents
+from gan3d_bench.datamodules.heads import head_latents
+from gan3d_bench.datamodules.splits import Split
 from gan3d_bench.datamodules.heads_cache import decode, encode
 from gan3d_bench.datamodules.heads_sampling import render_heads, sample_heads
 from gan3d_bench.datamodules.synface import SynfaceDataset

@@ -51,6 +51,11 @@ def view_from_raw(raw: Tensor) -> View:
     return View.from_gan2shape(torch.cat((angles, shift, torch.zeros_like(shift[:, :1])), 1))
 
 
+def mirror_raw_view(raw: Tensor) -> Tensor:
+    """Raw views (..., 6) of mirrored images: yaw, roll and horizontal shift change sign."""
+    return raw * raw.new_tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0])
+
+
 def light_from_raw(raw: Tensor) -> Light:
     """Raw lights (B, 4), mean added: ambient, diffuse (both x / 2 + 0.5), slopes x and y."""
     ambient, diffuse, x, y = raw.unbind(1)

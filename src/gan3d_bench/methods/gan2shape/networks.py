@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -91,11 +92,12 @@ class InstanceNetwork(nn.Module):
         Returns:
             (k * m, ...), in the order of `x`.
         """
+        # channels last: with few output channels grouped convolutions are ten times faster in it
         if self.instances == 1:
-            return self.network(x)
+            return self.network(x.contiguous(memory_format=torch.channels_last))
         whole = slots is None or list(slots) == list(range(self.instances))
         count = self.instances if slots is None else len(slots)
-        beside = _beside(x, count)
+        beside = _beside(x, count).contiguous(memory_format=torch.channels_last)
         if whole:
             out = self.network(beside)
         else:

@@ -132,6 +132,11 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         buffers = (self.projected, self.projected_masks, self.projected_poses)
         for buffer in buffers:
             buffer.zero_()
+        for start in range(0, len(group), CHUNK):
+            part = list(group)[start : start + CHUNK]
+            self.target_views[self.slots(part)] = self.raw_view(
+                self.targets[part], self.slots(part)
+            )
         own = list(group)[rank::world]
         size = max(1, 4 * CHUNK // batch)
         for start in range(0, total, batch):

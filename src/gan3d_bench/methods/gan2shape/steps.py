@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from gan3d_bench.generators.stylegan2.latents import w_statistics
+from gan3d_bench.generators.stylegan2.latents import sample_z, w_statistics
 from gan3d_bench.losses.photometric import masked_l1
 from gan3d_bench.methods.gan2shape.data import from_uint8
 from gan3d_bench.methods.gan2shape.factors import (
@@ -25,6 +25,7 @@ from gan3d_bench.methods.gan2shape.factors import (
     clamp_border,
     depth_from_raw,
     light_from_raw,
+    mirror_raw_view,
     view_from_raw,
 )
 from gan3d_bench.methods.gan2shape.inversion import (
@@ -49,6 +50,9 @@ from gan3d_bench.rendering.depth_mesh import depth_normals, sample_texture
 from gan3d_bench.rendering.shading import lit_texture
 
 Terms = Mapping[str, Tensor]
+
+# What is symmetric (pitch, vertical shifts) has no zero of its own; a weak pull to the mean does.
+CENTRE_WEIGHT = 0.01
 
 
 class Shard(NamedTuple):
@@ -104,6 +108,14 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
             "view": self._adam("view_net", lr.pose),
             "light": self._adam("light_net", lr.pose),
         }
+        phases.append(
+            Phase(
+                f"{prefix}encoder",
+                config.encoder_warmup,
+                {"encoder": self._adam("encoder", lr.step2)},
+                partial(self._warm_encoder, group),
+            )
+        )
         for stage in range(config.stages):
             lengths = config.steps.first if stage == 0 else config.steps.later
             name = f"{prefix}stage {stage + 1}/{config.stages}, step"
@@ -241,6 +253,29 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
             extent = Extent(*(fraction * (size - 1) for fraction in config.box))
         return prior_depth(extent, size, config.near, config.far, config.shape).to(self.device)
 
+    # -- encoder --------------------------------------------------------------------------------
+
+    def _warm_encoder(self, group: range, _: Any) -> Terms:
+        """Regress E's offset between two of the teacher's samples onto their difference in w.
+
+        Not in the paper: it brings E near what step 2 needs without a pass back through the
+        teacher. The error is relative to the variance of w.
+        """
+        z_dim = self.generator.config.z_dim
+        z = sample_z(2 * self.config.batch * len(group), z_dim, self.rng("encoder"))
+        rank, world = rank_and_world()
+        with torch.no_grad():
+            every = self.generator.mapping(z.to(self.device)).float()
+            w = every.unflatten(0, (2, -1))[:, rank::world]
+            images = self.generated(w.flatten(0, 1))
+        if not w.shape[1]:
+            return self._idle()
+        self.gradient_weight = w.shape[1] / (len(every) // 2)
+        codes = self.encoder(images).unflatten(0, w.shape[:2])
+        offset = self.offset(codes[0], codes[1])
+        error = (offset - (w[0] - w[1])).square().mean()
+        return self.descend({"encoder": error / every.var(0).mean()})
+
     # -- step 1 ---------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -320,13 +355,29 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
     # -- pose -----------------------------------------------------------------------------------
 
     def _pose(self, group: range, _: Any) -> Terms:
-        """Regress V and L onto the views and lights that the samples were asked for."""
+        """Teach V and L the poses of the projected samples. Not in the paper.
+
+        V learns how far a sample is turned from its target, for mirrored images too, and to give
+        an image and its mirror image mirrored views, which tells where zero is. L learns the
+        samples' lights.
+        """
 
         def compute(local: list[int]) -> Terms:
-            images, _, poses = self.projected_batch(group, local)
-            slots = self.slots(local)
-            raw = torch.cat((self.raw_view(images, slots), self.raw_light(images, slots)), 1)
-            return {"pose": (raw - poses).square().mean()}
+            k, slots = len(local), self.slots(local)
+            samples, _, poses = self.projected_batch(group, local)
+            views, lights = poses.split((6, 4), 1)
+            images = torch.cat((self.targets[local][:, None], samples.unflatten(0, (k, -1))), 1)
+            both = torch.stack((images, mirror(images)), 2)  # (k, n, 2, 3, S, S)
+            raw = self.raw_view(both.flatten(0, 2), slots).view(*both.shape[:3], 6)
+            raw = torch.stack((raw[:, :, 0], mirror_raw_view(raw[:, :, 1])), 2)
+            turned = views.unflatten(0, (k, -1)) - self.target_views[slots][:, None]
+            off_centre = (raw - self.view_mean).square().mean()
+            return {
+                "pose_view": (raw[:, 1:] - raw[:, :1] - turned[:, :, None]).square().mean(),
+                "pose_mirrored": (raw[:, :, 0] - raw[:, :, 1]).square().mean(),
+                "pose_light": (self.raw_light(samples, slots) - lights).square().mean(),
+                "pose_centre": CENTRE_WEIGHT * off_centre,
+            }
 
         return self._update(self._shard(group), compute)
 
