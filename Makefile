@@ -32,6 +32,9 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/python docs/build.py
 
+# as the command line does: glibc keeps large blocks instead of faulting their pages in again
+perf: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+perf: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 perf: $(READY)
 	for file in perf/*.py; do $(BIN)/python -m perf.$$(basename $$file .py) || exit 1; done
 

@@ -103,12 +103,44 @@ def test_fast_resampling_equals_upfirdn2d(height: int, width: int, channels: int
     x = torch.randn(2, channels, height, width, dtype=torch.float64)
     four = ops.binomial_kernel(4.0).double()
     one = ops.binomial_kernel().double()
-    torch.testing.assert_close(
-        ops.upsample(x, four), ops.upfirdn2d(x, four, up=2, pad=(2, 1, 2, 1))
-    )
+    torch.testing.assert_close(ops.upsample(x), ops.upfirdn2d(x, four, up=2, pad=(2, 1, 2, 1)))
     torch.testing.assert_close(
         ops.blur(x, one, padding=1, stride=2), ops.upfirdn2d(x, one, down=2, pad=(1, 1, 1, 1))
     )
+
+
+def test_upsampling_gradients() -> None:
+    x = torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(ops.upsample, x)
+    assert torch.autograd.gradgradcheck(ops.upsample, x)
+
+
+def test_reused_memory_changes_no_image_and_no_input(generator: Generator) -> None:
+    w = torch.randn(1, 10, generator=torch.Generator().manual_seed(0))
+    before = {key: value.clone() for key, value in generator.state_dict().items()}
+    expected = generator.synthesis.run(w)
+    with torch.no_grad():
+        outputs = generator.synthesis.run(w)
+    torch.testing.assert_close(outputs, expected)
+    assert all(torch.equal(value, before[key]) for key, value in generator.state_dict().items())
+
+
+@pytest.mark.parametrize("wanted", ["x", "factors"])
+def test_reused_memory_forbids_no_gradient(wanted: str) -> None:
+    x, factors = torch.randn(2, 3, 4, 4), torch.randn(2, 3)
+    kept = x.clone()
+    (x if wanted == "x" else factors).requires_grad_()
+    ops.scale_channels(x, factors, overwrite=True).square().sum().backward()
+    assert torch.equal(x, kept)
+    ops.scale_channels(x.detach(), factors.detach(), overwrite=True)
+    assert torch.equal(x, kept * factors[:, :, None, None])
+
+
+def test_noise_maps_have_gradients(generator: Generator) -> None:
+    synthesis = generator.requires_grad_(False).synthesis
+    maps = [torch.randn(1, 1, s, s, requires_grad=True) for s in synthesis.noise_sizes]
+    synthesis(torch.randn(2, 10), maps).square().sum().backward()
+    assert all(map_.grad is not None and map_.grad.abs().sum() > 0 for map_ in maps)
 
 
 def test_pointwise_modulation_in_both_layouts() -> None:

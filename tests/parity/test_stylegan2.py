@@ -169,7 +169,7 @@ def test_upfirdn2d_conveniences() -> None:
     x = arrays["x"]
     taps = torch.arange(1, 13) / 10
     results = {
-        "out_upsample2d_up2": ops.upsample(x, ops.binomial_kernel(4.0)),
+        "out_upsample2d_up2": ops.upsample(x),
         "out_downsample2d_down2": ops.blur(x, ops.binomial_kernel(), padding=1, stride=2),
         "out_filter2d": ops.upfirdn2d(x, ops.binomial_kernel(), pad=(2, 1, 2, 1)),
         "out_correlate_flip_filter": ops.upfirdn2d(

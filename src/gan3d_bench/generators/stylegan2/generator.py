@@ -107,15 +107,12 @@ class SynthesisBlock(nn.Module):
 class Synthesis(nn.Module):
     """w -> image. Blocks are keyed by resolution."""
 
-    kernel: Tensor
-
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         sizes = resolutions(config.image_size)
         self.num_ws = 2 * len(sizes)
         self.constant = nn.Parameter(torch.randn(config.channels[4], 4, 4))
         self.blocks = nn.ModuleDict({str(size): SynthesisBlock(config, size) for size in sizes})
-        self.register_buffer("kernel", ops.binomial_kernel(gain=4.0), persistent=False)
 
     @property
     def convs(self) -> list[StyledConv]:
@@ -142,21 +139,23 @@ class Synthesis(nn.Module):
 
     def run(self, w: Tensor, noise: Noise = "const") -> list[tuple[Tensor, Tensor]]:
         """Return per resolution the features (B, C, R, R) and the RGB image so far (B, 3, R, R)."""
-        ws = w[:, None].expand(-1, self.num_ws, -1) if w.ndim == 2 else w
-        maps = iter(self.noise_maps(len(ws), noise))
-        x = self.constant.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        ws = [w] * self.num_ws if w.ndim == 2 else w.unbind(1)
+        maps = iter(self.noise_maps(len(w), noise))
+        x = self.constant.expand(len(w), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         outputs: list[tuple[Tensor, Tensor]] = []
         index = 0
         for block in self.blocks.values():
-            if block.conv0 is not None:
-                x = block.conv0(x, ws[:, index], next(maps))
+            up = block.conv0 is not None
+            if up:
+                x = block.conv0(x, ws[index], next(maps))
                 index += 1
-            x = block.conv1(x, ws[:, index], next(maps))
+            # between a block's convolutions features are nobody else's
+            x = block.conv1(x, ws[index], next(maps), overwrite=up)
             index += 1
             # the next block's first convolution takes the same stylecode
-            rgb = block.to_rgb(x, ws[:, index])
+            rgb = block.to_rgb(x, ws[index])
             if outputs:
-                rgb = ops.upsample(outputs[-1][1], self.kernel).float() + rgb
+                rgb = ops.upsample(outputs[-1][1]) + rgb
             outputs.append((x, rgb))
         return outputs
 

@@ -31,6 +31,7 @@ class Linear(nn.Module):
         bias: initial value of the bias.
         lr_mul: learning-rate multiplier of weight and bias (0.01 in the mapping network).
         activation: leaky ReLU with gain sqrt(2) on the output.
+        gain: factor on the output.
     """
 
     def __init__(
@@ -40,17 +41,19 @@ class Linear(nn.Module):
         bias: float = 0.0,
         lr_mul: float = 1.0,
         activation: bool = False,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mul)
         self.bias = nn.Parameter(torch.full((out_features,), bias))
         self.activation = activation
-        gain = ops.GAIN if activation else 1.0
+        gain = gain * ops.GAIN if activation else gain
         self.weight_gain = gain * lr_mul / math.sqrt(in_features)
         self.bias_gain = gain * lr_mul
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        weight = self.weight.t()
+        x = torch.addmm(self.bias, x, weight, beta=self.bias_gain, alpha=self.weight_gain)
         return ops.activate(x) if self.activation else x
 
 
@@ -125,32 +128,37 @@ class StyledConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(filters(out_channels, in_channels, 3, transposed=up))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.affine = Linear(w_dim, in_channels, bias=1.0)
+        # the gain of `weight` is applied to the styles
+        self.affine = Linear(w_dim, in_channels, bias=1.0, gain=1.0 / math.sqrt(in_channels * 9))
         self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.weight_gain = 1.0 / math.sqrt(in_channels * 9)
         self.clamp = clamp
         self.up = up
         self.register_buffer("noise", torch.randn(image_size, image_size))
         self.register_buffer("kernel", ops.binomial_kernel(gain=4.0), persistent=False)
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, w: Tensor, noise: Tensor | None, overwrite: bool = False
+    ) -> Tensor:
         """Map features (B, Cin, H, W) and stylecodes (B, w_dim) to (B, Cout, H', W').
 
         Args:
             noise: broadcastable to (B, 1, H', W'); None adds none.
+            overwrite: nobody else needs `x`; without gradients, its memory is used again.
         """
         # styles stay in float32: they are small, and their rounding would move the whole image
-        with torch.autocast(x.device.type, enabled=False):
-            styles = self.affine(w.float()) * self.weight_gain
+        with ops.full_precision(x.device):
+            styles = self.affine(w.float())
             scale = ops.demodulation(self.weight, styles) * ops.GAIN
-            shift = self.bias.expand(1, 1, 1, -1)
+            shift = (self.bias * ops.GAIN).view(1, 1, 1, -1)
             if noise is not None:
-                shift = shift + self.noise_strength * noise.reshape(-1, *noise.shape[-2:], 1)
-            # joined in channels-last order, as the image is: addcmul takes its first operand's
-            shift = (shift * ops.GAIN).permute(0, 3, 1, 2)
-        x = ops.modulated_conv2d(x, self.weight, styles, self.kernel if self.up else None)
-        x = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype)[:, :, None, None])
-        return ops.activate(x, self.clamp)
+                maps = noise.reshape(-1, *noise.shape[-2:], 1)
+                shift = torch.addcmul(shift, maps, self.noise_strength, value=ops.GAIN)
+            shift = shift.to(x.dtype)
+        kernel = self.kernel if self.up else None
+        x = ops.modulated_conv2d(x, self.weight, styles, kernel, overwrite)
+        x = ops.scale_channels(x, scale, overwrite=True)
+        # added in place, which spares memory and forbids no gradient
+        return ops.activate(x.add_(shift.permute(0, 3, 1, 2)), self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -165,14 +173,13 @@ class ToRGB(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
-        self.affine = Linear(w_dim, in_channels, bias=1.0)
-        self.weight_gain = 1.0 / math.sqrt(in_channels)
+        self.affine = Linear(w_dim, in_channels, bias=1.0, gain=1.0 / math.sqrt(in_channels))
         self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map features (B, Cin, H, W) and stylecodes (B, w_dim) to float32 RGB (B, 3, H, W)."""
-        with torch.autocast(x.device.type, enabled=False):
-            styles = self.affine(w.float()) * self.weight_gain
+        with ops.full_precision(x.device):
+            styles = self.affine(w.float())
         rgb = ops.modulated_pointwise(x, self.weight.flatten(1), styles)
-        rgb = rgb.float() + self.bias[:, None, None]
+        rgb = rgb.float() + self.bias.view(-1, 1, 1)
         return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)

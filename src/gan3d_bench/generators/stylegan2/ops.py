@@ -8,6 +8,7 @@ Parity: vectors ``upfirdn2d``, ``stylegan2_rosinality``, ``stylegan2_nvidia``.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -77,18 +78,29 @@ def blur(x: Tensor, kernel: Tensor, padding: int, stride: int = 1) -> Tensor:
     The fast path of `upfirdn2d` for equal padding on all sides: one depthwise convolution.
     """
     channels = x.shape[1]
-    weight = kernel.to(x.dtype).expand(channels, 1, *kernel.shape)
-    return F.conv2d(x, weight, stride=stride, padding=padding, groups=channels)
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    if stride > 1 and x.device.type == "cpu" and x.dtype == torch.bfloat16:
+        # the gradient of a strided depthwise convolution takes ten times as long in bfloat16
+        with full_precision(x.device):
+            out = F.conv2d(x.float(), weight, stride=stride, padding=padding, groups=channels)
+        return out.to(x.dtype)
+    return F.conv2d(x, weight.to(x.dtype), stride=stride, padding=padding, groups=channels)
 
 
-def upsample(x: Tensor, kernel: Tensor) -> Tensor:
-    """Double the size of `x` (B, C, H, W); `kernel` is the binomial one with gain 4.
+def upsample(x: Tensor) -> Tensor:
+    """Double the size of `x` (B, C, H, W) with the binomial kernel.
 
-    Equal to ``upfirdn2d(x, kernel, up=2, pad=(2, 1, 2, 1))``.
+    Equal to ``upfirdn2d(x, binomial_kernel(4.0), up=2, pad=(2, 1, 2, 1))``: along either axis, the
+    two new samples of each old one lie a quarter of the way to its neighbours.
     """
-    channels = x.shape[1]
-    weight = kernel.to(x.dtype).expand(channels, 1, *kernel.shape)
-    return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
+    return _double(_double(F.pad(x, (1, 1, 1, 1)), 2), 3)
+
+
+def _double(x: Tensor, dim: int) -> Tensor:
+    """Interpolate n + 2 samples along `dim` to 2n."""
+    before, here, after = (x.narrow(dim, start, x.shape[dim] - 2) for start in range(3))
+    pairs = torch.stack((here.lerp(before, 0.25), here.lerp(after, 0.25)), dim + 1)
+    return pairs.flatten(dim, dim + 1)
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
@@ -100,12 +112,19 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
 
     Source: Karras et al. 2020, eq. 3.
     """
-    energy = weight.square().sum(dim=(2, 3))
-    return torch.rsqrt(styles.square() @ energy.T + EPSILON)
+    if weight.stride(0) < weight.stride(1):  # of a transposed convolution: in order of memory
+        energy = weight.transpose(0, 1).square().sum(dim=(2, 3))
+    else:
+        energy = weight.square().sum(dim=(2, 3)).t()
+    return torch.rsqrt(styles.square() @ energy + EPSILON)
 
 
 def modulated_conv2d(
-    x: Tensor, weight: Tensor, styles: Tensor, up_kernel: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    up_kernel: Tensor | None = None,
+    overwrite: bool = False,
 ) -> Tensor:
     """Convolve each sample with `weight` scaled by its own `styles`, without demodulation.
 
@@ -117,14 +136,27 @@ def modulated_conv2d(
         weight: (Cout, Cin, k, k).
         styles: (B, Cin).
         up_kernel: (4, 4) with gain 4 doubles the size: transposed convolution, then blur.
+        overwrite: see `scale_channels`.
 
     Returns:
         (B, Cout, H, W), or (B, Cout, 2H, 2W) with `up_kernel`.
     """
-    x = x * styles.to(x.dtype)[:, :, None, None]
+    x = scale_channels(x, styles, overwrite)
     if up_kernel is None:
         return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
     return blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), up_kernel, padding=1)
+
+
+def scale_channels(x: Tensor, factors: Tensor, overwrite: bool = False) -> Tensor:
+    """Multiply each channel of each sample of `x` (B, C, H, W) by its factor (B, C).
+
+    Args:
+        overwrite: nothing else reads `x`: without gradients the result takes its memory, which is
+            still in the cache, where new memory is not.
+    """
+    factors = factors.to(x.dtype).view(*factors.shape, 1, 1)
+    overwrite &= not (torch.is_grad_enabled() and (x.requires_grad or factors.requires_grad))
+    return torch.mul(x, factors, out=x if overwrite else None)
 
 
 def modulated_pointwise(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
@@ -138,8 +170,15 @@ def modulated_pointwise(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
     Returns:
         (B, Cout, H, W).
     """
-    weights = (weight[None] * styles[:, None]).to(x.dtype)
-    return (weights @ x.flatten(2)).unflatten(2, x.shape[2:])
+    weights = (weight * styles.unsqueeze(1)).to(x.dtype)
+    return torch.bmm(weights, x.flatten(2)).view(len(x), -1, *x.shape[2:])
+
+
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """Return a context in which autocast is off on `device`."""
+    # entering autocast costs as much as several small operations
+    active = torch.is_autocast_enabled(device.type)
+    return torch.autocast(device.type, enabled=False) if active else nullcontext()
 
 
 def activate(x: Tensor, clamp: float | None = None) -> Tensor:

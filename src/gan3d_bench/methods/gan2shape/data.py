@@ -12,9 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from gan3d_bench.datamodules.heads import head_latents
-from gan3d_bench.datamodules.splits import Split
 from gan3d_bench.datamodules.heads_cache import decode, encode
 from gan3d_bench.datamodules.heads_sampling import render_heads, sample_heads
+from gan3d_bench.datamodules.splits import Split
 from gan3d_bench.datamodules.synface import SynfaceDataset
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.generators.stylegan2.generator import Generator
