@@ -36,12 +36,13 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("prior.steps=0", "start=''"),
         ("perceptual=lpips", "did you mean"),
         ("share=[views]", "did you mean 'view'"),
+        ("warmup=5 share=[view]", "warmup=5"),
         ("view.statistics=''", "view.statistics"),
     ],
 )
 def test_mistakes_are_one_clear_line(override, message):
     with pytest.raises(UserError, match=message.replace(".", r"\.")) as error:
-        config(override)
+        config(*override.split(" "))
     assert "\n" not in str(error.value)
 
 

@@ -11,6 +11,7 @@ DATA = ("heads", "images", "synface", "teacher")
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
 NETWORKS = ("depth", "albedo", "view", "light", "encoder")
+POSE_NETWORKS = ("view", "light", "encoder")
 CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
 WHEN = ("never", "first", "later", "always")
 
@@ -35,7 +36,6 @@ class StepsConfig:
 
     step1: int = 600
     step2: int = 600
-    pose: int = 0  # ours, after step 2: V and L learn the poses of the projected samples
     step3: int = 400
 
 
@@ -44,7 +44,7 @@ class StageConfig:
     """The first stage is longer than the later ones."""
 
     first: StepsConfig = field(default_factory=StepsConfig)
-    later: StepsConfig = field(default_factory=lambda: StepsConfig(200, 500, 0, 300))
+    later: StepsConfig = field(default_factory=lambda: StepsConfig(200, 500, 300))
 
 
 @dataclass
@@ -169,7 +169,9 @@ class GAN2ShapeConfig(RunConfig):
     group: int = 0  # instances trained at once, weights are reset between groups; 0: all
     targets: int = 0  # instances of the group in each step; 0: all
 
-    encoder_warmup: int = 0  # steps; ours: first E learns how the teacher's samples differ in w
+    warmup: int = (
+        0  # steps; ours: E, V and L first learn on samples of the teacher, see `warmup.py`
+    )
     stages: int = 4
     steps: StageConfig = field(default_factory=StageConfig)
     batch: int = 16  # pseudo samples of each instance in a step
@@ -208,12 +210,12 @@ class GAN2ShapeConfig(RunConfig):
             require_choice("share", name, NETWORKS)
         for key in ("instances", "stages", "batch", "samples_per_instance", "supersample"):
             require_positive(key, getattr(self, key))
-        for key in ("first", "group", "targets", "projected_batch", "crop", "encoder_warmup"):
+        for key in ("first", "group", "targets", "projected_batch", "crop", "warmup"):
             _require_least(key, getattr(self, key), 0)
         for key in ("prior", "step1", "step2", "depth", "albedo", "pose"):
             require_positive(f"lr.{key}", getattr(self.lr, key))
         for name in ("first", "later"):
-            for key in ("step1", "step2", "pose", "step3"):
+            for key in ("step1", "step2", "step3"):
                 _require_least(f"steps.{name}.{key}", getattr(getattr(self.steps, name), key), 0)
         for key in ("steps", "noise", "pixel"):
             _require_least(f"inversion.{key}", getattr(self.inversion, key), 0)
@@ -262,10 +264,10 @@ class GAN2ShapeConfig(RunConfig):
             )
         if self.joint and self.group:
             raise UserError("joint=true: expected group=0")
-        if self.encoder_warmup and not (self.weights == "shared" or "encoder" in self.share):
+        if self.warmup and self.weights != "shared" and not {*POSE_NETWORKS} <= {*self.share}:
             raise UserError(
-                f"encoder_warmup={self.encoder_warmup}: expected 0, weights=shared or an encoder "
-                "in `share`"
+                f"warmup={self.warmup}: expected 0, weights=shared or share="
+                f"[{', '.join(POSE_NETWORKS)}]"
             )
         if self.targets and self.weights != "shared":
             raise UserError(

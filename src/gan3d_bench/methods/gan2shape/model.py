@@ -66,8 +66,6 @@ class GAN2ShapeModel(PhasedMethod):
     w_deviation: Tensor
     projected: Tensor  # (K, P, 3, S, S) float16, of the current group
     projected_masks: Tensor  # (K, P, 1, S, S) bool
-    projected_poses: Tensor  # (K, P, 10) raw views and lights of the pseudo samples behind them
-    target_views: Tensor  # (K, 6) raw views of the targets when those were rendered
     group_index: Tensor
     fitted: Tensor  # (N,) bool: whether the factors below are there
     fitted_depth: Tensor  # (N, 1, S, S)
@@ -102,8 +100,6 @@ class GAN2ShapeModel(PhasedMethod):
             "w_deviation": torch.zeros(()),
             "projected": torch.zeros(k, p, 3, s, s, dtype=torch.float16),
             "projected_masks": torch.zeros(k, p, 1, s, s, dtype=torch.bool),
-            "projected_poses": torch.zeros(k, p, 10),
-            "target_views": torch.zeros(k, 6),
             "group_index": torch.zeros((), dtype=torch.int64),
             "fitted": torch.zeros(n, dtype=torch.bool),
             "fitted_depth": torch.ones(n, 1, s, s),

@@ -14,13 +14,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gan3d_bench.methods.gan2shape.factors import (
-    Factors,
-    join_factors,
-    light_to_raw,
-    view_from_raw,
-)
-from gan3d_bench.methods.gan2shape.losses import surface_mask
+from gan3d_bench.losses.photometric import masked_l1
+from gan3d_bench.methods.gan2shape.factors import Factors, join_factors, view_from_raw
+from gan3d_bench.methods.gan2shape.latents import offset_penalty
+from gan3d_bench.methods.gan2shape.losses import discriminator_distance, surface_mask
 from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel, rank_and_world
 from gan3d_bench.methods.gan2shape.sampling import (
     LightDistribution,
@@ -40,12 +37,10 @@ class PseudoSamples(NamedTuple):
     Attributes:
         images: (B, 3, S, S) in [-1, 1].
         masks: (B, 1, S, S), where they show the canonical image's surface.
-        poses: (B, 10) raw views and lights they were rendered with, as V and L would give them.
     """
 
     images: Tensor
     masks: Tensor
-    poses: Tensor
 
 
 class GAN2ShapeSampler(GAN2ShapeModel):
@@ -99,8 +94,7 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         light = lights.apply(sample, own.light)
         rendered = self.render(own, view_from_raw(raw), light)
         masks = None if masks is None else masks.repeat_interleave(count, 0)
-        poses = torch.cat((raw, light_to_raw(light)), 1)
-        return PseudoSamples(rendered.image, surface_mask(masks, rendered.warp), poses)
+        return PseudoSamples(rendered.image, surface_mask(masks, rendered.warp))
 
     @cached_property
     def distributions(self) -> tuple[ViewDistribution, LightDistribution]:
@@ -125,18 +119,24 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         projected, offset = self.project(pseudo.images, self.latents.w[local], reference, slots)
         return pseudo, projected, offset
 
+    def projection_terms(
+        self, projected: Tensor, pseudo: Tensor, masks: Tensor, offset: Tensor, instances: int
+    ) -> dict[str, Tensor]:
+        """The losses of eq. 2; images and masks are instance-major."""
+        distance = discriminator_distance(projected, pseudo, masks, self.discriminator, instances)
+        return {
+            "projection_l1": masked_l1(projected, pseudo, masks, instances).mean(),
+            "projection_features": distance.mean(),
+            "offset": self.config.losses.offset * offset_penalty(offset),
+        }
+
     def collect(self, group: range) -> None:
         """Project fresh pseudo samples of all instances and keep them."""
         rank, world = rank_and_world()
         total, batch = self.config.samples_per_instance, self.config.batch
-        buffers = (self.projected, self.projected_masks, self.projected_poses)
+        buffers = (self.projected, self.projected_masks)
         for buffer in buffers:
             buffer.zero_()
-        for start in range(0, len(group), CHUNK):
-            part = list(group)[start : start + CHUNK]
-            self.target_views[self.slots(part)] = self.raw_view(
-                self.targets[part], self.slots(part)
-            )
         own = list(group)[rank::world]
         size = max(1, 4 * CHUNK // batch)
         for start in range(0, total, batch):
@@ -147,7 +147,6 @@ class GAN2ShapeSampler(GAN2ShapeModel):
                 slots, place = self.slots(local), slice(start, start + count)
                 self.projected[slots, place] = images.unflatten(0, (-1, count)).half()
                 self.projected_masks[slots, place] = pseudo.masks.unflatten(0, (-1, count)) > 0.5
-                self.projected_poses[slots, place] = pseudo.poses.unflatten(0, (-1, count))
         if world > 1:
             for slot in self.slots(group):  # each instance lies on one process: the sum is exact
                 for buffer in buffers:
@@ -156,7 +155,7 @@ class GAN2ShapeSampler(GAN2ShapeModel):
                     buffer[slot] = sent.to(buffer.dtype)
 
     def projected_batch(self, group: range, local: list[int]) -> PseudoSamples:
-        """Next projected samples (k * m), with masks and poses, in shuffled passes."""
+        """Next projected samples (k * m), with masks, in shuffled passes."""
         total, count = self.config.samples_per_instance, self.config.step3_batch
         epoch, part = divmod(self.phase_step, total // count)
         if self.config.targets:  # instances come and go: a random subset each time
@@ -167,8 +166,8 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         ]
         index = torch.stack(rows).to(self.device)
         slots = torch.tensor(self.slots(local), device=self.device)[:, None]
-        images, masks, poses = (
+        images, masks = (
             buffer[slots, index].float().flatten(0, 1)
-            for buffer in (self.projected, self.projected_masks, self.projected_poses)
+            for buffer in (self.projected, self.projected_masks)
         )
-        return PseudoSamples(images, masks, poses)
+        return PseudoSamples(images, masks)

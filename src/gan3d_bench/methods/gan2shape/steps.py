@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from gan3d_bench.generators.stylegan2.latents import sample_z, w_statistics
-from gan3d_bench.losses.photometric import masked_l1
+from gan3d_bench.generators.stylegan2.latents import w_statistics
 from gan3d_bench.methods.gan2shape.data import from_uint8
 from gan3d_bench.methods.gan2shape.factors import (
     Factors,
     clamp_border,
     depth_from_raw,
     light_from_raw,
-    mirror_raw_view,
     view_from_raw,
 )
 from gan3d_bench.methods.gan2shape.inversion import (
@@ -33,9 +31,7 @@ from gan3d_bench.methods.gan2shape.inversion import (
     learning_rate_factor,
     noise_scale,
 )
-from gan3d_bench.methods.gan2shape.latents import offset_penalty
 from gan3d_bench.methods.gan2shape.losses import (
-    discriminator_distance,
     image_loss,
     mirror,
     mirror_normal,
@@ -44,15 +40,13 @@ from gan3d_bench.methods.gan2shape.losses import (
 )
 from gan3d_bench.methods.gan2shape.model import group_prefix, rank_and_world
 from gan3d_bench.methods.gan2shape.prior import Extent, mask_extent, prior_depth
-from gan3d_bench.methods.gan2shape.projection import CHUNK, GAN2ShapeSampler
+from gan3d_bench.methods.gan2shape.projection import CHUNK
+from gan3d_bench.methods.gan2shape.warmup import WarmUp
 from gan3d_bench.methods.phases import Phase, Trainable
 from gan3d_bench.rendering.depth_mesh import depth_normals, sample_texture
 from gan3d_bench.rendering.shading import lit_texture
 
 Terms = Mapping[str, Tensor]
-
-# What is symmetric (pitch, vertical shifts) has no zero of its own; a weak pull to the mean does.
-CENTRE_WEIGHT = 0.01
 
 
 class Shard(NamedTuple):
@@ -72,7 +66,7 @@ class StaticGeometry(NamedTuple):
     valid: Tensor  # (K, 1, S, S) of all copies
 
 
-class GAN2ShapeTraining(GAN2ShapeSampler):
+class GAN2ShapeTraining(WarmUp):
     """The phases of a run and their steps."""
 
     def phases(self) -> Sequence[Phase]:
@@ -108,13 +102,9 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
             "view": self._adam("view_net", lr.pose),
             "light": self._adam("light_net", lr.pose),
         }
+        encoder = {"encoder": self._adam("encoder", lr.step2)}
         phases.append(
-            Phase(
-                f"{prefix}encoder",
-                config.encoder_warmup,
-                {"encoder": self._adam("encoder", lr.step2)},
-                partial(self._warm_encoder, group),
-            )
+            Phase(f"{prefix}warm-up", config.warmup, encoder | pose, partial(self._warm_up, group))
         )
         for stage in range(config.stages):
             lengths = config.steps.first if stage == 0 else config.steps.later
@@ -129,11 +119,10 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
                 Phase(
                     f"{name} 2",
                     lengths.step2,
-                    {"encoder": self._adam("encoder", lr.step2)},
+                    encoder,
                     partial(self._step2, group),
                     end=partial(self.collect, group),
                 ),
-                Phase(f"{name} 2, pose", lengths.pose, pose, partial(self._pose, group)),
                 Phase(
                     f"{name} 3",
                     lengths.step3,
@@ -253,29 +242,6 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
             extent = Extent(*(fraction * (size - 1) for fraction in config.box))
         return prior_depth(extent, size, config.near, config.far, config.shape).to(self.device)
 
-    # -- encoder --------------------------------------------------------------------------------
-
-    def _warm_encoder(self, group: range, _: Any) -> Terms:
-        """Regress E's offset between two of the teacher's samples onto their difference in w.
-
-        Not in the paper: it brings E near what step 2 needs without a pass back through the
-        teacher. The error is relative to the variance of w.
-        """
-        z_dim = self.generator.config.z_dim
-        z = sample_z(2 * self.config.batch * len(group), z_dim, self.rng("encoder"))
-        rank, world = rank_and_world()
-        with torch.no_grad():
-            every = self.generator.mapping(z.to(self.device)).float()
-            w = every.unflatten(0, (2, -1))[:, rank::world]
-            images = self.generated(w.flatten(0, 1))
-        if not w.shape[1]:
-            return self._idle()
-        self.gradient_weight = w.shape[1] / (len(every) // 2)
-        codes = self.encoder(images).unflatten(0, w.shape[:2])
-        offset = self.offset(codes[0], codes[1])
-        error = (offset - (w[0] - w[1])).square().mean()
-        return self.descend({"encoder": error / every.var(0).mean()})
-
     # -- step 1 ---------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -339,47 +305,25 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
         """Train E to project pseudo samples (eq. 2)."""
 
         def compute(local: list[int]) -> Terms:
-            (pseudo, masks, _), projected, offset = self.projection(
+            (pseudo, masks), projected, offset = self.projection(
                 group, local, self.config.batch, "pseudo"
             )
-            k = len(local)
-            distance = discriminator_distance(projected, pseudo, masks, self.discriminator, k)
-            return {
-                "projection_l1": masked_l1(projected, pseudo, masks, k).mean(),
-                "projection_features": distance.mean(),
-                "offset": self.config.losses.offset * offset_penalty(offset),
-            }
+            return self.projection_terms(projected, pseudo, masks, offset, len(local))
 
         return self._update(self._shard(group), compute)
 
-    # -- pose -----------------------------------------------------------------------------------
+    # -- warm-up --------------------------------------------------------------------------------
 
-    def _pose(self, group: range, _: Any) -> Terms:
-        """Teach V and L the poses of the projected samples. Not in the paper.
-
-        V learns how far a sample is turned from its target, for mirrored images too, and to give
-        an image and its mirror image mirrored views, which tells where zero is. L learns the
-        samples' lights.
-        """
-
-        def compute(local: list[int]) -> Terms:
-            k, slots = len(local), self.slots(local)
-            samples, _, poses = self.projected_batch(group, local)
-            views, lights = poses.split((6, 4), 1)
-            images = torch.cat((self.targets[local][:, None], samples.unflatten(0, (k, -1))), 1)
-            both = torch.stack((images, mirror(images)), 2)  # (k, n, 2, 3, S, S)
-            raw = self.raw_view(both.flatten(0, 2), slots).view(*both.shape[:3], 6)
-            raw = torch.stack((raw[:, :, 0], mirror_raw_view(raw[:, :, 1])), 2)
-            turned = views.unflatten(0, (k, -1)) - self.target_views[slots][:, None]
-            off_centre = (raw - self.view_mean).square().mean()
-            return {
-                "pose_view": (raw[:, 1:] - raw[:, :1] - turned[:, :, None]).square().mean(),
-                "pose_mirrored": (raw[:, :, 0] - raw[:, :, 1]).square().mean(),
-                "pose_light": (self.raw_light(samples, slots) - lights).square().mean(),
-                "pose_centre": CENTRE_WEIGHT * off_centre,
-            }
-
-        return self._update(self._shard(group), compute)
+    def _warm_up(self, group: range, _: Any) -> Terms:
+        """E, V and L learn on fresh samples of the teacher, lifted by the prior (`warmup.py`)."""
+        count = self.config.batch * len(group)
+        rank, world = rank_and_world()
+        local = range(count)[rank::world]
+        if not local:
+            return self._idle()
+        self.gradient_weight = len(local) / count
+        depth = self.cached("prior", lambda: self._prior(group[0]))
+        return self.descend(self.warm_up_terms(depth, count, local))
 
     # -- step 3 ---------------------------------------------------------------------------------
 
@@ -390,7 +334,7 @@ class GAN2ShapeTraining(GAN2ShapeSampler):
         def compute(local: list[int]) -> Terms:
             slots, k = self.slots(local), len(local)
             target = self.targets[local]
-            projected, cached_masks, _ = (
+            projected, cached_masks = (
                 x.unflatten(0, (k, -1)) for x in self.projected_batch(group, local)
             )
             images = torch.cat((target[:, None], projected), 1)
