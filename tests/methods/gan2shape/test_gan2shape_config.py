@@ -36,7 +36,7 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("prior.steps=0", "start=''"),
         ("perceptual=lpips", "did you mean"),
         ("share=[views]", "did you mean 'view'"),
-        ("warmup=5 share=[view]", "warmup=5"),
+        ("warmup.pose=5 share=[view]", "warmup.pose=5"),
         ("view.statistics=''", "view.statistics"),
     ],
 )

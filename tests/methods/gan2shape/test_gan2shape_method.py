@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -90,33 +91,66 @@ def test_resume_is_bitwise(trained, step, tmp_path):
 SHARE = "share=[view,light,encoder]"
 
 
-def test_warm_up_teaches_v_how_far_samples_are_turned():
-    """With projection taken for perfect, on subjects and views not seen; D and A stay."""
+def test_warm_up_of_the_encoder():
+    """E finds the offset between samples it has not seen better than before."""
+
+    def error(method: GAN2Shape) -> float:
+        with torch.no_grad():
+            return float(method.encoder_terms(64, range(64))["encoder"])
+
+    before, after = (
+        train(build(SHARE, "stages=1", "lr.step2=2e-3", f"warmup.encoder={n}", "batch=8"))
+        for n in (1, 80)
+    )
+    assert error(after) < 0.8 * error(before)
+
+
+def test_warm_up_of_the_pose():
+    """V and L tell how far samples lie apart along the directions, of subjects not seen."""
+    generator = torch.Generator().manual_seed(0)
 
     def fit(steps: int) -> GAN2Shape:
-        method = build(SHARE, "stages=1", "lr.pose=2e-3", f"warmup={steps}", "batch=8")
-        method.project = lambda pseudo, w, reference, slots: (
-            pseudo,
-            method.encoder(pseudo, slots),
-        )
+        method = build(SHARE, "stages=1", "lr.pose=2e-3", f"warmup.pose={steps}", "batch=8")
+        directions = 3 * torch.randn(method.directions.shape, generator=generator)
+        method.find_directions = lambda prior: method.directions.copy_(directions)
         return train(method)
 
     def error(method: GAN2Shape) -> float:
         with torch.no_grad():
-            return float(method.warm_up_terms(torch.full((16, 16), 1.0), 32, range(32))["turn"])
+            return float(method.pose_terms(64, range(64))["pose"])
 
-    before, after = fit(1), fit(120)
-    assert error(after) < 0.5 * error(before)
+    assert error(fit(100)) < 0.7 * error(fit(1))
+
+
+def test_directions_undo_what_the_encoder_underestimates():
+    """An encoder that reads w itself and halves every offset."""
+    method = build(SHARE, "offset.regularise=none")
+    method.on_fit_start()
+    true = torch.randn(method.directions.shape, generator=torch.Generator().manual_seed(0))
+
+    def lift(prior, count, local, rng):
+        w, pose = method._sample_w(count, rng), method._sample_poses(count, rng)
+        return w, w, pose, SimpleNamespace(images=pose)
+
+    method._lift = lift
+    method.project = lambda pose, *_: (pose, 0.5 * pose @ true.T)
+    method.generated = lambda w: w
+    method.encoder.forward = lambda images, slots: 0.5 * images
+    method.find_directions(torch.ones(16, 16))
+    poses = method._sample_poses(100, torch.Generator().manual_seed(1))
+    poses -= poses.mean(0)
+    torch.testing.assert_close(poses @ method.directions.T, poses @ true.T, atol=2e-2, rtol=2e-2)
 
 
 def test_warm_up_resumes_to_the_bit(tmp_path):
-    options = (SHARE, "stages=1", "warmup=4")
+    options = (SHARE, "stages=1", "warmup.encoder=2", "warmup.lifted=2", "warmup.pose=2")
     straight = train(build(*options))
-    path = tmp_path / "last.ckpt"
-    train(build(*options), SaveAndStop(5, path))  # 3 steps of the prior come first
-    resumed = train(build(*options), resume=path)
-    for key, value in straight.state_dict().items():
-        assert torch.equal(resumed.state_dict()[key], value), key
+    for step in (4, 6, 8):  # 3 steps of the prior come first
+        path = tmp_path / f"{step}.ckpt"
+        train(build(*options), SaveAndStop(step, path))
+        resumed = train(build(*options), resume=path)
+        for key, value in straight.state_dict().items():
+            assert torch.equal(resumed.state_dict()[key], value), (step, key)
 
 
 def test_shared_networks_among_independent_ones(tmp_path):

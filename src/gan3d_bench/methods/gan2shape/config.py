@@ -31,6 +31,15 @@ class PriorConfig:
 
 
 @dataclass
+class WarmUpConfig:
+    """Steps of the warm-up (`warmup.py`), which is ours; none in the paper."""
+
+    encoder: int = 0  # E, on pairs of samples
+    lifted: int = 0  # E, on pseudo samples of lifted samples
+    pose: int = 0  # V and L
+
+
+@dataclass
 class StepsConfig:
     """Iterations of the three steps of a stage."""
 
@@ -169,9 +178,7 @@ class GAN2ShapeConfig(RunConfig):
     group: int = 0  # instances trained at once, weights are reset between groups; 0: all
     targets: int = 0  # instances of the group in each step; 0: all
 
-    warmup: int = (
-        0  # steps; ours: E, V and L first learn on samples of the teacher, see `warmup.py`
-    )
+    warmup: WarmUpConfig = field(default_factory=WarmUpConfig)
     stages: int = 4
     steps: StageConfig = field(default_factory=StageConfig)
     batch: int = 16  # pseudo samples of each instance in a step
@@ -210,7 +217,7 @@ class GAN2ShapeConfig(RunConfig):
             require_choice("share", name, NETWORKS)
         for key in ("instances", "stages", "batch", "samples_per_instance", "supersample"):
             require_positive(key, getattr(self, key))
-        for key in ("first", "group", "targets", "projected_batch", "crop", "warmup"):
+        for key in ("first", "group", "targets", "projected_batch", "crop"):
             _require_least(key, getattr(self, key), 0)
         for key in ("prior", "step1", "step2", "depth", "albedo", "pose"):
             require_positive(f"lr.{key}", getattr(self.lr, key))
@@ -264,11 +271,15 @@ class GAN2ShapeConfig(RunConfig):
             )
         if self.joint and self.group:
             raise UserError("joint=true: expected group=0")
-        if self.warmup and self.weights != "shared" and not {*POSE_NETWORKS} <= {*self.share}:
-            raise UserError(
-                f"warmup={self.warmup}: expected 0, weights=shared or share="
-                f"[{', '.join(POSE_NETWORKS)}]"
-            )
+        shared = self.weights == "shared" or {*POSE_NETWORKS} <= {*self.share}
+        for key in ("encoder", "lifted", "pose"):
+            steps = getattr(self.warmup, key)
+            _require_least(f"warmup.{key}", steps, 0)
+            if steps and not shared:
+                raise UserError(
+                    f"warmup.{key}={steps}: expected 0, weights=shared or share="
+                    f"[{', '.join(POSE_NETWORKS)}]"
+                )
         if self.targets and self.weights != "shared":
             raise UserError(
                 f"targets={self.targets}: expected 0 with weights=independent, all instances train "

@@ -51,9 +51,11 @@ def view_from_raw(raw: Tensor) -> View:
     return View.from_gan2shape(torch.cat((angles, shift, torch.zeros_like(shift[:, :1])), 1))
 
 
-def mirror_raw_view(raw: Tensor) -> Tensor:
-    """Raw views (..., 6) of mirrored images: yaw, roll and horizontal shift change sign."""
-    return raw * raw.new_tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0])
+def mirror_raw_pose(raw: Tensor) -> Tensor:
+    """Raw views and lights (..., 10) of mirrored images: yaw, roll, horizontal shift and horizontal
+    slope of the light change sign."""
+    view, light = (1.0, -1.0, -1.0, -1.0, 1.0, 1.0), (1.0, 1.0, -1.0, 1.0)
+    return raw * raw.new_tensor((*view, *light))
 
 
 def light_from_raw(raw: Tensor) -> Light:

@@ -66,6 +66,7 @@ class GAN2ShapeModel(PhasedMethod):
     w_deviation: Tensor
     projected: Tensor  # (K, P, 3, S, S) float16, of the current group
     projected_masks: Tensor  # (K, P, 1, S, S) bool
+    directions: Tensor  # (w_dim, 10) offsets of w for raw views and lights, of the warm-up
     group_index: Tensor
     fitted: Tensor  # (N,) bool: whether the factors below are there
     fitted_depth: Tensor  # (N, 1, S, S)
@@ -100,6 +101,7 @@ class GAN2ShapeModel(PhasedMethod):
             "w_deviation": torch.zeros(()),
             "projected": torch.zeros(k, p, 3, s, s, dtype=torch.float16),
             "projected_masks": torch.zeros(k, p, 1, s, s, dtype=torch.bool),
+            "directions": torch.zeros(generator.config.w_dim, 10),
             "group_index": torch.zeros((), dtype=torch.int64),
             "fitted": torch.zeros(n, dtype=torch.bool),
             "fitted_depth": torch.ones(n, 1, s, s),

@@ -103,9 +103,29 @@ class GAN2ShapeTraining(WarmUp):
             "light": self._adam("light_net", lr.pose),
         }
         encoder = {"encoder": self._adam("encoder", lr.step2)}
-        phases.append(
-            Phase(f"{prefix}warm-up", config.warmup, encoder | pose, partial(self._warm_up, group))
-        )
+        count = config.batch * len(group)
+        prior = partial(self.cached, "prior", partial(self._prior, group[0]))
+        phases += [
+            Phase(
+                f"{prefix}warm-up, encoder",
+                config.warmup.encoder,
+                encoder,
+                partial(self._warm_up, count, self.encoder_terms),
+            ),
+            Phase(
+                f"{prefix}warm-up, lifted samples",
+                config.warmup.lifted,
+                encoder,
+                partial(self._warm_up, count, lambda *args: self.lifted_terms(prior(), *args)),
+            ),
+            Phase(
+                f"{prefix}warm-up, pose",
+                config.warmup.pose,
+                pose,
+                partial(self._warm_up, count, self.pose_terms),
+                begin=lambda: self.find_directions(prior()),
+            ),
+        ]
         for stage in range(config.stages):
             lengths = config.steps.first if stage == 0 else config.steps.later
             name = f"{prefix}stage {stage + 1}/{config.stages}, step"
@@ -314,16 +334,16 @@ class GAN2ShapeTraining(WarmUp):
 
     # -- warm-up --------------------------------------------------------------------------------
 
-    def _warm_up(self, group: range, _: Any) -> Terms:
-        """E, V and L learn on fresh samples of the teacher, lifted by the prior (`warmup.py`)."""
-        count = self.config.batch * len(group)
+    def _warm_up(
+        self, count: int, terms: Callable[[int, Sequence[int]], dict[str, Tensor]], _: Any
+    ) -> Terms:
+        """A step on `count` samples of the teacher (`warmup.py`), shared out over processes."""
         rank, world = rank_and_world()
         local = range(count)[rank::world]
         if not local:
             return self._idle()
         self.gradient_weight = len(local) / count
-        depth = self.cached("prior", lambda: self._prior(group[0]))
-        return self.descend(self.warm_up_terms(depth, count, local))
+        return self.descend(terms(count, local))
 
     # -- step 3 ---------------------------------------------------------------------------------
 

@@ -1,12 +1,17 @@
-"""Warm-up: E, V and L learn on fresh samples of the teacher, lifted by the shape prior. Ours.
+"""Warm-up: E, V and L learn from the teacher alone, before the first stage. Not in the paper.
 
-The paper brings these networks up over thousands of iterations of joint pre-training. Here, before
-the first stage, every step draws new samples of the teacher and takes the prior for their shape and
-the sample itself, seen from the front in mean light, for their texture: what step 1 would come to.
-Pseudo samples of that are projected as in step 2, which trains E for any subject. As their views
-and lights are known, V learns how far a projected sample is turned from the sample it came from,
-and L how it is lit. With a new subject in every sample V cannot learn subjects by heart, and since
-an image and its mirror image get mirrored views, it learns where zero is.
+The paper brings these networks up over thousands of iterations of joint pre-training. Here:
+
+1. E learns how two samples of the teacher differ in w, which takes no pass back through it.
+2. E learns to project pseudo samples as in step 2, of new samples of the teacher in every step. The
+   prior stands for their shape, and the sample itself, as if seen from the front in mean light, for
+   their texture: what step 1 would come to.
+3. The offsets that E gives to many such pseudo samples, regressed onto the views and lights they
+   were asked for, are the directions of w that turn and light any subject.
+4. V and L learn on pairs of samples that lie apart along these directions how much one is turned
+   and how it is lit, relative to the other. With new subjects in every step they cannot learn
+   subjects by heart, and seeing samples of the teacher only, they cannot tell views by the defects
+   of pseudo samples. An image and its mirror image get mirrored views, which tells where zero is.
 """
 
 from __future__ import annotations
@@ -22,76 +27,145 @@ from gan3d_bench.methods.gan2shape.factors import (
     clamp_border,
     light_from_raw,
     light_to_raw,
-    mirror_raw_view,
+    mirror_raw_pose,
     view_from_raw,
 )
 from gan3d_bench.methods.gan2shape.losses import mirror, surface_mask
 from gan3d_bench.methods.gan2shape.prior import FLAT_DEPTH
-from gan3d_bench.methods.gan2shape.projection import GAN2ShapeSampler
+from gan3d_bench.methods.gan2shape.projection import GAN2ShapeSampler, PseudoSamples
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import diffuse_shading
 
-# Pitch and vertical shifts have no zero by symmetry; a weak pull to the mean gives them one.
+# What has no zero by symmetry (pitch, vertical shifts, weights of the light) is pulled to the mean.
 CENTRE_WEIGHT = 0.01
 # Texture of dark places is not divided by less than this.
 LEAST_SHADING = 0.2
+# Samples that directions are regressed on, and how many at a time.
+DIRECTION_SAMPLES, DIRECTION_BATCH = 2048, 32
+# E underestimates offsets by a factor that is measured, and believed down to this.
+LEAST_RESPONSE = 0.25
+RIDGE = 1e-6
 
 
 class WarmUp(GAN2ShapeSampler):
-    """The losses of the warm-up."""
+    """Losses of the warm-up, and the directions of w found between them."""
 
-    def warm_up_terms(self, prior: Tensor, count: int, local: Sequence[int]) -> dict[str, Tensor]:
-        """Losses of E, V and L on new samples.
+    def encoder_terms(self, count: int, local: Sequence[int]) -> dict[str, Tensor]:
+        """Loss of E on `count` pairs of samples, of which this process has `local`: the error of
+        the offset between the two, relative to the variance of w."""
+        w = self._sample_w(2 * count, self.rng("warm-up"))
+        first, second = w.unflatten(0, (2, count))[:, list(local)]
+        images = self.generated(torch.cat((first, second)))
+        code, centre = self.encoder(images, [0]).chunk(2)
+        error = (self.offset(code, centre) - (first - second)).square().mean()
+        return {"encoder": error / w.var(0).mean()}
 
-        Args:
-            prior: depth (S, S) taken for every sample.
-            count: samples of the step over all processes.
-            local: which of them are this process's.
-        """
+    def lifted_terms(self, prior: Tensor, count: int, local: Sequence[int]) -> dict[str, Tensor]:
+        """Losses of E on pseudo samples of `count` new samples with the depth `prior` (S, S)."""
+        w, images, _, pseudo = self._lift(prior, count, local, self.rng("warm-up"))
+        projected, offset = self.project(pseudo.images, w, images, [0])
+        return self.projection_terms(projected, pseudo.images, pseudo.masks, offset, len(w))
+
+    def pose_terms(self, count: int, local: Sequence[int]) -> dict[str, Tensor]:
+        """Losses of V and L on `count` pairs of samples, apart along the directions."""
         rng = self.rng("warm-up")
-        views, lights = self.distributions
-        z = sample_z(count, self.generator.config.z_dim, rng)[local]
-        raw_view = views.sample_raw(count, rng)[local].to(self.device)
-        sampled_light = lights.sample(count, rng)[local].to(self.device)
+        w = self._sample_w(count, rng)[list(local)]
+        pose = self._sample_poses(count, rng)[list(local)]
         with torch.no_grad():
-            w = self.generator.mapping(z.to(self.device)).float()
-            images = self.generated(w)
-            factors = self._lifted(images, prior)
-            light = lights.apply(sampled_light, factors.light)
-            rendered = self.render(factors, view_from_raw(raw_view), light)
-            masks = surface_mask(None, rendered.warp)
-        projected, offset = self.project(rendered.image, w, images, [0])
-        terms = self.projection_terms(projected, rendered.image, masks, offset, len(w))
-        return terms | self._pose_terms(images, projected.detach(), raw_view, light_to_raw(light))
+            moved = self.generated(torch.cat((w, w + pose @ self.directions.T)))
+        pairs = torch.stack(moved.chunk(2), 1)
+        both = torch.stack((pairs, mirror(pairs)), 2)  # (B, pair, mirrored, 3, S, S)
+        images = both.flatten(0, 2)
+        raw = torch.cat((self.raw_view(images, [0]), self.raw_light(images, [0])), 1)
+        raw = raw.view(-1, 2, 2, 10)
+        straight, mirrored = raw[:, :, 0], mirror_raw_pose(raw[:, :, 1])
+        return {
+            "pose": sum_of_squares(straight[:, 1] - straight[:, 0] - pose)
+            + sum_of_squares(mirrored[:, 1] - mirrored[:, 0] - pose),
+            "pose_mirrored": sum_of_squares(straight - mirrored),
+            "pose_centre": CENTRE_WEIGHT * sum_of_squares(straight - self.mean_pose),
+        }
 
-    def _lifted(self, images: Tensor, prior: Tensor) -> Factors:
-        """Factors that render `images` from the front in mean light, on the prior."""
+    @torch.no_grad()
+    def find_directions(self, prior: Tensor) -> None:
+        """Regress E's offsets on the poses asked for, and undo E's underestimation of offsets."""
+        rng = self.rng("directions")
+        batch = range(DIRECTION_BATCH)
+        offsets, poses = [], []
+        for _ in range(DIRECTION_SAMPLES // DIRECTION_BATCH):
+            w, images, pose, pseudo = self._lift(prior, len(batch), batch, rng)
+            offsets.append(self.project(pseudo.images, w, images, [0])[1])
+            poses.append(pose)
+        directions = regress(torch.cat(poses), torch.cat(offsets))
+        spread = self._sample_w(DIRECTION_SAMPLES, rng).std(0).clamp_min(1e-6)
+        found = []
+        for pose in torch.cat(poses).split(DIRECTION_BATCH):
+            w = self._sample_w(len(pose), rng)
+            code, centre = self.encoder(
+                self.generated(torch.cat((w + pose @ directions.T, w))), [0]
+            ).chunk(2)
+            scaled = (self.offset(code, centre) / spread).T
+            found.append(regress(directions / spread[:, None], scaled, intercept=False))
+        # one by one: ambient and diffuse light vary together
+        asked = torch.cat(poses) - torch.cat(poses).mean(0)
+        response = (torch.cat(found) * asked).sum(0) / asked.square().sum(0).clamp_min(1e-12)
+        self.directions.copy_(directions / response.clamp(LEAST_RESPONSE, 1.0))
+
+    @property
+    def mean_pose(self) -> Tensor:
+        """Mean raw view and light (10,)."""
+        return torch.cat((self.view_mean, self.light_mean))
+
+    def _sample_w(self, count: int, rng: torch.Generator) -> Tensor:
+        z = sample_z(count, self.generator.config.z_dim, rng)
+        with torch.no_grad():
+            return self.generator.mapping(z.to(self.device)).float()
+
+    def _sample_poses(self, count: int, rng: torch.Generator) -> Tensor:
+        """Raw views and lights (count, 10) of pseudo samples, relative to the mean ones."""
+        views, lights = self.distributions
+        raw = views.sample_raw(count, rng).to(self.device)
+        mean = light_from_raw(self.light_mean.expand(count, -1))
+        light = lights.apply(lights.sample(count, rng).to(self.device), mean)
+        return torch.cat((raw, light_to_raw(light)), 1) - self.mean_pose
+
+    @torch.no_grad()
+    def _lift(
+        self, prior: Tensor, count: int, local: Sequence[int], rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, PseudoSamples]:
+        """New samples: w, images, poses relative to theirs, and pseudo samples at these poses."""
+        w = self._sample_w(count, rng)[list(local)]
+        pose = self._sample_poses(count, rng)[list(local)]
+        images = self.generated(w)
         n = len(images)
         # D's depth is centred about 1, so that is how it can follow the prior
         depth = clamp_border((prior - prior.mean() + FLAT_DEPTH)[None, None])
         depth = depth.expand(n, -1, -1, -1)
         normal = depth_normals(depth, self.camera, epsilon=self.normal_epsilon)
-        view = view_from_raw(torch.zeros(n, 6, device=self.device))
-        light = light_from_raw(self.light_mean.expand(n, -1))
-        ambient, diffuse = (x[:, None, None, None] for x in (light.ambient, light.diffuse))
-        shading = ambient + diffuse * diffuse_shading(normal, light.direction)
+        mean = light_from_raw(self.light_mean.expand(n, -1))
+        ambient, diffuse = (x[:, None, None, None] for x in (mean.ambient, mean.diffuse))
+        shading = ambient + diffuse * diffuse_shading(normal, mean.direction)
         albedo = (images + 1) / shading.clamp_min(LEAST_SHADING) - 1
-        return Factors(depth, albedo, normal, view, light)
+        factors = Factors(depth, albedo, normal, view_from_raw(0 * pose[:, :6]), mean)
+        view = view_from_raw(pose[:, :6])
+        rendered = self.render(factors, view, light_from_raw(pose[:, 6:] + self.light_mean))
+        pseudo = PseudoSamples(rendered.image, surface_mask(None, rendered.warp))
+        return w, images, pose, pseudo
 
-    def _pose_terms(
-        self, images: Tensor, projected: Tensor, turned: Tensor, light: Tensor
-    ) -> dict[str, Tensor]:
-        """Losses of V and L; `turned` (B, 6) and `light` (B, 4) raw, of the projected samples."""
-        pairs = torch.stack((images, projected), 1)
-        both = torch.stack((pairs, mirror(pairs)), 2)  # (B, pair, mirrored, 3, S, S)
-        raw = self.raw_view(both.flatten(0, 2), [0]).view(-1, 2, 2, 6)
-        straight, mirrored = raw[:, :, 0], mirror_raw_view(raw[:, :, 1])
-        return {
-            "turn": (
-                (straight[:, 1] - straight[:, 0] - turned).square().mean()
-                + (mirrored[:, 1] - mirrored[:, 0] - turned).square().mean()
-            ),
-            "view_mirrored": (straight - mirrored).square().mean(),
-            "view_centre": CENTRE_WEIGHT * (straight - self.view_mean).square().mean(),
-            "light": (self.raw_light(projected, [0]) - light).square().mean(),
-        }
+
+def sum_of_squares(error: Tensor) -> Tensor:
+    """Squared error, summed over the last dimension and averaged over the others."""
+    return error.square().sum(-1).mean()
+
+
+def regress(x: Tensor, y: Tensor, intercept: bool = True) -> Tensor:
+    """Least squares of y (N, m) on x (N, n): (m, n); zero for columns of x that do not vary.
+
+    In double precision and with a little ridge, so that rounding decides nothing.
+    """
+    x, y = x.double(), y.double()
+    if intercept:
+        x, y = x - x.mean(0), y - y.mean(0)
+    square = x.T @ x
+    ridge = RIDGE * square.diagonal().mean().clamp_min(1e-12) * torch.eye(len(square)).to(square)
+    return torch.linalg.solve(square + ridge, x.T @ y).T.float()
