@@ -10,19 +10,38 @@ import errno
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
+from torch import Tensor
 
 from gan3d_bench import __version__
 from gan3d_bench.config import RunConfig, to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.base import Method
+from gan3d_bench.methods.phases import PhasedMethod
 
 KEY = "gan3d_bench"
 FORMAT = 1
+
+
+def _is_progress(part: Any) -> bool:
+    numbers = [part.get(key) for key in ("index", "step")] if isinstance(part, dict) else [None]
+    return all(isinstance(number, int) and number >= 0 for number in numbers)
+
+
+def _is_weights(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(value, Tensor) for value in part.values())
+
+
+# What every checkpoint of ours has besides its card, whatever Lightning adds.
+PARTS: dict[str, Callable[[Any], bool]] = {
+    "state_dict": _is_weights,
+    "phase": _is_progress,
+}
 
 
 def card(config: RunConfig) -> dict[str, Any]:
@@ -100,12 +119,18 @@ def read_checkpoint(path: Path, method: str | None = None) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
-    if not isinstance(checkpoint, dict) or KEY not in checkpoint:
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise UserError(f"{path}: not a checkpoint of gan3d-bench")
     found = checkpoint[KEY]
-    if found["format"] != FORMAT:
+    if found.get("format") != FORMAT:
         raise UserError(
-            f"{path}: checkpoint format {found['format']}; this version reads format {FORMAT}"
+            f"{path}: checkpoint format {found.get('format')}; this version reads format {FORMAT}"
+        )
+    missing = [name for name, is_right in PARTS.items() if not is_right(checkpoint.get(name))]
+    if missing or not isinstance(found.get("method"), str):
+        raise UserError(
+            f"{path}: not a whole checkpoint of gan3d-bench: '{(*missing, KEY)[0]}' is missing or "
+            "is not what fit writes"
         )
     if method is not None and found["method"] != method:
         raise UserError(f"{path}: checkpoint of method '{found['method']}', expected '{method}'")
@@ -116,9 +141,19 @@ def restore(method: Method, checkpoint: dict[str, Any], path: Path) -> None:
     """Load the weights and progress in `checkpoint`, which came from `path`, into `method`.
 
     Raises:
-        UserError: names or shapes of the weights differ; says how many and the first of each.
+        UserError: names or shapes of the weights differ (says how many and the first of each), or
+            the progress is beyond the method's phases.
     """
     method.on_load_checkpoint(checkpoint)
+    if isinstance(method, PhasedMethod):
+        lengths = [phase.steps for phase in method.schedule]
+        possible = [range(length) for length in lengths] + [range(1)]  # the last: finished
+        index, step = method.phase_index, method.phase_step
+        if index >= len(possible) or step not in possible[index]:
+            raise UserError(
+                f"{path}: does not fit this config: it stands at step {step} of phase {index + 1}, "
+                f"the phases have {lengths} steps"
+            )
     given, expected = checkpoint["state_dict"], method.state_dict()
     missing = [key for key in expected if key not in given]
     extra = [key for key in given if key not in expected]

@@ -33,6 +33,7 @@ app.add_typer(assets_app, name="assets")
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
 HEAVY = ("fit", "eval", "render", "check")
+REPEATABLE = {"eval": ("--run", "--method", "--results"), "render": ("--yaw",)}
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
     "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
@@ -168,6 +169,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command in this process and return its exit code."""
     try:
+        _refuse_repeated(arguments)
         return app(arguments, standalone_mode=False) or 0
     except UserError as error:
         return _fail(str(error))
@@ -179,6 +181,14 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         print("gan3d-bench: interrupted", file=sys.stderr)
         return 130
+
+
+def _refuse_repeated(arguments: list[str]) -> None:
+    """Raise a `UserError` for an option given twice, of which only the last would count."""
+    options = [text.partition("=")[0] for text in arguments if text.startswith("--")]
+    for name in sorted(set(options) - set(REPEATABLE.get(arguments[0], ()) if arguments else ())):
+        if options.count(name) > 1:
+            raise UserError(f"{name} is given {options.count(name)} times; expected once")
 
 
 def _fail(message: str) -> int:

@@ -6,14 +6,21 @@ nearest valid name. Imports no torch.
 """
 
 import dataclasses
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
 from yaml import YAMLError
 
 from gan3d_bench.errors import UserError, nearest, unknown_name
@@ -61,10 +68,15 @@ class RunConfig:
         Raises:
             UserError: a value is out of range; names key, value and range.
         """
+        _require_finite(to_dict(self))
+        if not 0 <= self.seed < SEEDS:
+            raise UserError(f"seed={self.seed}: expected 0 or more, below {SEEDS}")
         require_choice("trainer.precision", self.trainer.precision, PRECISIONS)
         require_positive("trainer.checkpoint_minutes", self.trainer.checkpoint_minutes)
         require_positive("trainer.log_every", self.trainer.log_every)
         require_positive("trainer.num_nodes", self.trainer.num_nodes)
+        if self.trainer.threads < 0:
+            raise UserError(f"trainer.threads={self.trainer.threads}: expected 0 or more")
         if self.trainer.devices < 1 and self.trainer.devices != -1:
             raise UserError(f"trainer.devices={self.trainer.devices}: expected 1 or more, or -1")
         if self.trainer.preview_every < -1:
@@ -74,6 +86,9 @@ class RunConfig:
 
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+SEEDS = 2**32  # NumPy takes no more
+CHOSEN = {"method": "--method", "preset": "--preset"}  # key -> the option that sets it
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def require_choice(key: str, value: str, choices: Iterable[str]) -> None:
@@ -91,6 +106,17 @@ def require_positive(key: str, value: float) -> None:
         raise UserError(f"{key}={value!r}: expected a number above 0")
 
 
+def _require_finite(values: Mapping[str, Any], prefix: str = "") -> None:
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            _require_finite(value, f"{key}.")
+            continue
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise UserError(f"{key}={value}: expected a finite number")
+
+
 def keys_of(schema: type, prefix: str = "") -> list[str]:
     """Return every dotted key of a config dataclass, nested ones included."""
     keys: list[str] = []
@@ -103,14 +129,19 @@ def keys_of(schema: type, prefix: str = "") -> list[str]:
     return keys
 
 
+def require_preset(spec: MethodSpec, preset: str) -> None:
+    """Raise a `UserError` unless the method has such a preset."""
+    if preset not in spec.presets:
+        raise unknown_name(f"preset of method '{spec.name}'", preset, spec.presets)
+
+
 def preset_text(spec: MethodSpec, preset: str) -> str:
     """Return the YAML of a preset.
 
     Raises:
         UserError: the method has no such preset.
     """
-    if preset not in spec.presets:
-        raise unknown_name(f"preset of method '{spec.name}'", preset, spec.presets)
+    require_preset(spec, preset)
     package = spec.config.partition(":")[0].rpartition(".")[0]
     return (files(package) / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
 
@@ -127,10 +158,15 @@ def compose(
         UserError: unknown preset or key, wrong type, unreadable file, malformed override, or a
             value the config's `validate` rejects.
     """
-    preset = preset or spec.default_preset
+    preset = spec.default_preset if preset is None else preset
     merged = _merge(_schema(spec), _parse(preset_text(spec, preset), preset), f"preset {preset}")
     if file is not None:
-        merged = _merge(merged, _parse(_read(file, "--config "), str(file)), str(file))
+        given = _parse(_read(file, "--config "), str(file))
+        if given.get("method", spec.name) not in ("", spec.name):
+            raise UserError(
+                f"--config {file}: a config of method '{given.method}', expected '{spec.name}'"
+            )
+        merged = _merge(merged, given, str(file))
     merged = _override(merged, overrides)
     merged.method, merged.preset = spec.name, preset
     return _to_object(merged)
@@ -180,7 +216,7 @@ def _read(path: Path, prefix: str = "") -> str:
 def _parse(text: str, origin: str) -> DictConfig:
     try:
         parsed = OmegaConf.create(text)
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise UserError(f"{origin}: not valid YAML{where} ({_first_line(error)})") from error
@@ -194,9 +230,11 @@ def _override(base: DictConfig, overrides: Iterable[str]) -> DictConfig:
         key, separator, _ = text.partition("=")
         if not separator or not key:
             raise UserError(f"'{text}': expected key=value, such as seed=1")
+        if key in CHOSEN:
+            raise UserError(f"{text}: expected {CHOSEN[key]} to choose the {key}")
         try:
             update = OmegaConf.from_dotlist([text])
-        except (YAMLError, OmegaConfBaseException) as error:
+        except (YAMLError, OmegaConfBaseException, ValueError) as error:
             raise UserError(f"{text}: not valid YAML ({_first_line(error)})") from error
         base = _merge(base, update, text, key)
     return base
@@ -209,15 +247,36 @@ def _merge(base: DictConfig, update: DictConfig, origin: str, key: str = "") -> 
         OmegaConf.resolve(merged)
     except (OmegaConfBaseException, TypeError) as error:
         wrong = str(getattr(error, "full_key", None) or key)
-        known = keys_of(OmegaConf.get_type(base) or RunConfig)
+        schema = OmegaConf.get_type(base) or RunConfig
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise UserError(
-                f"{origin}: unknown key '{wrong}'{nearest(wrong, known)}; "
+                f"{origin}: unknown key '{wrong}'{nearest(wrong, keys_of(schema))}; "
                 "`--print-config` prints all keys"
             ) from error
-        raise UserError(f"{origin}: {wrong}: {_first_line(error)}") from error
+        where = "" if wrong == key else f"{wrong}: "
+        if isinstance(error, InterpolationResolutionError):
+            raise UserError(f"{origin}: {where}{_first_line(error)}") from error
+        raise UserError(f"{origin}: {where}expected {_expected(schema, wrong)}") from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _expected(schema: Any, key: str) -> str:
+    """Return in words what the value of `key` must be."""
+    name = ""
+    for part in re.split(r"[.\[]", key):
+        if not dataclasses.is_dataclass(schema):
+            break
+        name = f"{name}.{part}".lstrip(".")
+        schema = get_type_hints(schema)[part]
+    if dataclasses.is_dataclass(schema):
+        keys = [f"{name}.{item.name}=..." for item in dataclasses.fields(schema)]
+        return " or ".join(keys[:3]) + (" and so on" if len(keys) > 3 else "")
+    if get_origin(schema) is list:
+        return f"a list such as [a,b], each {WORDS.get(get_args(schema)[0], 'a value')}"
+    if get_origin(schema) is dict:
+        return "a mapping such as {a: b}"
+    return WORDS.get(schema, str(schema)) + (" ('\"\"' for none)" if schema is str else "")
 
 
 def _to_object(merged: DictConfig) -> RunConfig:

@@ -81,7 +81,7 @@ class Run:
         Raises:
             UserError: it is not a run folder.
         """
-        if not (Path(path) / "config.yaml").is_file():
+        if not os.path.isfile(Path(path) / "config.yaml"):  # False for impossible names too
             raise UserError(
                 f"{path}: not a run folder (no config.yaml in it); expected a folder made by "
                 "`gan3d-bench fit`, such as runs/<method>/<preset>/<time>"
@@ -137,7 +137,12 @@ class Run:
         Raises:
             UserError: ``config.yaml`` is damaged or names an unknown method.
         """
-        return registry("methods").get(_method_of(self.path / "config.yaml"))
+        path = self.path / "config.yaml"
+        name = _method_of(path)
+        try:
+            return registry("methods").get(name)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
 
     @functools.cached_property
     def config(self) -> RunConfig:

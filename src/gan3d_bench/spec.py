@@ -104,7 +104,7 @@ class TableSpec:
         title: caption.
         columns: the metrics.
         rows: row names in printing order (methods' rows included).
-        measure: import path of the function that fills rows (see `benchmarks/`).
+        measure: import path of the `Measure` subclass that fills rows (`benchmarks/measure.py`).
         reported: papers' numbers of rows that no method's spec carries (baselines).
         protocol: one paragraph: data, samples, views, masks, networks.
     """

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments import TorchElasticEnvironment
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench import environment
-from gan3d_bench.callbacks import Checkpointing, LatestScalars, Previews, ProgressLine
+from gan3d_bench.callbacks import Checkpointing, LatestScalars, Previews, ProgressLine, looking
 from gan3d_bench.checkpoints import AtomicCheckpointIO, read_checkpoint, restore
 from gan3d_bench.config import RunConfig, TrainerConfig
 from gan3d_bench.errors import UserError
@@ -83,6 +83,7 @@ def fit(
         NonFiniteLossError: a loss became NaN or infinite.
     """
     _quiet()
+    _require_launcher(config.trainer)
     if config.trainer.threads > 0:
         torch.set_num_threads(config.trainer.threads)
     L.seed_everything(config.seed, verbose=False)
@@ -93,7 +94,10 @@ def fit(
         raise UserError(f"method '{spec.name}': nothing to train, every phase has 0 steps")
     resumes = run is not None and run.checkpoint.exists()
     if run is not None and resumes:
-        restore(method, read_checkpoint(run.checkpoint, spec.name), run.checkpoint)
+        content = read_checkpoint(run.checkpoint, spec.name)
+        if not isinstance(content.get("optimizer_states"), list):
+            raise UserError(f"{run.checkpoint}: no state of the optimisers in it to go on with")
+        restore(method, content, run.checkpoint)
 
     main = rank_zero_only.rank == 0
     is_new = run is None and main
@@ -110,6 +114,16 @@ def fit(
     return run if main else None
 
 
+def _require_launcher(config: TrainerConfig) -> None:
+    # one node alone would wait for the others for ever
+    launched = TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+    if config.num_nodes > 1 and not launched and "NODE_RANK" not in os.environ:
+        raise UserError(
+            f"trainer.num_nodes={config.num_nodes}: expected the command to be started on every "
+            "node, by SLURM, torchrun or with NODE_RANK and MASTER_ADDR set"
+        )
+
+
 def _train(
     method: PhasedMethod,
     config: RunConfig,
@@ -122,16 +136,21 @@ def _train(
         run.checkpoint if run else Path(os.devnull), config.trainer.checkpoint_minutes
     )
     loggers: list[Logger] = []
+    callbacks += [saving]
     if run is not None:
         scalars = LatestScalars()
         tracked = run_loggers(config, run.path)
         loggers = [scalars, *tracked]
         show = partial(_show, run.path, tracked)
+        # pictures last: what goes wrong with them must not cost what was trained
         callbacks += [ProgressLine(scalars), Previews(show, config.trainer.preview_every)]
     began = time.monotonic()
     if not method.finished:
-        trainer = _trainer(config.trainer, [*callbacks, saving], loggers, run)
+        trainer = _trainer(config.trainer, callbacks, loggers, run)
         trainer.fit(method, ckpt_path=checkpoint, weights_only=True)
+    elif run is not None:  # stopped between the last checkpoint and the last pictures
+        with looking(method):
+            show(method.preview(), method.step, True)
     if saving.signal and not method.finished:
         raise Interrupted(run, saving.signal)
     if run is not None:

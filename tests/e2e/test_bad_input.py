@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gan3d_bench import checkpoints
+from gan3d_bench import checkpoints, training
 from gan3d_bench.config import compose
+from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run
 from gan3d_bench.training import build
@@ -63,26 +64,39 @@ def refused(cli: Cli, toy: Path) -> Callable[..., str]:
         (["eval", "--table", "toy-depth", "--method", "toy"], ["no finished run", "fit --method"]),
         (["eval", "--table", "toy-depth", "--run", "runs"], ["runs", "not a run folder"]),
         (["eval", "--table", "toy-depth", "--results", "t.json"], ["t.json", "no such file"]),
-        (["eval", "--table", "toy-depth", "--device", "cdua"], ["--device cdua"]),
+        (["eval", "--table", "toy-depth", "--device", "cdua"], ["--device 'cdua'", "cpu"]),
+        (["eval", "--table", "toy-depth", "--device", "meta"], ["--device 'meta'", "cpu"]),
+        (["eval", "--table", "toy-depth", "--device", ""], ["--device ''", "cpu"]),
+        (["eval", "--table", "toy-depth", "--samples", "1", "--samples", "2"], ["--samples"]),
+        (["fit", "--method", "toy", "--method", "gan2shape"], ["--method is given 2 times"]),
+        (["fit", "--method", "toy", "--preset", ""], ["unknown preset of method 'toy' ''"]),
         (["render", "--run", "nowhere"], ["nowhere", "not a run folder"]),
+        (["render", "--run", "n" * 5000], ["not a run folder"]),
+        (["eval", "--table", "toy-depth", "--results", "n" * 5000], ["no such file"]),
         (["list", "method"], ["unknown kind 'method'", "'methods'"]),
         (["assets", "fetch", "incepton-fid"], ["unknown asset 'incepton-fid'", "'inception-fid'"]),
         (["check", "gan2shap"], ["unknown method 'gan2shap'", "'gan2shape'"]),
         ([*FIT, "colour_step=3"], ["unknown key 'colour_step'", "'colour_steps'"]),
         ([*FIT, "losses.colur=3"], ["unknown key 'losses.colur'", "'losses.colour'"]),
-        ([*FIT, "colour_steps=many"], ["colour_steps", "'many'", "Integer"]),
+        ([*FIT, "colour_steps=many"], ["colour_steps=many: expected a whole number"]),
         ([*FIT, "--config", "none.yaml"], ["--config none.yaml", "No such file"]),
         ([*FIT, "colour_steps=0", "depth_steps=0"], ["0 steps"]),
         ([*FIT, "trainer.accelerator=abacus"], ["trainer.accelerator=abacus"]),
         ([*FIT, "trainer.devices=-1"], ["trainer.devices=-1"]),
+        ([*FIT, "trainer.num_nodes=2"], ["trainer.num_nodes=2", "SLURM"]),
+        (["eval", "--table", "toy-depth", "--out", "file/x"], ["--out file/x", "file is a file"]),
         ([*FIT, "--run", "runs/toy"], ["--run runs/toy", "--resume"]),
         ([*FIT, "--resume", "seed=1"], ["seed=1", "a resumed run keeps its config"]),
         (["fit", "--method", "toy", "--resume"], ["nothing to resume", "no runs in runs/toy"]),
+        (["fit", "--method", "toy", "--resume", "--preset", "disc"], ["unknown preset", "'discs'"]),
         (["fit", "--method", "toy", "--resume", "--run", "x"], ["x", "not a run folder"]),
         ([*FIT, "--resume", "--config", "x.yaml"], ["--config x.yaml", "keeps its config"]),
     ],
 )
-def test_command_lines(refused: Callable[..., str], arguments: list[str], parts: list[str]) -> None:
+def test_command_lines(
+    refused: Callable[..., str], toy: Path, arguments: list[str], parts: list[str]
+) -> None:
+    (toy / "file").write_text("not a folder")
     message = refused(*arguments)
     for part in parts:
         assert part in message
@@ -144,6 +158,80 @@ def test_checkpoint_of_another_size(refused: Callable[..., str], stopped: Run) -
         assert "'encoder.2.weight' (3, 12), expected (3, 48)" in message
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("state_dict", None),
+        ("state_dict", {"encoder.2.weight": 3}),
+        ("phase", {"index": 0, "step": "1"}),
+        ("phase", {"index": 0, "step": -1}),
+        (checkpoints.KEY, {"format": 1}),
+    ],
+)
+def test_checkpoint_with_a_part_missing(
+    refused: Callable[..., str], stopped: Run, part: str, value: object
+) -> None:
+    checkpoint = checkpoints.read_checkpoint(stopped.checkpoint)
+    torch.save({**checkpoint, part: value}, stopped.checkpoint)
+    for command in commands(stopped):
+        message = refused(*command)
+        assert str(stopped.checkpoint) in message
+        assert f"'{part}' is missing" in message
+
+
+def test_checkpoint_without_optimisers(refused: Callable[..., str], stopped: Run) -> None:
+    checkpoint = checkpoints.read_checkpoint(stopped.checkpoint)
+    del checkpoint["optimizer_states"]
+    torch.save(checkpoint, stopped.checkpoint)
+    assert "no state of the optimisers" in refused("fit", "--method", "toy", "--resume")
+
+
+@pytest.mark.parametrize("progress", [(0, 6), (2, 1), (9, 0)])
+def test_checkpoint_beyond_the_last_phase(
+    refused: Callable[..., str], stopped: Run, progress: tuple[int, int]
+) -> None:
+    checkpoint = checkpoints.read_checkpoint(stopped.checkpoint)
+    checkpoint["phase"] = dict(zip(("index", "step"), progress, strict=True))
+    torch.save(checkpoint, stopped.checkpoint)
+    message = refused("fit", "--method", "toy", "--resume")
+    assert f"step {progress[1]} of phase {progress[0] + 1}" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--yaw", "nan"], ["--yaw nan", "degrees"]),
+        (["--yaw", "10", "--yaw", "400"], ["--yaw 400", "-360 to 360"]),
+        (["--pitch", "inf"], ["--pitch inf", "degrees"]),
+        (["--roll", "-1e9"], ["--roll -1000000000", "degrees"]),
+        (["--roll", "left"], ["--roll", "number"]),
+        (["--count", "0"], ["--count 0", "1 or more"]),
+        (["--seed", "-1"], ["--seed -1", "0 or more"]),
+        (["--out", "file"], ["--out file", "is a file"]),
+    ],
+)
+def test_views_and_options_of_render(
+    refused: Callable[..., str], stopped: Run, toy: Path, options: list[str], parts: list[str]
+) -> None:
+    (toy / "file").write_text("not a folder")
+    message = refused("render", "--run", stopped.path, *options)
+    for part in parts:
+        assert part in message
+
+
+def test_config_of_a_run_whose_method_is_gone(refused: Callable[..., str], stopped: Run) -> None:
+    file = stopped.path / "config.yaml"
+    file.write_text("method: tyo\n")
+    message = refused("render", "--run", stopped.path)
+    assert str(file) in message and "unknown method 'tyo'" in message and "'toy'" in message
+
+
+def test_deeply_nested_results(refused: Callable[..., str], toy: Path) -> None:
+    (toy / "deep.json").write_text("[" * 100_000)
+    message = refused("eval", "--table", "toy-depth", "--results", "deep.json")
+    assert "deep.json: not stored results" in message
+
+
 def test_run_without_a_checkpoint(refused: Callable[..., str], stopped: Run) -> None:
     stopped.checkpoint.unlink()
     for command in commands(stopped)[1:]:
@@ -173,6 +261,26 @@ def test_full_disk(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(checkpoints.os, "fsync", full)
     assert "no space left on the disk" in refused(*FIT)
+
+
+def test_full_disk_at_the_last_pictures_keeps_what_was_trained(
+    cli: Cli, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise UserError("pictures: cannot be written: no space left on the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_preview", full)
+        found = cli(*FIT)
+    assert found.code == 2
+    assert "no space left on the disk" in found.err
+    (run,) = Run.find("toy")
+    assert not run.finished
+    assert checkpoints.read_checkpoint(run.checkpoint)["phase"] == {"index": 2, "step": 0}
+    found = cli("fit", "--method", "toy", "--resume")
+    assert found.code == 0, found.err
+    assert run.finished
+    assert [path.name for path in run.pictures.iterdir()] == ["000009"]
 
 
 def test_read_only_folder(

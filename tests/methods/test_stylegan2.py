@@ -383,6 +383,7 @@ def test_config_errors(folder: Path) -> None:
         "adversarial.mixing=1.5": "probability",
         "regression.perceptual=lpipz-vgg": "did you mean 'lpips-vgg'",
         "batch=0": "above 0",
+        "regression.steps=-1": "regression.steps=-1: expected 0 or more",
     }.items():
         with pytest.raises(UserError, match=message):
             build(folder, override)

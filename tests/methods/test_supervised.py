@@ -4,7 +4,7 @@ import lightning as L
 import pytest
 import torch
 
-from gan3d_bench.config import compose
+from gan3d_bench.config import compose, to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.strategy import PlainDDPStrategy
@@ -123,15 +123,23 @@ def test_relighting_is_refused_and_the_mesh_leaves_out_the_background():
     assert 0 < len(mesh.faces) < 2 * 23 * 23
 
 
-@pytest.mark.parametrize("key", ["image_size=48", "channels=12", "steps=0", "losses.gradient=-1"])
+@pytest.mark.parametrize(
+    "key", ["image_size=48", "channels=12", "steps=0", "lr_end=-1", "losses.gradient=-1"]
+)
 def test_values_out_of_range_are_one_line(key):
-    with pytest.raises(UserError, match=key.partition("=")[0].partition(".")[0]):
+    with pytest.raises(UserError, match=key.partition("=")[0]):
         compose(SPEC, overrides=[key])
 
 
 def test_images_of_another_size_are_refused():
     with pytest.raises(UserError, match=r"expected \(B, 3, 16, 16\)"):
         build().reconstruct(torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(("size", "row"), [(64, "Supervised"), (32, None)])
+def test_runs_at_the_tables_image_size_have_a_row(size, row):
+    config = to_dict(compose(SPEC, "check", overrides=[f"image_size={size}"]))
+    assert SPEC.row("shape", config) == row
 
 
 def test_training_lowers_the_error_on_what_it_sees():

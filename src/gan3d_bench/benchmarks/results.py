@@ -110,7 +110,7 @@ def load_results(path: Path) -> list[Result]:
         return [Result.from_json(row) for row in rows]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; expected stored results") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path}: not stored results of a table ({type(error).__name__}: {error})"
         ) from error

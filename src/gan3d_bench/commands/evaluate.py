@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gan3d_bench.config import to_dict
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, nearest
 from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run, runs_root
+from gan3d_bench.tracking.files import require_folder
 
 
 def evaluate(
@@ -31,8 +33,10 @@ def evaluate(
         raise UserError(f"--samples {samples}: expected 1 or more")
     runs = choose_runs(table, paths, methods)
     for path in results:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"--results {path}: no such file; expected a table's JSON file")
+    folder = out or (runs[-1].tables if runs else runs_root() / "tables")
+    require_folder("--out", folder)
 
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
     from rich.console import Console
@@ -40,7 +44,6 @@ def evaluate(
     from gan3d_bench.benchmarks import runner
     from gan3d_bench.benchmarks.formats import render
 
-    folder = out or (runs[-1].tables if runs else runs_root() / "tables")
     measured = runner.evaluate(
         spec,
         runs,
@@ -106,8 +109,11 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name}: not available here ({reason})") from error
+        known = ["auto", "cpu", *(["cuda", "cuda:0"] if torch.cuda.is_available() else [])]
+        raise UserError(
+            f"--device {name!r}: not available here; expected such as {', '.join(known)}"
+            f"{nearest(name, known)}"
+        ) from error
     return name

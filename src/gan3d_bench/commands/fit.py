@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gan3d_bench.config import RunConfig, compose, override, to_yaml
+from gan3d_bench.config import RunConfig, compose, override, require_preset, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run, resumable
@@ -71,6 +71,8 @@ def _choose(
     fixed = [text for text in overrides if not text.startswith(RESUMABLE_KEYS)]
     if fixed:
         raise UserError(f"{fixed[0]}: a resumed run keeps its config; only trainer.* may change")
+    if preset is not None:
+        require_preset(spec, preset)
     run = Run.open(path) if path else resumable(spec.name, preset)
     if run.spec.name != spec.name:
         raise UserError(f"--run {path}: a run of method '{run.spec.name}', expected '{spec.name}'")

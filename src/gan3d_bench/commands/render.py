@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan3d_bench.config import SEEDS
 from gan3d_bench.errors import UserError
 from gan3d_bench.runs import Run, load_method
+from gan3d_bench.tracking.files import require_folder
 
 
 def render(
@@ -16,11 +18,19 @@ def render(
     """Write pictures of the run's scene at each yaw (degrees), a turntable (MP4) and meshes (GLB).
 
     Raises:
-        UserError: not a run, no readable checkpoint, or the run has nothing to show.
+        UserError: not a run, no readable checkpoint, an option out of range, or nothing to show.
     """
     run = Run.open(path)
     if count < 1:
         raise UserError(f"--count {count}: expected 1 or more")
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
+    for option, angles in (("--yaw", yaw), ("--pitch", [pitch]), ("--roll", [roll])):
+        for angle in angles:
+            if not -360 <= angle <= 360:
+                raise UserError(f"{option} {angle}: expected degrees, -360 to 360")
+    folder = out or run.pictures / "render"
+    require_folder("--out", folder)
     method = load_method(run)
 
     import torch
@@ -29,7 +39,6 @@ def render(
     from gan3d_bench.geometry.views import View
     from gan3d_bench.tracking.media import save_glb, write_overview
 
-    folder = out or run.pictures / "render"
     with torch.no_grad():
         preview = method.preview()
         scene = preview.scene

@@ -99,7 +99,7 @@ def _read_latent(path: Path) -> Tensor:
     try:
         latent = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds on damaged files
-        raise UserError(f"{path}: not a readable latent ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: not a readable latent; expected a torch tensor") from error
     if not isinstance(latent, Tensor):
         raise UserError(f"{path}: expected a tensor, got {type(latent).__name__}")
     return latent.float()

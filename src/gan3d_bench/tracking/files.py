@@ -37,3 +37,18 @@ def explaining(path: Path) -> Iterator[None]:
         raise UserError(
             f"{path}: cannot be written: {'no space left on the disk' if full else reason}"
         ) from error
+
+
+def require_folder(option: str, folder: Path) -> None:
+    """Check, without making it, that `folder` can be written.
+
+    Raises:
+        UserError: names `option`, the folder and what is in the way.
+    """
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"{option} {folder}: expected a folder; {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {folder}: expected a folder that can be written")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -278,10 +279,10 @@ def _send(logger: WandbLogger, media: Mapping[str, list[Path]], step: int) -> No
         ".mp4": lambda path: wandb.Video(str(path), format="mp4"),
         ".glb": lambda path: wandb.Object3D.from_file(str(path), "glb"),
     }
-    logger.log_metrics(
-        {f"preview/{key}": [kinds[p.suffix](p) for p in paths] for key, paths in media.items()},
-        step=step,
-    )
+    row: dict[str, Any] = {
+        f"preview/{key}": [kinds[p.suffix](p) for p in paths] for key, paths in media.items()
+    }
+    logger.log_metrics(row, step=step)
 
 
 def _look(scene: Scene, view: View, light: Light | None = None) -> Rendering:

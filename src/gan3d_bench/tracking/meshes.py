@@ -11,6 +11,8 @@ import trimesh
 from PIL import Image
 from torch import Tensor
 from trimesh.exchange.gltf import export_glb
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import PBRMaterial
 
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import grid_faces
@@ -69,10 +71,11 @@ def _glb(mesh: SceneMesh) -> bytes:
     vertices = vertices * np.array([1.0, -1.0, -1.0])  # a half turn about x: winding stays
     faces = mesh.faces.cpu().numpy()
     if mesh.texture is None:
-        surface = trimesh.Trimesh(vertices, faces, process=False)
+        colors = None
         if mesh.colors is not None:
-            colors = _linear((_array(mesh.colors) + 1) / 2)
-            surface.visual.vertex_colors = np.round(colors.clip(0, 1) * 255).astype(np.uint8)
+            colors = _linear((_array(mesh.colors) + 1) / 2).clip(0, 1)
+            colors = np.round(colors * 255).astype(np.uint8)
+        surface = trimesh.Trimesh(vertices, faces, vertex_colors=colors, process=False)
         return export_glb(surface, include_normals=True, tree_postprocessor=_matte)
     assert mesh.uvs is not None, "a texture needs uvs"
     uvs, normals = _array(mesh.uvs), None
@@ -84,13 +87,13 @@ def _glb(mesh: SceneMesh) -> bytes:
         normals, faces = whole.vertex_normals[split[:, 0]], inverse.reshape(-1, 3)
     picture = ((_array(mesh.texture).transpose(1, 2, 0) + 1) * 127.5).clip(0, 255).round()
     size = np.array(mesh.texture.shape[:0:-1])  # (w, h)
-    material = trimesh.visual.material.PBRMaterial(
+    material = PBRMaterial(
         baseColorTexture=Image.fromarray(picture.astype(np.uint8)),
         metallicFactor=0.0,
         roughnessFactor=1.0,
         doubleSided=True,
     )
-    visual = trimesh.visual.TextureVisuals(uv=(uvs * (size - 1) + 0.5) / size, material=material)
+    visual = TextureVisuals(uv=(uvs * (size - 1) + 0.5) / size, material=material)
     surface = trimesh.Trimesh(vertices, faces, vertex_normals=normals, visual=visual, process=False)
     return export_glb(surface, include_normals=True)
 

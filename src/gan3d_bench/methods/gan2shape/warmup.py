@@ -42,8 +42,6 @@ CENTRE_WEIGHT = 0.01
 LEAST_SHADING = 0.2
 # Samples that directions are regressed on, and how many at a time.
 DIRECTION_SAMPLES, DIRECTION_BATCH = 2048, 32
-# E underestimates offsets by a factor that is measured, and believed down to this.
-LEAST_RESPONSE = 0.25
 RIDGE = 1e-6
 
 
@@ -88,7 +86,7 @@ class WarmUp(GAN2ShapeSampler):
 
     @torch.no_grad()
     def find_directions(self, prior: Tensor) -> None:
-        """Regress E's offsets on the poses asked for, and undo E's underestimation of offsets."""
+        """Regress E's offsets for pseudo samples on the poses these were asked for."""
         rng = self.rng("directions")
         batch = range(DIRECTION_BATCH)
         offsets, poses = [], []
@@ -96,20 +94,7 @@ class WarmUp(GAN2ShapeSampler):
             w, images, pose, pseudo = self._lift(prior, len(batch), batch, rng)
             offsets.append(self.project(pseudo.images, w, images, [0])[1])
             poses.append(pose)
-        directions = regress(torch.cat(poses), torch.cat(offsets))
-        spread = self._sample_w(DIRECTION_SAMPLES, rng).std(0).clamp_min(1e-6)
-        found = []
-        for pose in torch.cat(poses).split(DIRECTION_BATCH):
-            w = self._sample_w(len(pose), rng)
-            code, centre = self.encoder(
-                self.generated(torch.cat((w + pose @ directions.T, w))), [0]
-            ).chunk(2)
-            scaled = (self.offset(code, centre) / spread).T
-            found.append(regress(directions / spread[:, None], scaled, intercept=False))
-        # one by one: ambient and diffuse light vary together
-        asked = torch.cat(poses) - torch.cat(poses).mean(0)
-        response = (torch.cat(found) * asked).sum(0) / asked.square().sum(0).clamp_min(1e-12)
-        self.directions.copy_(directions / response.clamp(LEAST_RESPONSE, 1.0))
+        self.directions.copy_(regress(torch.cat(poses), torch.cat(offsets)))
 
     @property
     def mean_pose(self) -> Tensor:
@@ -158,14 +143,13 @@ def sum_of_squares(error: Tensor) -> Tensor:
     return error.square().sum(-1).mean()
 
 
-def regress(x: Tensor, y: Tensor, intercept: bool = True) -> Tensor:
-    """Least squares of y (N, m) on x (N, n): (m, n); zero for columns of x that do not vary.
+def regress(x: Tensor, y: Tensor) -> Tensor:
+    """Least squares of y (N, m) on x (N, n) with an intercept: (m, n).
 
-    In double precision and with a little ridge, so that rounding decides nothing.
+    In double precision and with a little ridge, so that rounding decides nothing where columns of x
+    do not vary, or vary together as ambient and diffuse light do.
     """
-    x, y = x.double(), y.double()
-    if intercept:
-        x, y = x - x.mean(0), y - y.mean(0)
+    x, y = x.double() - x.double().mean(0), y.double() - y.double().mean(0)
     square = x.T @ x
-    ridge = RIDGE * square.diagonal().mean().clamp_min(1e-12) * torch.eye(len(square)).to(square)
+    ridge = RIDGE * square.diagonal().mean() * torch.eye(len(square)).to(square)
     return torch.linalg.solve(square + ridge, x.T @ y).T.float()

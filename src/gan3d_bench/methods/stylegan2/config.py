@@ -125,5 +125,9 @@ class StyleGAN2Config(RunConfig):
             raise UserError(
                 f"adversarial.mixing={self.adversarial.mixing}: expected a probability in [0, 1]"
             )
-        if self.regression.steps + self.adversarial.steps <= 0:
+        steps = {"regression": self.regression.steps, "adversarial": self.adversarial.steps}
+        for key, value in steps.items():
+            if value < 0:
+                raise UserError(f"{key}.steps={value}: expected 0 or more")
+        if not any(steps.values()):
             raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")

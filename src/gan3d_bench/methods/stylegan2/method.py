@@ -32,6 +32,7 @@ from gan3d_bench.generators.stylegan2.latents import (
     sample_z,
     update_w_statistics,
 )
+from gan3d_bench.generators.stylegan2.layers import Linear
 from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
@@ -448,7 +449,8 @@ def make_mapping_linear(generator: Generator, scales: Sequence[Sequence[float]])
     Raises:
         UserError: the sizes do not allow it.
     """
-    config, layers = generator.config, generator.mapping.layers
+    config = generator.config
+    layers = [layer for layer in generator.mapping.layers if isinstance(layer, Linear)]
     if config.z_dim != config.w_dim or config.mapping_layers % 2:
         raise UserError(
             f"regression.linear_mapping=true: z_dim {config.z_dim}, w_dim {config.w_dim}, "

@@ -1,5 +1,6 @@
 """Configuration of the supervised depth network. Imports no torch."""
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from gan3d_bench.config import RunConfig, require_positive
@@ -52,6 +53,11 @@ class SupervisedConfig(RunConfig):
             raise UserError(f"image_size={self.image_size}: expected a power of two of at least 16")
         if self.channels % 8:
             raise UserError(f"channels={self.channels}: expected a multiple of 8")
-        weights = (self.losses.absolute, self.losses.scale_invariant, self.losses.gradient)
-        if min(weights) < 0 or max(weights) == 0:
-            raise UserError(f"losses: {weights}; expected weights of 0 or more, one above 0")
+        if self.lr_end < 0:
+            raise UserError(f"lr_end={self.lr_end}: expected 0 or more")
+        weights = dataclasses.asdict(self.losses)
+        for key, value in weights.items():
+            if value < 0:
+                raise UserError(f"losses.{key}={value}: expected 0 or more")
+        if not any(weights.values()):
+            raise UserError(f"losses={weights}: expected one above 0")
