@@ -31,6 +31,8 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("data=images", "images=''"),
         ("start=/nowhere/at/all", "start"),
         ("use_mask=true", "masks"),
+        ("mask_target=true masks=''", "mask_target"),
+        ("masks=exact data=teacher", "masks=exact"),
         ("teacher=''", "teacher"),
         ("light.x=[1]", "light.x"),
         ("prior.steps=0", "start=''"),

@@ -1,7 +1,7 @@
 """Configuration of GAN2Shape. Imports no torch."""
 
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gan3d_bench.assets.registry import registry
 from gan3d_bench.config import RunConfig, require_choice, require_positive
@@ -13,6 +13,7 @@ PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
 NETWORKS = ("depth", "albedo", "view", "light", "encoder")
 POSE_NETWORKS = ("view", "light", "encoder")
 CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
+EXACT = "exact"  # masks known with the data
 WHEN = ("never", "first", "later", "always")
 
 
@@ -156,7 +157,8 @@ class GAN2ShapeConfig(RunConfig):
     data: str = "heads"  # heads, images (a folder or a list file), synface or teacher (samples)
     split: str = "test"
     images: str = ""  # path of `images` or of the synface folder
-    masks: str = ""  # folder of object masks named like the images; "": `prior.box`
+    # folder of object masks named like the images; "exact": those of the heads; "": `prior.box`
+    masks: str = ""
     latents: str = ""  # folder of <stem>.pt stylecodes; "": found by inversion
     first: int = 0  # index of the first instance
     instances: int = 8
@@ -165,6 +167,7 @@ class GAN2ShapeConfig(RunConfig):
     original_size: int = 256  # side of the original images that `crop` refers to
     supersample: int = 2  # sub-pixels along each axis of rendered depth; the paper's renderer: 2
     use_mask: bool = False  # keep the background out of projected samples' losses
+    mask_target: bool = False  # ours: and out of the target's own losses
     truncation: float = 0.7  # of the teacher's own samples (data=teacher)
 
     teacher: str = "heads-teacher-64"  # asset, folder, .pt file, or random-<size>
@@ -290,9 +293,15 @@ class GAN2ShapeConfig(RunConfig):
         assets = registry().assets
         if self.data in ("images", "synface") and not self.images:
             raise UserError(f"images='': data={self.data} needs the path of the images")
+        exact = self.masks == EXACT
+        if exact and self.data != "heads":
+            raise UserError(
+                f"masks={EXACT}: expected data=heads, the others need a folder of masks"
+            )
         for key in ("images", "masks", "latents", "start"):
             path = getattr(self, key)
-            if path and not Path(path).exists() and not (key == "start" and path in assets):
+            known = (key == "start" and path in assets) or (key == "masks" and exact)
+            if path and not known and not os.path.exists(path):
                 raise UserError(f"{key}={path!r}: no such file or folder")
         for key in ("view", "light"):
             if not getattr(self, key).statistics:
@@ -304,8 +313,9 @@ class GAN2ShapeConfig(RunConfig):
             raise UserError(
                 "start='': prior.steps=0 needs a joint run or a released checkpoint to start from"
             )
-        if self.use_mask and not self.masks:
-            raise UserError("use_mask=true: expected a folder of object masks in `masks`")
+        for key in ("use_mask", "mask_target"):
+            if getattr(self, key) and not self.masks:
+                raise UserError(f"{key}=true: expected a folder of object masks in `masks`")
         if not self.teacher:
             raise UserError(
                 "teacher='': expected an asset, a folder with generator.safetensors and "

@@ -18,7 +18,7 @@ from gan3d_bench.datamodules.splits import Split
 from gan3d_bench.datamodules.synface import SynfaceDataset
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.generators.stylegan2.generator import Generator
-from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
+from gan3d_bench.methods.gan2shape.config import EXACT, GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.teacher import crop_like_data, resize
 
 MAX_PIXELS = 64_000_000
@@ -97,11 +97,12 @@ def _heads(config: GAN2ShapeConfig, teacher_size: int) -> Instances:
         )
     )
     parts = [
-        decode(encode(render_heads(parameters[i : i + RENDER_BATCH], config.image_size)))["image"]
+        decode(encode(render_heads(parameters[i : i + RENDER_BATCH], config.image_size)))
         for i in range(0, config.instances, RENDER_BATCH)
     ]
-    images = torch.cat(parts)
-    return Instances(images, to_uint8(resize(images, teacher_size)))
+    images, masks = (torch.cat([part[key] for part in parts]) for key in ("image", "mask"))
+    originals = to_uint8(resize(images, teacher_size))
+    return Instances(images, originals, masks if config.masks == EXACT else None)
 
 
 @torch.no_grad()

@@ -300,11 +300,15 @@ class GAN2ShapeTraining(WarmUp):
                 shading = ambient + diffuse * geometry.shading[slots, copy]
                 texture = lit_texture(own, shading)
                 image = sample_texture(texture, geometry.grid[slots, copy]).clamp(-1, 1)
-                valid = geometry.valid[slots]
+                valid = geometry.valid[slots] * self._target_masks(local)
                 self._add_image_loss(terms, image, target, valid, copy, "target", len(local))
             return terms
 
         return self._update(self._shard(group), compute)
+
+    def _target_masks(self, local: list[int]) -> Tensor:
+        """Where the targets count, (k or 1, 1, S, S): the paper leaves nothing out."""
+        return self.masks[local] if self.config.mask_target else self.targets.new_ones(1, 1, 1, 1)
 
     def _add_image_loss(
         self, terms: dict[str, Tensor], image: Tensor, target: Tensor, mask: Tensor, copy: int,
@@ -390,7 +394,7 @@ class GAN2ShapeTraining(WarmUp):
             )
             image, mask, diffuse = (x.unflatten(0, (k, f, n)) for x in (r.image, r.mask, r.diffuse))
             terms: dict[str, Tensor] = {}
-            valid = mask[:, :, 0].prod(1)
+            valid = mask[:, :, 0].prod(1) * self._target_masks(local)
             for copy in range(f):
                 self._add_image_loss(terms, image[:, copy, 0], target, valid, copy, "target", k)
                 seen = (mask[:, copy, 1:] * cached_masks).flatten(0, 1)
