@@ -18,8 +18,8 @@ from gan3d_bench.config import RunConfig, compose
 from gan3d_bench.environment import describe
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
-from gan3d_bench.runs import Run, load_method, resumable
-from gan3d_bench.training import build
+from gan3d_bench.runs import Run, resumable
+from gan3d_bench.training import build, load_method
 
 CONTENT = {"weight": torch.arange(1000.0)}
 

@@ -28,10 +28,10 @@ from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.registry import registry
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.runs import Run, load_method, resumable
+from gan3d_bench.runs import Run, resumable
 from gan3d_bench.scene import Rendering, Scene
 from gan3d_bench.spec import MethodSpec
-from gan3d_bench.training import build, fit
+from gan3d_bench.training import build, fit, load_method
 
 PRESET = "check"
 SUBJECTS = 2

@@ -24,16 +24,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gan3d_bench.config import RunConfig, from_yaml, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
 from gan3d_bench.tracking.files import replacing
-
-if TYPE_CHECKING:
-    from gan3d_bench.methods.base import Method
 
 FOLDERS = ("checkpoints", "pictures", "tables")
 
@@ -170,21 +167,6 @@ def resumable(method: str, preset: str | None = None, root: Path | None = None) 
     where = (root or runs_root()) / method / (preset or "")
     why = f"the latest, {found[-1]}, is finished" if found else f"there are no runs in {where}"
     raise UserError(f"nothing to resume: {why}; expected a run that was interrupted")
-
-
-def load_method(run: Run) -> Method:
-    """Build the method of `run` from its config and load its weights; in evaluation mode.
-
-    Raises:
-        UserError: the checkpoint is missing, damaged, of another method, or does not fit.
-    """
-    from gan3d_bench.checkpoints import read_checkpoint, restore
-    from gan3d_bench.training import build
-
-    checkpoint = read_checkpoint(run.checkpoint, run.spec.name)
-    method = build(run.spec, run.config)
-    restore(method, checkpoint, run.checkpoint)
-    return method.eval().requires_grad_(False)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -57,6 +57,18 @@ def build(spec: MethodSpec, config: RunConfig) -> Method:
         return load(spec.module)(config)
 
 
+def load_method(run: Run) -> Method:
+    """Build the method of `run` from its config and load its weights; in evaluation mode.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, of another method, or does not fit.
+    """
+    checkpoint = read_checkpoint(run.checkpoint, run.spec.name)
+    method = build(run.spec, run.config)
+    restore(method, checkpoint, run.checkpoint)
+    return method.eval().requires_grad_(False)
+
+
 def fit(
     spec: MethodSpec,
     config: RunConfig,

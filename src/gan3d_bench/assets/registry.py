@@ -115,12 +115,19 @@ BUILTIN: tuple[Asset, ...] = (
         name="heads-teacher-64",
         purpose="StyleGAN2 trained on the synthetic heads at 64 pixels",
         unlocks="the quick start without a download",
-        licence="MIT",
+        licence="CC0-1.0",
         files=(
             "heads-teacher-64/generator.safetensors",
             "heads-teacher-64/discriminator.safetensors",
             "heads-teacher-64/card.json",
         ),
+    ),
+    BundledAsset(
+        name="gan2shape-heads-64",
+        purpose="GAN2Shape's networks, trained jointly on synthetic heads of the train split",
+        unlocks="fine-tuning on single heads in minutes (gan2shape, preset heads-64)",
+        licence="CC0-1.0",
+        files=("gan2shape-heads-64/networks.safetensors", "gan2shape-heads-64/card.json"),
     ),
 )
 

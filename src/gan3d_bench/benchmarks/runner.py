@@ -24,8 +24,9 @@ from gan3d_bench.benchmarks.results import Result, Table, load_results, merge, s
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
-from gan3d_bench.runs import Run, load_method
+from gan3d_bench.runs import Run
 from gan3d_bench.spec import Reported, TableSpec, load
+from gan3d_bench.training import load_method
 
 
 def evaluate(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from gan3d_bench.config import SEEDS
 from gan3d_bench.errors import UserError
-from gan3d_bench.runs import Run, load_method
+from gan3d_bench.runs import Run
 from gan3d_bench.tracking.files import require_folder
+from gan3d_bench.training import load_method
 
 
 def render(

@@ -110,7 +110,7 @@ def test_warm_up_of_the_pose():
     generator = torch.Generator().manual_seed(0)
 
     def fit(steps: int) -> GAN2Shape:
-        method = build(SHARE, "stages=1", "lr.pose=2e-3", f"warmup.pose={steps}", "batch=8")
+        method = build(SHARE, "stages=1", "lr.warmup=2e-3", f"warmup.pose={steps}", "batch=8")
         directions = 3 * torch.randn(method.directions.shape, generator=generator)
         method.find_directions = lambda prior: method.directions.copy_(directions)
         return train(method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,10 @@ def normalize_latent(z: Tensor) -> Tensor:
 class SynthesisBlock(nn.Module):
     """Features and RGB of one resolution. The block of 4x4 has one convolution, others two."""
 
+    conv0: StyledConv | None
+    conv1: StyledConv
+    to_rgb: ToRGB
+
     def __init__(self, config: GeneratorConfig, size: int) -> None:
         super().__init__()
         channels, clamp = config.channels[size], config.conv_clamp
@@ -115,9 +119,14 @@ class Synthesis(nn.Module):
         self.blocks = nn.ModuleDict({str(size): SynthesisBlock(config, size) for size in sizes})
 
     @property
+    def stages(self) -> list[SynthesisBlock]:
+        """The blocks from 4x4 upwards."""
+        return cast("list[SynthesisBlock]", list(self.blocks.values()))
+
+    @property
     def convs(self) -> list[StyledConv]:
         """The styled convolutions in order; the i-th takes stylecode i."""
-        pairs = [(block.conv0, block.conv1) for block in self.blocks.values()]
+        pairs = [(block.conv0, block.conv1) for block in self.stages]
         return [conv for pair in pairs for conv in pair if conv is not None]
 
     @property
@@ -144,13 +153,12 @@ class Synthesis(nn.Module):
         x = self.constant.expand(len(w), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         outputs: list[tuple[Tensor, Tensor]] = []
         index = 0
-        for block in self.blocks.values():
-            up = block.conv0 is not None
-            if up:
+        for block in self.stages:
+            if block.conv0 is not None:
                 x = block.conv0(x, ws[index], next(maps))
                 index += 1
             # between a block's convolutions features are nobody else's
-            x = block.conv1(x, ws[index], next(maps), overwrite=up)
+            x = block.conv1(x, ws[index], next(maps), overwrite=block.conv0 is not None)
             index += 1
             # the next block's first convolution takes the same stylecode
             rgb = block.to_rgb(x, ws[index])

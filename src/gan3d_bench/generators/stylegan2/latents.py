@@ -63,9 +63,9 @@ def semantic_directions(generator: Generator) -> tuple[Tensor, Tensor]:
         takes part and the others do not.
     """
     synthesis = generator.synthesis
-    affines = [conv.affine.weight for conv in synthesis.convs]
-    affines.append(synthesis.blocks["4"].to_rgb.affine.weight)
-    _, values, rows = torch.linalg.svd(torch.cat(affines).detach(), full_matrices=False)
+    layers = [*synthesis.convs, synthesis.stages[0].to_rgb]
+    affines = torch.cat([layer.affine.weight for layer in layers])
+    _, values, rows = torch.linalg.svd(affines.detach(), full_matrices=False)
     largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
     return values, (rows * largest.sign()).T
 

@@ -67,6 +67,7 @@ class LearningRateConfig:
     depth: float = 1e-4  # the last three: of step 3; pose is V and L
     albedo: float = 1e-4
     pose: float = 1e-4
+    warmup: float = 5e-4  # of V and L in the warm-up
 
 
 @dataclass
@@ -222,7 +223,7 @@ class GAN2ShapeConfig(RunConfig):
             require_positive(key, getattr(self, key))
         for key in ("first", "group", "targets", "projected_batch", "crop"):
             _require_least(key, getattr(self, key), 0)
-        for key in ("prior", "step1", "step2", "depth", "albedo", "pose"):
+        for key in ("prior", "step1", "step2", "depth", "albedo", "pose", "warmup"):
             require_positive(f"lr.{key}", getattr(self.lr, key))
         for name in ("first", "later"):
             for key in ("step1", "step2", "step3"):
@@ -309,6 +310,11 @@ class GAN2ShapeConfig(RunConfig):
                     f"{key}.statistics='': expected a built-in name (heads) or a file with mean "
                     "and cov"
                 )
+        if self.start and self.prior.shape != "ellipsoid":
+            raise UserError(
+                f"prior.shape={self.prior.shape}: expected ellipsoid, since the networks of "
+                f"start={self.start!r} have a shape already; start='' fits a prior"
+            )
         if not self.start and not self.prior.steps:
             raise UserError(
                 "start='': prior.steps=0 needs a joint run or a released checkpoint to start from"

@@ -167,7 +167,9 @@ def discriminator_distance(
     fake = discriminator.features(image, DISCRIMINATOR_BLOCKS)
     terms = [
         masked_mean(
-            (f.float() - r.float()).abs(), F.adaptive_avg_pool2d(mask, f.shape[-2:]), instances
+            (f.float() - r.float()).abs(),
+            F.adaptive_avg_pool2d(mask, (f.shape[-2], f.shape[-1])),
+            instances,
         )
         for f, r in zip(fake, real, strict=True)
     ]

@@ -54,6 +54,7 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.gan2shape.config:GAN2ShapeConfig",
     presets={
         "heads-64": "eight synthetic heads at 64 pixels, minutes on a CPU, no downloads",
+        "heads-64-joint": "what heads-64 starts from: 24 training heads, most of an hour on a CPU",
         "check": "seconds on a CPU with a random teacher; for `gan3d-bench check`",
         "paper-synface-joint": "BFM faces, joint pre-training on 200 images (8 GPUs)",
         "paper-synface": "BFM faces, fine-tuning; start=RUN of paper-synface-joint",
@@ -67,12 +68,12 @@ SPEC = MethodSpec(
     default_preset="heads-64",
     capabilities=frozenset({"reconstruct", "depth", "normal", "albedo", "relight", "mesh"}),
     needs=(
-        "heads-64: the bundled head model and teacher",
+        "heads-64: the bundled head model, teacher and start",
         "paper-*: teacher=FILE (StyleGAN2 with discriminator), images=PATH, view.statistics=FILE, "
         "light.statistics=FILE and the asset vgg16-lpips",
         "paper-car, paper-church: masks=FOLDER as well",
     ),
-    assets=("heads", "heads-teacher-64"),
+    assets=("heads", "heads-teacher-64", "gan2shape-heads-64"),
     status=(
         "networks, geometry, losses and offsets match the released code to 1e-4; the paper's "
         "numbers need its data and teachers, which are not public here"

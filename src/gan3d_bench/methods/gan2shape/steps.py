@@ -121,7 +121,7 @@ class GAN2ShapeTraining(WarmUp):
             Phase(
                 f"{prefix}warm-up, pose",
                 config.warmup.pose,
-                pose,
+                {name: self._adam(f"{name}_net", lr.warmup) for name in pose},
                 partial(self._warm_up, count, self.pose_terms),
                 begin=lambda: self.find_directions(prior()),
             ),
