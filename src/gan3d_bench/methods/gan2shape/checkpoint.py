@@ -68,7 +68,7 @@ def released_states(method: nn.Module, slot: int = 0) -> States:
 
 
 def save_networks(method: nn.Module, folder: Path) -> None:
-    """Write the five networks of a run with shared weights into ``folder/networks.safetensors``.
+    """Write the five networks into ``folder/networks.safetensors``; of independent ones, the first.
 
     Raises:
         UserError: the file cannot be written.

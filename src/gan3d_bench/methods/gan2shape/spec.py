@@ -54,7 +54,7 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.gan2shape.config:GAN2ShapeConfig",
     presets={
         "heads-64": "eight synthetic heads at 64 pixels, minutes on a CPU, no downloads",
-        "heads-64-joint": "what heads-64 starts from: 24 training heads, most of an hour on a CPU",
+        "heads-64-joint": "what heads-64 starts from: joint training on 24 train heads",
         "check": "seconds on a CPU with a random teacher; for `gan3d-bench check`",
         "paper-synface-joint": "BFM faces, joint pre-training on 200 images (8 GPUs)",
         "paper-synface": "BFM faces, fine-tuning; start=RUN of paper-synface-joint",
