@@ -16,13 +16,13 @@ from typing import IO, Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
-from torch import Tensor
 
 from gan3d_bench import __version__
 from gan3d_bench.config import RunConfig, to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
+from gan3d_bench.weights import is_state
 
 KEY = "gan3d_bench"
 FORMAT = 1
@@ -33,13 +33,9 @@ def _is_progress(part: Any) -> bool:
     return all(isinstance(number, int) and number >= 0 for number in numbers)
 
 
-def _is_weights(part: Any) -> bool:
-    return isinstance(part, dict) and all(isinstance(value, Tensor) for value in part.values())
-
-
 # What every checkpoint of ours has besides its card, whatever Lightning adds.
 PARTS: dict[str, Callable[[Any], bool]] = {
-    "state_dict": _is_weights,
+    "state_dict": is_state,
     "phase": _is_progress,
 }
 

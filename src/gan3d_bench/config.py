@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -68,15 +68,13 @@ class RunConfig:
         Raises:
             UserError: a value is out of range; names key, value and range.
         """
-        _require_finite(to_dict(self))
-        if not 0 <= self.seed < SEEDS:
-            raise UserError(f"seed={self.seed}: expected 0 or more, below {SEEDS}")
+        _require_numbers("", to_dict(self))
+        require_least("seed", self.seed, 0)
         require_choice("trainer.precision", self.trainer.precision, PRECISIONS)
         require_positive("trainer.checkpoint_minutes", self.trainer.checkpoint_minutes)
         require_positive("trainer.log_every", self.trainer.log_every)
         require_positive("trainer.num_nodes", self.trainer.num_nodes)
-        if self.trainer.threads < 0:
-            raise UserError(f"trainer.threads={self.trainer.threads}: expected 0 or more")
+        require_least("trainer.threads", self.trainer.threads, 0)
         if self.trainer.devices < 1 and self.trainer.devices != -1:
             raise UserError(f"trainer.devices={self.trainer.devices}: expected 1 or more, or -1")
         if self.trainer.preview_every < -1:
@@ -87,6 +85,8 @@ class RunConfig:
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 SEEDS = 2**32  # NumPy takes no more
+LARGEST = SEEDS  # of whole numbers
+IMAGE_SIZES = (16, 1024)  # a side's least and most
 CHOSEN = {"method": "--method", "preset": "--preset"}  # key -> the option that sets it
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -106,15 +106,40 @@ def require_positive(key: str, value: float) -> None:
         raise UserError(f"{key}={value!r}: expected a number above 0")
 
 
-def _require_finite(values: Mapping[str, Any], prefix: str = "") -> None:
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            _require_finite(value, f"{key}.")
-            continue
-        numbers = value if isinstance(value, list) else [value]
-        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+def require_least(key: str, value: float, least: float) -> None:
+    """Raise a `UserError` unless `value` >= `least`."""
+    if not value >= least:
+        raise UserError(f"{key}={value!r}: expected {least} or more")
+
+
+def require_most(key: str, value: float, most: float) -> None:
+    """Raise a `UserError` unless `value` <= `most`."""
+    if not value <= most:
+        raise UserError(f"{key}={value!r}: expected at most {most}")
+
+
+def require_side(key: str, value: int, least: int = IMAGE_SIZES[0]) -> None:
+    """Raise a `UserError` unless `value` is a side of images the networks are made for."""
+    if not least <= value <= IMAGE_SIZES[1] or value & (value - 1):
+        raise UserError(f"{key}={value}: expected a power of two from {least} to {IMAGE_SIZES[1]}")
+
+
+def _require_numbers(key: str, value: Any) -> None:
+    """Raise a `UserError` for a NaN, an infinite or a huge number anywhere in `value`."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _require_numbers(f"{key}.{name}".lstrip("."), inner)
+        return
+    for number in _flat(value):
+        if isinstance(number, float) and not math.isfinite(number):
             raise UserError(f"{key}={value}: expected a finite number")
+        if isinstance(number, int) and not -LARGEST < number < LARGEST:
+            side = f"below {LARGEST}" if number > 0 else f"above {-LARGEST}"
+            raise UserError(f"{key}={value}: expected a number {side}")
+
+
+def _flat(value: Any) -> list[Any]:
+    return [x for item in value for x in _flat(item)] if isinstance(value, list) else [value]
 
 
 def keys_of(schema: type, prefix: str = "") -> list[str]:
@@ -198,7 +223,10 @@ def from_yaml(spec: MethodSpec, path: Path) -> RunConfig:
         UserError: the file is missing, damaged, or of another version of the method.
     """
     merged = _merge(_schema(spec), _parse(_read(path), str(path)), str(path))
-    return _to_object(merged)
+    try:
+        return _to_object(merged)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _schema(spec: MethodSpec) -> DictConfig:
@@ -246,7 +274,7 @@ def _merge(base: DictConfig, update: DictConfig, origin: str, key: str = "") -> 
         merged = OmegaConf.merge(base, update)
         OmegaConf.resolve(merged)
     except (OmegaConfBaseException, TypeError) as error:
-        wrong = str(getattr(error, "full_key", None) or key)
+        wrong = str(getattr(error, "full_key", None) or key or _clash(base, update))
         schema = OmegaConf.get_type(base) or RunConfig
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise UserError(
@@ -259,6 +287,19 @@ def _merge(base: DictConfig, update: DictConfig, origin: str, key: str = "") -> 
         raise UserError(f"{origin}: {where}expected {_expected(schema, wrong)}") from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _clash(base: Any, update: Any) -> str:
+    """Return the key that is a mapping or list in `base` and something else in `update`."""
+    for name in update:
+        ours, theirs = (OmegaConf.select(side, str(name)) for side in (base, update))
+        if isinstance(ours, DictConfig) and isinstance(theirs, DictConfig):
+            inner = _clash(ours, theirs)
+            if inner:
+                return f"{name}.{inner}"
+        elif isinstance(ours, Container) and type(ours) is not type(theirs):
+            return str(name)
+    return ""
 
 
 def _expected(schema: Any, key: str) -> str:

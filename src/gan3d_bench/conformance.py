@@ -193,14 +193,14 @@ class _Checks:
     def tables(self) -> list[str]:
         config = to_dict(self.config)
         names = registry("tables").names()
-        return [name for name in names if self.spec.row(name, config) is not None]
+        return [name for name in names if self.spec.rows(name, config)]
 
     def fills(self, table: str) -> str:
         from gan3d_bench.benchmarks.runner import evaluate
 
         assert self.trained is not None
         spec = registry("tables").get(table)
-        row = self.spec.row(table, to_dict(self.config))
+        rows = self.spec.rows(table, to_dict(self.config))
         filled = evaluate(
             spec,
             [Run.open(self.trained.path)],
@@ -208,15 +208,16 @@ class _Checks:
             out=self.folder / "tables",
             runs_root=self.folder,
         )
-        line = next((line for line in filled.lines if line.row == row), None)
-        empty = [
-            column.metric
-            for column in spec.columns
-            if line is None or line.cells[column.metric].measured is None
-        ]
-        if empty:
-            raise Failed(f"row '{row}' has no number for {', '.join(empty)}")
-        return f"row '{row}'"
+        for row in rows:
+            line = next((line for line in filled.lines if line.row == row), None)
+            empty = [
+                column.metric
+                for column in spec.columns
+                if line is None or line.cells[column.metric].measured is None
+            ]
+            if empty:
+                raise Failed(f"row '{row}' has no number for {', '.join(empty)}")
+        return ", ".join(f"row '{row}'" for row in rows)
 
     def _scenes(self) -> dict[str, Scene]:
         assert self.trained is not None

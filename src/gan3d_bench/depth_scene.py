@@ -23,6 +23,8 @@ class DepthMapScene(Scene):
         input_view: B views at which the subjects reproduce their input images, or None.
         fov: field of view in degrees.
         depth_range: least and greatest canonical depth; what lies far outside is not rendered.
+        mask: (B, 1, S, S) in [0, 1], 1 where the canonical maps show the subject, which renderings'
+            masks and meshes are limited to; None where that is not known.
     """
 
     capabilities = frozenset({"depth", "normal", "albedo", "relight", "mesh"})
@@ -36,6 +38,7 @@ class DepthMapScene(Scene):
         *,
         fov: float = 10.0,
         depth_range: tuple[float, float] = (0.9, 1.1),
+        mask: Tensor | None = None,
     ) -> None:
         self.depth = depth.float()
         self.albedo = albedo.float()
@@ -43,6 +46,7 @@ class DepthMapScene(Scene):
         self.input_view = input_view
         self.camera = PinholeCamera(depth.shape[-1], fov)
         self.depth_range = depth_range
+        self.mask = mask
 
     @property
     def batch_size(self) -> int:
@@ -56,24 +60,25 @@ class DepthMapScene(Scene):
         view = view.to(device)
         light = (light or self.light).to(device)
         depth, albedo, camera = self.depth, self.albedo, self.camera
+        mask = torch.ones_like(depth) if self.mask is None else self.mask.float()
         if image_size is not None and image_size != camera.width:
             # The camera spans pixel centres, so corners stay corners.
-            depth, albedo = (
+            depth, albedo, mask = (
                 F.interpolate(x, (image_size, image_size), mode="bilinear", align_corners=True)
-                for x in (depth, albedo)
+                for x in (depth, albedo, mask)
             )
             camera = camera.resized(image_size)
         normal = depth_normals(depth, camera)
         shading = shade(normal, light)
-        maps = torch.cat((lit_texture(albedo, shading), albedo, normal, shading), 1)
+        maps = torch.cat((lit_texture(albedo, shading), albedo, normal, shading, mask), 1)
         warp = warp_to_view(maps, depth, view, camera, depth_range=self.depth_range)
-        rgb, seen_albedo, seen_normal, seen_shading = warp.image.split(
-            (3, 3, 3, shading.shape[1]), 1
+        rgb, seen_albedo, seen_normal, seen_shading, seen_mask = warp.image.split(
+            (3, 3, 3, shading.shape[1], 1), 1
         )
         turned = view.rotate(seen_normal.movedim(1, -1)).movedim(-1, 1)
         return Rendering(
             rgb=rgb.clamp(-1, 1),
-            mask=warp.mask,
+            mask=warp.mask if self.mask is None else warp.mask * (seen_mask > 0.5),
             depth=warp.depth,
             normal=F.normalize(turned, dim=1),
             albedo=seen_albedo.clamp(-1, 1),
@@ -84,4 +89,5 @@ class DepthMapScene(Scene):
         """The canonical surface of one subject, textured with its albedo."""
         from gan3d_bench.tracking.meshes import depth_map_mesh
 
-        return depth_map_mesh(self.depth[index], self.albedo[index], self.camera)
+        mask = None if self.mask is None else self.mask[index]
+        return depth_map_mesh(self.depth[index], self.albedo[index], self.camera, mask)

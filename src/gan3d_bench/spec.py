@@ -45,8 +45,9 @@ class MethodSpec:
         licence: licence of the method's code and of what it ships.
         status: reproduction status, one honest line.
         reported: the paper's own numbers, by row of our tables.
-        row: maps (table name, resolved run config as plain dict) to the row the run fills there,
-            or None when it does not belong in that table. Imports no torch.
+        rows: maps (table name, resolved run config as plain dict) to the rows the run fills there
+            and the kind of scene that fills each (`Method.row_scene`; "" is what `reconstruct`
+            gives). Empty when the run does not belong in that table. Imports no torch.
     """
 
     name: str
@@ -62,7 +63,9 @@ class MethodSpec:
     licence: str = "MIT"
     status: str = ""
     reported: tuple[Reported, ...] = ()
-    row: Callable[[str, Mapping[str, Any]], str | None] = field(default=lambda table, config: None)
+    rows: Callable[[str, Mapping[str, Any]], Mapping[str, str]] = field(
+        default=lambda table, config: {}
+    )
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,18 @@ class GeneratorSpec:
 
 @dataclass(frozen=True)
 class Column:
-    """A metric of a table: its key, heading, unit, and direction."""
+    """A metric of a table: its key, heading, unit, and direction.
+
+    `network` is the network a metric is defined with, if any. Measured with another one, the
+    column is headed by that one's name.
+    """
 
     metric: str
     heading: str
     unit: str = ""
     higher_is_better: bool = False
     digits: int = 3
+    network: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,9 +112,11 @@ class TableSpec:
         title: caption.
         columns: the metrics.
         rows: row names in printing order (methods' rows included).
-        measure: import path of the `Measure` subclass that fills rows (`benchmarks/measure.py`).
+        measure: import path of the `Measure` subclass that fills rows (`benchmarks/measure.py`);
+            "" for a table that shows the papers' numbers only, as `protocol` then explains.
         reported: papers' numbers of rows that no method's spec carries (baselines).
         protocol: one paragraph: data, samples, views, masks, networks.
+        assets: registered assets that measuring needs.
     """
 
     name: str
@@ -116,6 +126,7 @@ class TableSpec:
     measure: str
     protocol: str
     reported: tuple[Reported, ...] = ()
+    assets: tuple[str, ...] = ()
 
 
 def load(path: str) -> Any:

@@ -7,7 +7,8 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def fit(
     if config.trainer.threads > 0:
         torch.set_num_threads(config.trainer.threads)
     L.seed_everything(config.seed, verbose=False)
-    method = build(spec, config)
+    with _explaining_memory():
+        method = build(spec, config)
     if not isinstance(method, PhasedMethod):
         raise UserError(f"method '{spec.name}' is not trained: it has no phases")
     if not method.total_steps:
@@ -118,12 +120,28 @@ def fit(
         run = Run.create(config, {**environment.describe(spec.assets), **facts})
     try:
         checkpoint = run.checkpoint if run is not None and resumes else None
-        _train(method, config, run if main else None, checkpoint, list(callbacks))
+        with _explaining_memory():
+            _train(method, config, run if main else None, checkpoint, list(callbacks))
     except UserError:
         if is_new and run is not None and not run.checkpoint.exists():
             _discard(run)
         raise
     return run if main else None
+
+
+@contextmanager
+def _explaining_memory() -> Iterator[None]:
+    """Turn a lack of memory into a `UserError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # on the CPU, torch has no exception of its own for it
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and "can't allocate memory" not in str(error):
+            raise
+        raise UserError(
+            "not enough memory for this config; expected smaller sizes, such as `batch`"
+        ) from error
 
 
 def _require_launcher(config: TrainerConfig) -> None:

@@ -1,10 +1,12 @@
-"""Weight files of the suite: safetensors in float16 that say what they hold."""
+"""Weight files: our own, safetensors in float16 that say what they hold, and foreign ones."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -75,3 +77,32 @@ def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: truncated or not a safetensors file ({reason})") from error
     return state, metadata
+
+
+def read_torch(path: Path, expected: str) -> Any:
+    """Return what another program saved by ``torch.save``: tensors and plain values only.
+
+    Args:
+        path: the file.
+        expected: what it should hold, for the error.
+
+    Raises:
+        UserError: missing, truncated or foreign file, or one that would run code. The message
+            leaves it to the caller to name the file and the key that it was given for.
+    """
+    if not path.is_file():
+        raise UserError(f"no such file; expected {expected}")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the options kept beside
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign file may fail in any way
+        raise UserError(
+            f"not a readable checkpoint of tensors and plain values; expected {expected}"
+        ) from error
+
+
+def is_state(part: Any) -> bool:
+    """Return whether `part` is a dict of names and tensors."""
+    return isinstance(part, dict) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in part.items()
+    )

@@ -38,7 +38,7 @@ SPEC = MethodSpec(
     presets={"p": "always"},
     default_preset="p",
     capabilities=frozenset({"reconstruct"}),
-    row=lambda table, config: "Ours" if table == "toy" else None,
+    rows=lambda table, config: {"Ours": ""} if table == "toy" else {},
 )
 
 
@@ -53,7 +53,7 @@ class Toy(Measure):
     def items(self):
         return list(range(self.settings.samples))
 
-    def method(self, method, items):
+    def method(self, method, kind, items):
         if 13 in items:
             raise UserError("item 13 is damaged")
         return {"error": [method.scale / (1 + item) for item in items]}
@@ -97,7 +97,7 @@ def evaluate(runs, root, samples=4, **others):
 def test_every_row_is_stored_with_where_it_came_from(toy, tmp_path):
     run = a_run(tmp_path / "runs" / "ours")
     table = evaluate([run], tmp_path / "runs", out=tmp_path / "out")
-    (ours,) = load_results(run.path / "tables" / "toy.row.json")
+    (ours,) = load_results(run.path / "tables" / "toy.ours.row.json")
     (zero,) = load_results(tmp_path / "runs" / "tables" / "toy.zero.row.json")
     assert ours.values["error"] == [0.1, 0.05, 0.1 / 3, 0.025]
     assert zero.values["error"] == [0.0, 1.0, 2.0, 3.0]
@@ -137,7 +137,7 @@ def test_runs_are_refused_before_any_work(toy, tmp_path, monkeypatch):
     blind = replace(SPEC, capabilities=frozenset())
     with pytest.raises(UserError, match="'ours' cannot reconstruct"):
         evaluate([a_run(tmp_path / "a", spec=blind)], tmp_path)
-    elsewhere = replace(SPEC, row=lambda table, config: None)
+    elsewhere = replace(SPEC, rows=lambda table, config: {})
     with pytest.raises(UserError, match="has no row in table 'toy'"):
         evaluate([a_run(tmp_path / "b", spec=elsewhere)], tmp_path)
     assert not (tmp_path / "tables").exists()
@@ -153,7 +153,7 @@ def test_stored_rows_of_another_protocol_are_refused(toy, tmp_path, monkeypatch)
     evaluate([a_run(tmp_path / "a")], tmp_path)
     monkeypatch.setattr(Toy, "protocol", lambda self: {"size": 128})
     with pytest.raises(UserError, match=r"size=64.*size=128"):
-        evaluate([], tmp_path, results=[tmp_path / "a" / "tables" / "toy.row.json"])
+        evaluate([], tmp_path, results=[tmp_path / "a" / "tables" / "toy.ours.row.json"])
 
 
 def _process(rank: int, folder: str, port: int, samples: int) -> None:
@@ -188,7 +188,7 @@ def test_two_processes_give_the_table_of_one(toy, tmp_path):
     expected = render(evaluate([a_run(alone / "run0")], alone, samples=7), "csv")
     first, second = _two_processes(tmp_path / "two", 7)
     assert first == second == expected
-    (row,) = load_results(tmp_path / "two" / "run0" / "tables" / "toy.row.json")
+    (row,) = load_results(tmp_path / "two" / "run0" / "tables" / "toy.ours.row.json")
     assert list(row.items) == list(range(7))
 
 

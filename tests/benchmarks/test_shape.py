@@ -90,14 +90,14 @@ def test_averages_are_means_of_the_train_splits_maps(measure):
 
 
 def test_the_truth_has_no_error_but_the_floor_of_the_released_normals(measure):
-    values = measure.method(Oracle(measure), [1, 3])
+    values = measure.method(Oracle(measure), "", [1, 3])
     assert values["side"] == pytest.approx([0, 0], abs=1e-4)
     assert max(values["mad"]) < 3  # the floor: about 2.6 degrees for a frontal plane at 32 pixels
 
 
 def test_scale_does_not_matter_but_shape_does(measure):
     (truth, scaled, bent) = (
-        measure.method(Oracle(measure, distort), [0, 1, 2, 3])
+        measure.method(Oracle(measure, distort), "", [0, 1, 2, 3])
         for distort in (lambda d: d, lambda d: 1.1 * d, lambda d: d**2)
     )
     assert scaled["side"] == pytest.approx(truth["side"], abs=1e-3)
@@ -106,15 +106,15 @@ def test_scale_does_not_matter_but_shape_does(measure):
 
 def test_values_do_not_depend_on_the_batch(measure):
     oracle = Oracle(measure, lambda depth: depth**2)
-    together = measure.method(oracle, [0, 1, 2, 3])
-    alone = [measure.method(oracle, [item]) for item in range(4)]
+    together = measure.method(oracle, "", [0, 1, 2, 3])
+    alone = [measure.method(oracle, "", [item]) for item in range(4)]
     for metric, values in together.items():
         assert values == pytest.approx([part[metric][0] for part in alone], rel=1e-5)
 
 
 def test_a_scene_without_an_input_view_is_refused(measure):
     with pytest.raises(UserError, match="without an input view"):
-        measure.method(Oracle(measure, input_view=False), [0])
+        measure.method(Oracle(measure, input_view=False), "", [0])
 
 
 def test_the_protocol_says_what_was_measured_on(measure):

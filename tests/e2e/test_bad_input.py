@@ -59,6 +59,10 @@ def refused(cli: Cli, toy: Path) -> Callable[..., str]:
         (["fit", "--method", "toy", "--preset", "disc"], ["unknown preset", "'disc'", "'discs'"]),
         (["eval", "--table", "shap"], ["unknown table 'shap'", "'shape'"]),
         (["eval", "--table", "toy-depth", "--samples", "0"], ["--samples 0", "1 or more"]),
+        (
+            ["eval", "--table", "toy-depth", "--samples", "9" * 20],
+            ["--samples 99", "at most 100000"],
+        ),
         (["eval", "--table", "toy-depth", "--samples", "x"], ["--samples", "integer"]),
         (["eval", "--table", "toy-depth", "--method", "toi"], ["unknown method 'toi'", "'toy'"]),
         (["eval", "--table", "toy-depth", "--method", "toy"], ["no finished run", "fit --method"]),
@@ -226,6 +230,13 @@ def test_config_of_a_run_whose_method_is_gone(refused: Callable[..., str], stopp
     assert str(file) in message and "unknown method 'tyo'" in message and "'toy'" in message
 
 
+def test_config_of_a_run_with_a_wrong_value(refused: Callable[..., str], stopped: Run) -> None:
+    file = stopped.path / "config.yaml"
+    file.write_text("method: toy\nbatch_size: 0\n")
+    message = refused("render", "--run", stopped.path)
+    assert f"{file}: batch_size=0: expected a number above 0" in message
+
+
 def test_deeply_nested_results(refused: Callable[..., str], toy: Path) -> None:
     (toy / "deep.json").write_text("[" * 100_000)
     message = refused("eval", "--table", "toy-depth", "--results", "deep.json")
@@ -261,6 +272,11 @@ def test_full_disk(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(checkpoints.os, "fsync", full)
     assert "no space left on the disk" in refused(*FIT)
+
+
+def test_too_large_for_the_memory(refused: Callable[..., str]) -> None:
+    for key in ("width.shape=4000000000", "first=4000000000"):  # the networks, the data
+        assert "not enough memory for this config" in refused(*GAN2SHAPE, key)
 
 
 def test_full_disk_at_the_last_pictures_keeps_what_was_trained(

@@ -100,7 +100,7 @@ def test_fit_eval_render(cli: Callable[..., Any], toy: Path) -> None:
     assert "Toy" in measured.out
     assert {path.suffix for path in (toy / "tables").iterdir()} == {".md", ".tex", ".csv", ".json"}
     assert "Toy" in (toy / "tables" / "toy-depth.md").read_text()
-    row = json.loads((run.tables / "toy-depth.row.json").read_text())
+    row = json.loads((run.tables / "toy-depth.toy.row.json").read_text())
     assert len(row["values"]["error"]) == 3
 
     rendered = cli("render", "--run", run.path, "--yaw", -20, "--yaw", 20, "--out", "pictures")

@@ -23,7 +23,10 @@ GAN2SHAPE = (
     *("fit", "--method", "gan2shape", "--preset", "check", *QUICK),
     *("data=heads", "instances=3", "image_size=64", "teacher=heads-teacher-64", "supersample=1"),
     *("width.shape=8", "width.pose=8", "width.encoder=8", "inversion.steps=3"),
-    *(f"lr.{name}=1e-5" for name in ("prior", "step1", "step2", "depth", "albedo", "pose")),
+    *(
+        f"lr.{name}=1e-5"
+        for name in ("prior", "step1", "step2", "depth", "albedo", "view", "light")
+    ),
 )
 # What may differ for one image; the training changes 0.03 and 0.3.
 TOLERANCE = {"side": 2e-3, "mad": 0.03}

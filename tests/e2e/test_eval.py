@@ -38,7 +38,7 @@ def test_a_run_becomes_a_row(cli):
     assert rows["GAN2Shape, symmetric"]["note"] == "no run of 'gan2shape' given"
     for suffix in ("md", "tex", "csv"):
         assert "Average ground-truth depth" in Path(f"results/shape.{suffix}").read_text()
-    assert (run / "tables" / "shape.row.json").is_file()
+    assert (run / "tables" / "shape.supervised.row.json").is_file()
 
     # the stored table, put beside a table without runs, gives the same rows
     again = cli("eval", "--table", "shape", "--samples", 1, "--method", "supervised",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import lightning as L
@@ -227,14 +228,32 @@ def test_unusable_data(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no PNG, JPEG or WebP"):
         data.open_images(str(tmp_path / "empty"), SIZE)
-    with pytest.raises(UserError, match=r"expected \(N, 3, 32, 32\)"):
+    with pytest.raises(UserError, match=r"shape \(N, 3, 32, 32\)"):
         data.open_images(str(folder), 32)
+    latents = np.load(folder / data.LATENTS)
+    for wrong in (
+        latents[:, :7],
+        latents[:5],
+        np.full_like(latents, np.nan),
+        latents.astype(str),
+    ):
+        np.save(folder / data.LATENTS, wrong)
+        with pytest.raises(UserError, match=r"latent\.npy: .*expected rows of finite"):
+            _ = build(folder).images
     (folder / data.LATENTS).unlink()
     with pytest.raises(UserError, match=r"no latent\.npy"):
         _ = build(folder).images
     whole = (folder / data.IMAGES).read_bytes()
     (folder / data.IMAGES).write_bytes(whole[:50])
     with pytest.raises(UserError, match="truncated"):
+        data.open_images(str(folder), SIZE)
+    for wrong in (np.zeros((2, 3, SIZE, SIZE), np.float32), np.zeros((0, 3, SIZE, SIZE), np.uint8)):
+        np.save(folder / data.IMAGES, wrong)
+        with pytest.raises(UserError, match=r"expected one or more images.*uint8"):
+            data.open_images(str(folder), SIZE)
+    with open(folder / data.IMAGES, "wb") as file:
+        np.savez(file, wrong)
+    with pytest.raises(UserError, match="not a NumPy array"):
         data.open_images(str(folder), SIZE)
 
 
@@ -373,20 +392,47 @@ def test_starts_from_saved_networks(folder: Path, tmp_path: Path) -> None:
     constant: Tensor = again.generator.synthesis.constant
     assert torch.equal(constant, first.generator.synthesis.constant.half().float())
     assert constant.requires_grad
+    larger = ("network.image_size=32", "network.channels={4: 8, 8: 8, 16: 8, 32: 8}")
     with pytest.raises(UserError, match="images of 16 pixels"):
-        build(folder, f"network.generator={tmp_path / 'g.safetensors'}", "network.image_size=32")
+        build(folder, f"network.generator={tmp_path / 'g.safetensors'}", *larger)
 
 
 def test_config_errors(folder: Path) -> None:
     for override, message in {
         "network.image_size=48": "power of two",
-        "adversarial.mixing=1.5": "probability",
+        "adversarial.mixing=1.5": "adversarial.mixing=1.5: expected at most 1",
         "regression.perceptual=lpipz-vgg": "did you mean 'lpips-vgg'",
         "batch=0": "above 0",
         "regression.steps=-1": "regression.steps=-1: expected 0 or more",
+        "regression.pixel=-1": "regression.pixel=-1.0: expected 0 or more",
+        "regression.warmup=-1": "regression.warmup=-1: expected 0 or more",
+        "adversarial.gamma=-1": "adversarial.gamma=-1.0: expected 0 or more",
+        "adversarial.anchor=-1": "adversarial.anchor=-1.0: expected 0 or more",
+        "adversarial.lr_end=-1": "adversarial.lr_end=-1.0: expected 0 or more",
+        "adversarial.path_decay=2": "adversarial.path_decay=2.0: expected at most 1",
+        "augment.target=-2": "augment.target=-2.0: expected -1 or more",
+        "augment.maximum=1.5": "augment.maximum=1.5: expected at most 1",
+        "ema_rampup=-1": "ema_rampup=-1.0: expected 0 or more",
+        "network.z_dim=0": "network.z_dim=0: expected a number above 0",
+        "network.mapping_layers=0": "network.mapping_layers=0: expected a number above 0",
+        "network.conv_clamp=-1": "network.conv_clamp=-1.0: expected 0 or more",
+        "network.image_size=2048": "network.image_size=2048: expected a power of two",
+        "network.image_size=32": "network.channels={4: 8, 8: 8, 16: 8}: expected the channels at",
+        "network.channels={4: 8, 8: 8, 16: 0}": "channels.16=0: expected a number above 0",
+        "regression.latent_scales=[[0,2]]": "regression.latent_scales=[[0.0, 2.0]]: expected",
+        "regression.latent_scales=[[4,2,1]]": "latent_scales=[[4.0, 2.0, 1.0]]: expected",
+        "regression.latent_scales=[[0,2,.nan]]": "expected a finite number",
     }.items():
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match=re.escape(message)):
             build(folder, override)
+
+
+def test_saved_networks_that_are_none(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "g.safetensors").write_text("text")
+    for key in ("network.generator", "network.discriminator"):
+        for name in ("g.safetensors", "absent.safetensors", "."):
+            with pytest.raises(UserError, match=re.escape(f"{key}={tmp_path / name}")):
+                build(folder, f"{key}={tmp_path / name}")
 
 
 @pytest.mark.parametrize("preset", sorted(SPEC.presets))

@@ -39,10 +39,17 @@ def reported(column: Column, cell: Cell) -> str:
     return f"{cell.reported.value:.{column.digits}f}{MARK}" if cell.reported else ""
 
 
-def heading(column: Column) -> str:
-    """Return heading, unit and direction of a metric, such as ``SIDE (×10⁻²) ↓``."""
+def name(table: Table, column: Column) -> str:
+    """Return the heading of a metric, with the network if it is not the metric's own."""
+    network = table.network(column.metric)
+    other = network and network != column.network
+    return f"{column.heading} [{network}]" if other else column.heading
+
+
+def heading(table: Table, column: Column) -> str:
+    """Return name, unit and direction of a metric, such as ``SIDE (×10⁻²) ↓``."""
     unit = f" ({column.unit})" if column.unit else ""
-    return f"{column.heading}{unit} {'↑' if column.higher_is_better else '↓'}"
+    return f"{name(table, column)}{unit} {'↑' if column.higher_is_better else '↓'}"
 
 
 def caption(table: Table) -> list[str]:
@@ -72,7 +79,7 @@ def markdown(table: Table) -> str:
     """Return the table in Markdown, with its caption and notes."""
     header, align = ["Row"], [":--"]
     for column in table.columns:
-        header += [heading(column), f"{column.heading} reported"]
+        header += [heading(table, column), f"{column.heading} reported"]
         align += ["--:", "--:"]
     header += ["Data", "N", "Run"]
     align += [":--", "--:", ":--"]
@@ -94,7 +101,7 @@ def latex(table: Table) -> str:
     for column in table.columns:
         arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
         unit = f" ({_tex(column.unit)})" if column.unit else ""
-        header += [f"{_tex(column.heading)}{unit} {arrow}", f"{_tex(column.heading)} reported"]
+        header += [f"{_tex(name(table, column))}{unit} {arrow}", f"{_tex(column.heading)} reported"]
     body = []
     for line in table.lines:
         row = [_tex(line.row)]
@@ -184,7 +191,7 @@ def terminal(table: Table) -> Group:
     shown = RichTable(title=table.spec.title, title_justify="left")
     shown.add_column("Row", min_width=24)
     for column in table.columns:
-        shown.add_column(heading(column), justify="right", no_wrap=True)
+        shown.add_column(heading(table, column), justify="right", no_wrap=True)
         shown.add_column("reported", justify="right", style="dim", no_wrap=True)
     shown.add_column("N", justify="right")
     remarks: dict[str, list[str]] = {}

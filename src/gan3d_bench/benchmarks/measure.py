@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import torch
 
+from gan3d_bench.benchmarks.results import Estimate
 from gan3d_bench.methods.base import Method
 
 Values = dict[str, list[float]]
-"""Metric -> one number per item."""
+"""Metric -> one number per item. Keys that are no column, ``metric@x``, are points of curves."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Measure(ABC):
 
     @abstractmethod
     def protocol(self) -> Mapping[str, Any]:
-        """Return everything that must agree between two rows of one table; plain values."""
+        """Return everything that must agree between two rows of one table; plain values.
+
+        ``networks``, if there, maps metrics to the networks they are measured with.
+        """
 
     @abstractmethod
     def items(self) -> list[int]:
@@ -60,9 +64,17 @@ class Measure(ABC):
         """
 
     @abstractmethod
-    def method(self, method: Method, items: Sequence[int]) -> Values:
-        """Measure a method on one batch of items."""
+    def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
+        """Measure a method's scene of a kind (`Method.row_scene`) on one batch of items."""
 
-    @abstractmethod
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         """Measure one of `baselines` on one batch of items."""
+        raise NotImplementedError(f"{type(self).__name__} lists '{row}' but cannot measure it")
+
+    def sets(self) -> dict[str, Estimate]:
+        """Return the metrics of the whole set of items of a row, such as FID, and forget the row.
+
+        Called by every process once its batches are measured; states of torchmetrics reduce over
+        processes by themselves.
+        """
+        return {}

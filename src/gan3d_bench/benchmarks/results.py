@@ -41,7 +41,9 @@ class Result:
         data: data set and split, in words.
         protocol: everything that must agree between two rows of one table.
         items: indices of the test items, ascending.
-        values: metric -> one number per item; NaN where an item could not be compared.
+        values: metric -> one number per item; NaN where an item could not be compared. Keys that
+            are no column, ``metric@x``, are points of curves.
+        sets: metric -> estimate for the whole set of items (FID, KID).
         provenance: method, preset, seed, config hash, commit, versions, machine, time, networks.
     """
 
@@ -53,6 +55,19 @@ class Result:
     items: Sequence[int]
     values: Mapping[str, Sequence[float]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    sets: Mapping[str, Estimate] = field(default_factory=dict)
+
+    def estimate(self, metric: str, items: Sequence[int]) -> Estimate | None:
+        """Return the mean over `items`, or the estimate for the set if it is of just these items.
+
+        None where an item could not be compared, or the metric was not measured.
+        """
+        if metric in self.sets:
+            return self.sets[metric] if list(items) == list(self.items) else None
+        if metric not in self.values:
+            return None
+        values = self.at(metric, items)
+        return None if any(math.isnan(value) for value in values) else Estimate.over(values)
 
     def at(self, metric: str, items: Iterable[int]) -> list[float]:
         """Return the values of `metric` for `items`."""
@@ -66,6 +81,7 @@ class Result:
             key: [None if math.isnan(value) else value for value in values]
             for key, values in self.values.items()
         }
+        content["sets"] = {key: _finite(asdict(value)) for key, value in self.sets.items()}
         content["summary"] = {}
         for key, values in self.values.items():
             known = [value for value in values if not math.isnan(value)]
@@ -83,6 +99,14 @@ class Result:
         items = [int(item) for item in content["items"]]
         if any(len(column) != len(items) for column in values.values()):
             raise ValueError("items and values differ in number")
+        sets = {
+            key: Estimate(
+                float(value["mean"]),
+                math.nan if value["standard_error"] is None else float(value["standard_error"]),
+                int(value["count"]),
+            )
+            for key, value in content.get("sets", {}).items()
+        }
         words = {key: str(content[key]) for key in ("table", "row", "run", "data")}
         return cls(
             **words,
@@ -90,6 +114,7 @@ class Result:
             items=items,
             values=values,
             provenance=dict(content["provenance"]),
+            sets=sets,
         )
 
 
@@ -164,6 +189,10 @@ class Table:
     def columns(self) -> tuple[Column, ...]:
         return self.spec.columns
 
+    def network(self, metric: str) -> str:
+        """The network a metric was measured with, or "" for metrics without one."""
+        return str(self.protocol.get("networks", {}).get(metric, ""))
+
     @property
     def sources(self) -> list[str]:
         """Where the reported numbers stand, each once, in order."""
@@ -235,10 +264,10 @@ def _measured_line(
 ) -> Line:
     cells, missing = {}, 0
     for column in spec.columns:
-        values = result.at(column.metric, items)
-        unknown = sum(math.isnan(value) for value in values)
-        estimate = None if unknown else Estimate.over(values)
-        missing = max(missing, unknown)
+        estimate = result.estimate(column.metric, items)
+        if column.metric in result.values:
+            values = result.at(column.metric, items)
+            missing = max(missing, sum(math.isnan(value) for value in values))
         cells[column.metric] = Cell(estimate, known.get((result.row, column.metric)))
     note = f"{missing} of {len(items)} items could not be compared" if missing else ""
     return Line(result.row, cells, result.data, len(items), result.run, note)

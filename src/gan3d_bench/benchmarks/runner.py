@@ -9,6 +9,8 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,14 @@ from gan3d_bench import environment
 from gan3d_bench.benchmarks.formats import write_table
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
 from gan3d_bench.benchmarks.processes import Processes
-from gan3d_bench.benchmarks.results import Result, Table, load_results, merge, save_result
+from gan3d_bench.benchmarks.results import (
+    Estimate,
+    Result,
+    Table,
+    load_results,
+    merge,
+    save_result,
+)
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
@@ -39,38 +48,43 @@ def evaluate(
     results: Sequence[Path] = (),
     batch_size: int = 8,
     device: str = "cpu",
+    fresh: bool = False,
 ) -> Table:
     """Measure `runs` and the table's baselines, and make one table of them.
 
     Items are shared out among the processes that torchrun or SLURM started; every process returns
-    the same table, rank zero writes.
+    the same table, rank zero writes. Rows are stored as soon as they are measured, and a stored
+    row of the same checkpoint, items and protocol is not measured again.
 
     Args:
         table: which table.
-        runs: runs to measure. Each row is stored in ``<run>/tables/<table>.row.json``.
+        runs: runs to measure. Each row is stored in ``<run>/tables/<table>.<row>.row.json``.
         samples: number of test items; a run that can be measured on some of them only brings the
             whole table down to those.
         out: folder for ``<table>.{md,tex,csv,json}``; None writes no table.
         runs_root: baselines are stored in ``<runs_root>/tables/``.
         results: JSON files of rows or tables measured before, to be put beside.
-        batch_size: items measured at once.
+        batch_size: items measured at once; halved as long as memory does not suffice.
         device: such as "cpu" or "cuda".
+        fresh: measure stored rows again.
 
     Raises:
         UserError: a run has no row in this table or lacks a capability, no item is common to all
             rows, or two rows were measured under different protocols.
     """
     stored = [result for path in results for result in load_results(path)]
+    if not table.measure:
+        raise UserError(f"table '{table.name}' cannot be measured yet: {table.protocol}")
     measure_class: type[Measure] = load(table.measure)
-    rows = [_row(table, run, measure_class.requires) for run in runs]
+    rows = [(run, _rows(table, run, measure_class.requires)) for run in runs]
     processes = Processes.detect()
     place = processes.device(device)
     measure = measure_class(Settings(samples, batch_size, place))
     items, protocol = measure.items(), dict(measure.protocol())
+    evaluation = _Evaluation(table, measure, protocol, processes, batch_size, fresh)
 
     measured: list[Result] = []
-    for run, row in zip(runs, rows, strict=True):
-        started = time.monotonic()
+    for run, kinds in rows:
         method = load_method(run).to(place)
         own = method.items()
         chosen = items if own is None else [item for item in items if item in set(own)]
@@ -79,39 +93,39 @@ def evaluate(
                 f"{run.path}: fitted to test items {own}, none of the first {samples} of table "
                 f"'{table.name}'; expected a run that shares items with it"
             )
-        values = _shared_out(
-            processes, row, chosen, batch_size, lambda batch, m=method: measure.method(m, batch)
-        )
-        facts = _provenance(run, dict(method.extra_metadata()), time.monotonic() - started)
-        result = Result(
-            table.name, row, _shown(run.path), measure.data, protocol, chosen, values, facts
-        )
-        _store(processes, result, run.path / "tables" / f"{table.name}.row.json")
-        measured.append(result)
+        facts = _facts(run, dict(method.extra_metadata()))
+        for row, kind in kinds.items():
+            path = run.path / "tables" / f"{table.name}.{_slug(row)}.row.json"
+            result = Result(table.name, row, _shown(run.path), measure.data, protocol, chosen, {})
+            work = partial(measure.method, method, kind)
+            measured.append(evaluation.fill(result, facts, work, path))
         del method
 
     given = {result.row for result in stored}
     for row in (row for row in measure.baselines if row not in given):
-        started = time.monotonic()
-        values = _shared_out(
-            processes, row, items, batch_size, lambda batch, r=row: measure.baseline(r, batch)
-        )
-        facts = _provenance(None, {}, time.monotonic() - started)
-        result = Result(table.name, row, "baseline", measure.data, protocol, items, values, facts)
-        name = "-".join(re.findall(r"\w+", row.lower()))
-        _store(processes, result, runs_root / "tables" / f"{table.name}.{name}.row.json")
-        measured.append(result)
+        path = runs_root / "tables" / f"{table.name}.{_slug(row)}.row.json"
+        result = Result(table.name, row, "baseline", measure.data, protocol, items, {})
+        measured.append(evaluation.fill(result, {}, partial(measure.baseline, row), path))
 
-    numbers, reasons = _papers(table)
-    merged = merge(table, [*measured, *stored], numbers, reasons)
+    merged = assemble(table, [*measured, *stored])
     if out is not None and processes.rank == 0:
         write_table(merged, out)
     return merged
 
 
-def _row(table: TableSpec, run: Run, requires: frozenset[str]) -> str:
-    row = run.spec.row(table.name, to_dict(run.config))
-    if row is None:
+def assemble(table: TableSpec, results: Sequence[Result]) -> Table:
+    """Put results beside the papers' numbers.
+
+    Raises:
+        UserError: as `merge`.
+    """
+    numbers, reasons = _papers(table)
+    return merge(table, results, numbers, reasons)
+
+
+def _rows(table: TableSpec, run: Run, requires: frozenset[str]) -> Mapping[str, str]:
+    rows = run.spec.rows(table.name, to_dict(run.config))
+    if not rows:
         raise UserError(
             f"{run.path}: a run of '{run.spec.name}' with preset '{run.config.preset}' has no row "
             f"in table '{table.name}'"
@@ -122,39 +136,108 @@ def _row(table: TableSpec, run: Run, requires: frozenset[str]) -> str:
             f"{run.path}: method '{run.spec.name}' cannot {', '.join(missing)}, which table "
             f"'{table.name}' needs"
         )
-    return row
+    return rows
 
 
-def _shared_out(
-    processes: Processes,
-    row: str,
-    items: Sequence[int],
-    batch_size: int,
-    measure: Callable[[Sequence[int]], Values],
-) -> Values:
-    """Measure whole batches in turn on each process, and put the numbers in the items' order."""
-    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+@dataclass
+class _Evaluation:
+    """What the rows of one evaluation share."""
 
-    def mine() -> list[tuple[int, Values]]:
-        share = range(processes.rank, len(batches), processes.size)
-        shown = track(
-            share,
-            f"measuring {row}",
-            console=Console(stderr=True),
-            transient=True,
-            disable=processes.rank != 0,
-        )
-        with torch.no_grad():
-            return [(index, measure(batches[index])) for index in shown]
+    table: TableSpec
+    measure: Measure
+    protocol: Mapping[str, Any]
+    processes: Processes
+    batch_size: int
+    fresh: bool
 
-    parts = sorted(part for share in processes.gather(mine) for part in share)
-    metrics = parts[0][1]
-    return {key: [value for _, values in parts for value in values[key]] for key in metrics}
+    def fill(
+        self,
+        result: Result,
+        facts: Mapping[str, Any],
+        work: Callable[[Sequence[int]], Values],
+        path: Path,
+    ) -> Result:
+        """Return `result` with its numbers: those stored at `path` if still true, else new ones."""
+        kept = None if self.fresh else _kept(path, result, facts)
+        # every process must decide alike, also where only rank zero sees the file
+        kept = self.processes.gather(lambda: kept)[0]
+        if kept is not None:
+            return kept
+        started = time.monotonic()
+        values, sets = self._measure(result, work)
+        seconds = round(time.monotonic() - started, 2)
+        provenance = {"measured": {**_environment(), "seconds": seconds}, **facts}
+        filled = replace(result, values=values, sets=sets, provenance=provenance)
+        if self.processes.rank == 0:
+            save_result(filled, path)
+        return filled
+
+    def _measure(
+        self, result: Result, work: Callable[[Sequence[int]], Values]
+    ) -> tuple[Values, dict[str, Estimate]]:
+        """Measure whole batches in turn on each process; numbers in the items' order."""
+        items, size = result.items, self.batch_size
+        batches = [items[start : start + size] for start in range(0, len(items), size)]
+
+        def mine() -> list[tuple[int, Values]]:
+            share = range(self.processes.rank, len(batches), self.processes.size)
+            shown = track(
+                share,
+                f"measuring {result.row}",
+                console=Console(stderr=True),
+                transient=True,
+                disable=self.processes.rank != 0,
+            )
+            with torch.no_grad():
+                return [(index, halving(work, batches[index])) for index in shown]
+
+        parts = sorted(part for share in self.processes.gather(mine) for part in share)
+        values = {key: [value for _, part in parts for value in part[key]] for key in parts[0][1]}
+        return values, self.measure.sets()
 
 
-def _store(processes: Processes, result: Result, path: Path) -> None:
-    if processes.rank == 0:
-        save_result(result, path)
+def halving(work: Callable[[Sequence[int]], Values], items: Sequence[int]) -> Values:
+    """Measure a batch of items; in halves, and these in halves, where memory does not suffice.
+
+    Raises:
+        UserError: it does not suffice for a single item.
+    """
+    try:
+        return work(items)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if len(items) == 1:
+            raise UserError(f"out of memory on test item {items[0]} alone: {error}") from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(items) // 2
+    first, second = (halving(work, half) for half in (items[:middle], items[middle:]))
+    return {key: first[key] + second[key] for key in first}
+
+
+def _kept(path: Path, result: Result, facts: Mapping[str, Any]) -> Result | None:
+    """Return the row stored at `path` if it is of this checkpoint, these items, this protocol."""
+    if not path.is_file():
+        return None
+    try:
+        (kept,) = load_results(path)
+    except (UserError, ValueError):
+        return None  # damaged, or of another version: measured again and replaced
+    same = (kept.table, kept.row, kept.run, list(kept.items), dict(kept.protocol)) == (
+        result.table,
+        result.row,
+        result.run,
+        list(result.items),
+        json.loads(json.dumps(result.protocol)),
+    )
+    keys = ("config_sha256", "checkpoint_sha256")
+    unchanged = all(kept.provenance.get(key) == facts.get(key) for key in keys)
+    code = kept.provenance.get("measured", {}).get("commit") == environment.commit()
+    dirty = str(environment.commit()).endswith("+dirty")  # nobody knows with which changes
+    return kept if same and unchanged and code and not dirty else None
+
+
+def _slug(row: str) -> str:
+    return "-".join(re.findall(r"\w+", row.lower()))
 
 
 def _papers(table: TableSpec) -> tuple[list[Reported], dict[str, str]]:
@@ -168,23 +251,19 @@ def _papers(table: TableSpec) -> tuple[list[Reported], dict[str, str]]:
     return numbers, reasons
 
 
-def _provenance(run: Run | None, networks: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    facts: dict[str, Any] = {"measured": {**_environment(), "seconds": round(seconds, 2)}}
-    if run is not None:
-        config = to_dict(run.config)
-        trained = ("time", "gan3d_bench", "commit", "machine")
-        facts |= {
-            "method": run.spec.name,
-            "preset": run.config.preset,
-            "seed": run.config.seed,
-            "config_sha256": hashlib.sha256(
-                json.dumps(config, sort_keys=True).encode()
-            ).hexdigest(),
-            "checkpoint_sha256": _sha256_of_file(run.checkpoint),
-            "trained": {key: run.environment.get(key) for key in trained},
-            "networks": json.loads(json.dumps(networks, default=str)),
-        }
-    return facts
+def _facts(run: Run, networks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a result says of the run it was measured on."""
+    config = json.dumps(to_dict(run.config), sort_keys=True)
+    trained = ("time", "gan3d_bench", "commit", "machine")
+    return {
+        "method": run.spec.name,
+        "preset": run.config.preset,
+        "seed": run.config.seed,
+        "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "checkpoint_sha256": _sha256_of_file(run.checkpoint),
+        "trained": {key: run.environment.get(key) for key in trained},
+        "networks": json.loads(json.dumps(networks, default=str)),
+    }
 
 
 def _environment() -> dict[str, Any]:

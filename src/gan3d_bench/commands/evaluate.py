@@ -13,6 +13,8 @@ from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run, runs_root
 from gan3d_bench.tracking.files import require_folder
 
+MOST_SAMPLES = 100_000
+
 
 def evaluate(
     table: str,
@@ -29,8 +31,8 @@ def evaluate(
         UserError: unknown table or method, no finished run, a run that is not of this table.
     """
     spec = registry("tables").get(table)
-    if samples < 1:
-        raise UserError(f"--samples {samples}: expected 1 or more")
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise UserError(f"--samples {samples}: expected 1 or more, at most {MOST_SAMPLES}")
     runs = choose_runs(table, paths, methods)
     for path in results:
         if not os.path.isfile(path):
@@ -69,7 +71,7 @@ def choose_runs(table: str, paths: Sequence[Path], methods: Sequence[str]) -> li
     """
     runs = [Run.open(path) for path in paths]
     for run in runs:
-        if run.spec.row(table, to_dict(run.config)) is None:
+        if not run.spec.rows(table, to_dict(run.config)):
             raise UserError(
                 f"--run {run}: a run of '{run.spec.name}' has no row in table '{table}'"
             )
@@ -94,12 +96,11 @@ def _latest_by_row(table: str, method: str) -> list[Run]:
         if not run.finished:
             continue
         try:
-            row = run.spec.row(table, to_dict(run.config))
+            filled = run.spec.rows(table, to_dict(run.config))
         except UserError as error:  # a run of an older version must not hide the others
             print(f"left out: {error}", file=sys.stderr)
             continue
-        if row is not None:
-            rows[row] = run
+        rows |= dict.fromkeys(filled, run)
     return list(rows.values())
 
 

@@ -91,9 +91,7 @@ def _say_what_next(spec: MethodSpec, config: RunConfig, run: Run) -> None:
     print(f"run:        {run}")
     print(f"checkpoint: {run.checkpoint}")
     print(f"pictures:   {_latest_folder(run.pictures)}")
-    tables = [
-        name for name in registry("tables").names() if spec.row(name, to_dict(config)) is not None
-    ]
+    tables = [name for name in registry("tables").names() if spec.rows(name, to_dict(config))]
     for name in tables:
         print(f"next:       gan3d-bench eval --table {name} --run {shlex.quote(str(run))}")
     if not tables:

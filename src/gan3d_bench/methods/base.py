@@ -57,6 +57,18 @@ class Method(L.LightningModule):
         """
         raise UserError(f"method '{self.config.method}' samples scenes, it does not reconstruct")
 
+    def row_scene(self, kind: str, images: Tensor) -> Scene:
+        """The scene that fills a row of a table, of the kind that `MethodSpec.rows` names.
+
+        Methods that show a subject in several ways override it; "" is what `reconstruct` gives.
+
+        Raises:
+            UserError: as `reconstruct`, or the method has no such kind.
+        """
+        if kind:
+            raise UserError(f"method '{self.config.method}' has no scene of kind '{kind}'")
+        return self.reconstruct(images)
+
     def items(self) -> list[int] | None:
         """Indices of the test items this run can be measured on; None when any will do.
 

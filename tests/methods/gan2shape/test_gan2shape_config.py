@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gan3d_bench.benchmarks.shape.spec import SPEC as SHAPE
 from gan3d_bench.config import compose, to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
-from gan3d_bench.methods.gan2shape.spec import SPEC, table_row
+from gan3d_bench.methods.gan2shape.spec import SPEC, table_rows
 
 
 def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
@@ -41,10 +43,30 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("share=[views]", "did you mean 'view'"),
         ("warmup.pose=5 share=[view]", "warmup.pose=5"),
         ("view.statistics=''", "view.statistics"),
+        ("prior.steps=-1", "prior.steps=-1: expected 0 or more"),
+        ("losses.smooth=-0.1", "losses.smooth=-0.1: expected 0 or more"),
+        ("losses.mirrored=-1", "losses.mirrored=-1.0: expected 0 or more"),
+        ("weight_decay=-1", "weight_decay=-1.0: expected 0 or more"),
+        ("truncation=-1", "truncation=-1.0: expected 0 or more"),
+        ("view.yaw_scale=-1", "view.yaw_scale=-1.0: expected 0 or more"),
+        ("light.x=[1,-1]", "light.x=[1.0, -1.0]: expected low <= high"),
+        ("light.y=[0.8,-0.2]", "light.y=[0.8, -0.2]: expected low <= high"),
+        ("light.diffuse=[0.6,-0.1]", "light.diffuse=[0.6, -0.1]: expected low <= high"),
+        ("light.diffuse=[0,.inf]", "light.diffuse=[0.0, inf]: expected a finite number"),
+        ("inversion.lr=0", "inversion.lr=0.0: expected a number above 0"),
+        ("inversion.ramp_up=0", "inversion.ramp_up=0.0: expected a number above 0"),
+        ("inversion.ramp_down=0", "inversion.ramp_down=0.0: expected a number above 0"),
+        ("inversion.ramp_down=1.5", "inversion.ramp_down=1.5: expected at most 1"),
+        ("inversion.noise_ramp=0", "inversion.noise_ramp=0.0: expected a number above 0"),
+        ("inversion.noise=-1", "inversion.noise=-1.0: expected 0 or more"),
+        ("inversion.compare_size=4", "inversion.compare_size=4: expected 16 or more"),
+        ("original_size=0", "original_size=0: expected a number above 0"),
+        ("offset.depth=-1", "offset.depth=-1: expected 0 or more"),
+        ("image_size=2048", "image_size=2048: expected a power of two from 16 to 1024"),
     ],
 )
 def test_mistakes_are_one_clear_line(override, message):
-    with pytest.raises(UserError, match=message.replace(".", r"\.")) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         config(*override.split(" "))
     assert "\n" not in str(error.value)
 
@@ -116,10 +138,11 @@ def test_symmetry_by_stage():
 )
 def test_rows_of_table_shape(overrides, row):
     assert row in SHAPE.rows
-    assert table_row("shape", to_dict(config(*overrides))) == row
+    assert table_rows("shape", to_dict(config(*overrides))) == ({row: ""} if row else {})
     assert {r.metric for r in SPEC.reported if r.row == row} == {"side", "mad"}
 
 
 def test_other_tables():
-    assert table_row("identity-rotation", to_dict(config())) == "GAN2Shape (3D)"
-    assert table_row("something else", to_dict(config())) is None
+    rows = table_rows("identity-rotation", to_dict(config()))
+    assert rows == {"GAN2Shape (3D)": "", "GAN2Shape (GAN)": "gan"}
+    assert not table_rows("something else", to_dict(config()))

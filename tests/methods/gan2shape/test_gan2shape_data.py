@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -71,9 +72,14 @@ def test_list_masks_and_latents(folder, tmp_path):
     assert instances.images[0, 0, 0, 0] > instances.images[1, 0, 0, 0]
     assert instances.masks.mean((1, 2, 3)).tolist() == [1.0, 0.0]
     assert instances.latents.mean(1).tolist() == [3.0, 0.0]
-    torch.save(torch.zeros(7), latents / "0.pt")
-    with pytest.raises(UserError, match="code of 16 numbers"):
-        load(*given)
+    (latents / "0.pt").unlink()
+    wrong = (torch.zeros(7), torch.full((16,), torch.nan), {"w": 1}, tmp_path, None)
+    for content in (..., *wrong):
+        if content is not ...:
+            torch.save(content, latents / "0.pt")
+        with pytest.raises(UserError, match=r"latents='.*0\.pt.*code of 16 finite") as error:
+            load(*given)
+        assert "weights_only" not in str(error.value)
 
 
 def test_bad_images(folder, tmp_path):
@@ -88,6 +94,13 @@ def test_bad_images(folder, tmp_path):
     listing.write_text("missing.png\nmissing2.png\n")
     with pytest.raises(UserError, match="no such image"):
         load("data=images", f"images={listing}")
+    for line in ("images/0\0.png", "n" * 5000, "."):
+        listing.write_text(f"{line}\n{line}\n")
+        with pytest.raises(UserError, match=r"images: '.*' is not a readable image") as error:
+            load("data=images", f"images={listing}")
+        assert str(error.value).isprintable()
+    with pytest.raises(UserError, match="images='/dev/null': expected a folder"):
+        load("data=images", "images=/dev/null")
 
 
 def test_teacher_samples_do_not_depend_on_their_number():
@@ -135,9 +148,53 @@ def test_teachers(tmp_path):
     assert not any(p.requires_grad for p in loaded.parameters())
     with pytest.raises(UserError, match="random-16 or random-32"):
         load_teacher("random-64")
+
+
+def test_what_is_no_teacher(tmp_path):
+    """One line with the key, the value and what was expected; no advice to run foreign code."""
     (tmp_path / "text.pt").write_text("text")
-    with pytest.raises(UserError, match="not a readable checkpoint"):
-        load_teacher(str(tmp_path / "text.pt"))
+    torch.save({"g_ema": tmp_path, "d": {}}, tmp_path / "code.pt")
     torch.save({"g": {}}, tmp_path / "half.pt")
-    with pytest.raises(UserError, match="g_ema and d"):
-        load_teacher(str(tmp_path / "half.pt"))
+    torch.save([1, 2], tmp_path / "list.pt")
+    good = released_teacher()
+    convs = {key: value for key, value in good["d"].items() if key != "convs.0.0.weight"}
+    for name, state in {
+        "g_ema-none": {**good, "g_ema": None},
+        "g_ema-list": {**good, "g_ema": ["input.input"]},
+        "g_ema-text": {**good, "g_ema": {"input.input": "x"}},
+        "g_ema-keys": {**good, "g_ema": {1: torch.zeros(1)}},
+        "g_ema-nan": {**good, "g_ema": {k: v * torch.nan for k, v in good["g_ema"].items()}},
+        "g_ema-scalars": {**good, "g_ema": {k: torch.zeros(()) for k in good["g_ema"]}},
+        "d-none": {**good, "d": None},
+        "d-tensor": {**good, "d": torch.zeros(3)},
+        "d-part": {**good, "d": convs},
+        "d-odd": {**good, "d": {**good["d"], "convs.x": torch.zeros(1)}},
+        "d-scalars": {**good, "d": {k: torch.zeros(()) for k in good["d"]}},
+        "latent_avg-text": {**good, "latent_avg": "mean"},
+        "latent_avg-short": {**good, "latent_avg": torch.zeros(3)},
+    }.items():
+        torch.save(state, tmp_path / f"{name}.pt")
+    names = [str(path) for path in sorted(tmp_path.glob("*.pt"))]
+    assert len(names) == 17
+    for name in [*names, "", ".", "heads", "inception-fid", "/dev/null", "nowhere.pt", "a\0b"]:
+        with pytest.raises(UserError) as error:
+            load_teacher(name)
+        message = str(error.value)
+        assert message.startswith(f"teacher={name!r}: ")
+        assert "expected" in message
+        assert "weights_only" not in message
+        assert "\n" not in message
+        part = Path(name).stem.partition("-")[0]
+        assert part not in ("g_ema", "d") or f": {part}: " in message
+    torch.save(good, tmp_path / "good.pt")
+    load_teacher(str(tmp_path / "good.pt"))
+
+
+def released_teacher() -> dict[str, dict[str, torch.Tensor]]:
+    """A small untrained teacher as released ``.pt`` files hold one."""
+    vector = Path(__file__).parents[2] / "parity/stylegan2_rosinality/vector.json"
+    shapes = json.loads(vector.read_text())
+    return {
+        entry: {key: torch.zeros(shape) for key, shape in shapes[f"state_dict_{network}"].items()}
+        for entry, network in (("g_ema", "generator"), ("d", "discriminator"))
+    }

@@ -267,9 +267,32 @@ def test_joint_run_then_fine_tuning(tmp_path):
     )
     with pytest.raises(UserError, match="do not fit"):
         build("width.shape=4", f"start={tmp_path / 'released.pth'}").reset_networks()
+
+
+def test_what_is_no_start(tmp_path):
+    """One line with the key, the value and what was expected; no advice to run foreign code."""
+    method = build()
+    good = released_states(method)
     (tmp_path / "text.pth").write_text("text")
-    with pytest.raises(UserError, match="not a readable checkpoint"):
-        build(f"start={tmp_path / 'text.pth'}").reset_networks()
+    for name, state in {
+        "list": [1, 2],
+        "code": {**good, "netD": tmp_path},
+        "none": {**good, "netD": None},
+        "part": {key: value for key, value in good.items() if key != "netV"},
+        "numbers": {**good, "netD": dict.fromkeys(good["netD"], 3)},
+        "keys": {**good, "netD": {1: torch.zeros(1)}},
+        "nan": {**good, "netD": {k: v * torch.nan for k, v in good["netD"].items()}},
+        "ours": {"gan3d_bench": 3, "state_dict": None},
+    }.items():
+        torch.save(state, tmp_path / f"{name}.pth")
+    for name in [*tmp_path.glob("*.pth"), tmp_path, "/dev/null", "heads", "heads-teacher-64"]:
+        with pytest.raises(UserError) as error:
+            build(f"start={name}").initial_states  # noqa: B018
+        message = str(error.value)
+        assert message.startswith(f"start='{name}': ")
+        assert "expected" in message or "not a checkpoint of gan3d-bench" in message
+        assert "weights_only" not in message
+        assert "\n" not in message
 
 
 def test_shared_networks_take_any_image():

@@ -84,8 +84,19 @@ def test_statistics_files(tmp_path):
     assert torch.equal(load_statistics(str(tmp_path / "good.pth"), 6).mean, torch.arange(6.0))
     torch.save({"mean": torch.zeros(4)}, tmp_path / "bad.pth")
     (tmp_path / "text.pth").write_text("no checkpoint")
-    for name in ("bad.pth", "text.pth"):
-        with pytest.raises(UserError, match=r"view\.statistics"):
-            load_statistics(str(tmp_path / name), 6)
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"mean": "zero", "cov": torch.eye(6)}, tmp_path / "words.pth")
+    torch.save({"mean": torch.full((6,), torch.nan), "cov": torch.eye(6)}, tmp_path / "nan.pth")
+    torch.save({"mean": torch.zeros(6), "cov": torch.eye(6) * torch.inf}, tmp_path / "inf.pth")
+    torch.save({"mean": torch.zeros(6), "cov": -torch.eye(6)}, tmp_path / "negative.pth")
+    torch.save({"mean": tmp_path, "cov": torch.eye(6)}, tmp_path / "code.pth")
+    for name in ("bad", "text", "list", "words", "nan", "inf", "negative", "code"):
+        with pytest.raises(UserError) as error:
+            load_statistics(str(tmp_path / f"{name}.pth"), 6)
+        message = str(error.value)
+        assert message.startswith(f"view.statistics='{tmp_path / name}.pth': ")
+        assert "expected a dict with mean (6,) and cov (6, 6)" in message
+        assert "weights_only" not in message
+        assert "\n" not in message
     with pytest.raises(UserError, match="did you mean 'heads'"):
         load_statistics("head", 6)

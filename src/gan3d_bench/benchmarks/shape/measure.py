@@ -72,9 +72,9 @@ class ShapeMeasure(Measure):
         self.heads.prepare_data()
         return list(range(len(self._split("test"))))
 
-    def method(self, method: Method, items: Sequence[int]) -> Values:
+    def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         images, target = self._batch(items)
-        scene = method.reconstruct(images)
+        scene = method.row_scene(kind, images)
         scene.require("depth")
         if scene.input_view is None:
             raise UserError(

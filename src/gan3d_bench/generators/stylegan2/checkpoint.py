@@ -8,7 +8,6 @@ renamed to ours; no weight is flipped, transposed or rescaled between the three.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,12 +20,13 @@ from torch import Tensor, nn
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from gan3d_bench.generators.stylegan2.generator import Generator, GeneratorConfig
-from gan3d_bench.weights import open_weights, read_weights, save_weights
+from gan3d_bench.weights import is_state, open_weights, read_weights, save_weights
 
 State = Mapping[str, Tensor]
 
 GENERATOR = "stylegan2-generator"
 DISCRIMINATOR = "stylegan2-discriminator"
+LAYOUTS = "expected keys of rosinality/stylegan2-pytorch or NVlabs/stylegan2-ada-pytorch"
 
 _ROSINALITY_CONV = {
     "conv.weight": "weight",
@@ -71,7 +71,7 @@ def load_generator(path: str | Path) -> Generator:
         UserError: missing, truncated or foreign file, or one that holds another kind of network.
     """
     state, config = _read(Path(path), GENERATOR)
-    return _fill(Generator(_config(GeneratorConfig, config, path)), state, path)
+    return _fill(_build(Generator, GeneratorConfig, config, path), state, path)
 
 
 def load_discriminator(path: str | Path) -> Discriminator:
@@ -81,7 +81,7 @@ def load_discriminator(path: str | Path) -> Discriminator:
         UserError: missing, truncated or foreign file, or one that holds another kind of network.
     """
     state, config = _read(Path(path), DISCRIMINATOR)
-    return _fill(Discriminator(_config(DiscriminatorConfig, config, path)), state, path)
+    return _fill(_build(Discriminator, DiscriminatorConfig, config, path), state, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -101,24 +101,26 @@ def _read(path: Path, purpose: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"{path}: its architecture is missing or damaged") from error
 
 
-def _config(schema: type, values: dict[str, Any], path: str | Path) -> Any:
+def _build(network: type, schema: type, values: dict[str, Any], path: str | Path) -> Any:
     try:
         channels = {int(size): int(count) for size, count in values.pop("channels").items()}
-        return schema(channels=channels, **values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: its architecture is missing or damaged ({error})") from error
+        return network(schema(channels=channels, **values))
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{path}: its architecture is missing or damaged") from error
 
 
 def _fill(network: Any, state: State, path: str | Path) -> Any:
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     for key, shape in expected.items():
         if key not in state:
-            raise UserError(f"{path}: '{key}' is missing for this architecture")
+            raise UserError(f"{path}: '{key}' is missing, expected by this architecture")
         if tuple(state[key].shape) != shape:
             raise UserError(f"{path}: '{key}' is {tuple(state[key].shape)}, expected {shape}")
     for key in state:
         if key not in expected:
-            raise UserError(f"{path}: '{key}' does not belong to this architecture")
+            raise UserError(f"{path}: '{key}' is not expected by this architecture")
+        if not state[key].isfinite().all():
+            raise UserError(f"{path}: '{key}' is not finite, expected trained weights")
     network.load_state_dict({key: value.float() for key, value in state.items()})
     return network.eval().requires_grad_(False)
 
@@ -141,6 +143,7 @@ def convert_generator(
     Raises:
         UserError: keys or shapes of neither repository.
     """
+    _require_state(state)
     rename = _rosinality_generator_key if "input.input" in state else _nvidia_generator_key
     converted = _rename(state, rename)
     if w_mean is not None:
@@ -163,14 +166,20 @@ def convert_discriminator(
     Raises:
         UserError: keys or shapes of neither repository.
     """
+    _require_state(state)
     if "convs.0.0.weight" in state:
-        blocks = max(int(key.split(".")[1]) for key in state if key.startswith("convs."))
-        size = 2 ** (blocks + 2)
+        blocks = [re.match(r"convs\.(\d+)\.", key) for key in state]
+        size = 2 ** (max(int(block[1]) for block in blocks if block) + 2)
         converted = _rename(state, lambda key: _rosinality_discriminator_key(key, size))
     else:
         converted = _rename(state, _nvidia_discriminator_key)
     discriminator = Discriminator(_infer_discriminator(converted, conv_clamp, stddev_group))
     return _fill(discriminator, _match(converted, discriminator), "state dict")
+
+
+def _require_state(state: Any) -> None:
+    if not is_state(state):
+        raise UserError("state dict: expected the names and tensors of a StyleGAN2 network")
 
 
 def _rename(state: State, rename: Any) -> dict[str, Tensor]:
@@ -270,6 +279,7 @@ def _infer_generator(state: State, conv_clamp: float | None) -> GeneratorConfig:
     layers = [key for key in state if re.fullmatch(r"mapping\.layers\.\d+\.bias", key)]
     try:
         first = state["mapping.layers.0.weight"]
+        _require_resolutions(channels)
         return GeneratorConfig(
             image_size=max(channels),
             z_dim=first.shape[1],
@@ -278,8 +288,8 @@ def _infer_generator(state: State, conv_clamp: float | None) -> GeneratorConfig:
             channels=channels,
             conv_clamp=conv_clamp,
         )
-    except (KeyError, ValueError) as error:
-        raise UserError("state dict: no StyleGAN2 generator in it") from error
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(f"state dict: no StyleGAN2 generator in it; {LAYOUTS}") from error
 
 
 def _infer_discriminator(
@@ -288,12 +298,16 @@ def _infer_discriminator(
     channels = _channels(state, r"blocks\.(\d+)\.conv0\.bias")
     try:
         channels[4] = state["conv.bias"].numel()
-        size = max(channels)
-        if not math.log2(size).is_integer() or size < 8:
-            raise ValueError(size)
-        return DiscriminatorConfig(size, channels, stddev_group, conv_clamp)
+        _require_resolutions(channels)
+        return DiscriminatorConfig(max(channels), channels, stddev_group, conv_clamp)
     except (KeyError, ValueError) as error:
-        raise UserError("state dict: no StyleGAN2 discriminator in it") from error
+        raise UserError(f"state dict: no StyleGAN2 discriminator in it; {LAYOUTS}") from error
+
+
+def _require_resolutions(channels: dict[int, int]) -> None:
+    sizes = sorted(channels)
+    if len(sizes) < 2 or sizes != [4 * 2**index for index in range(len(sizes))]:
+        raise ValueError(sizes)
 
 
 def _channels(state: State, pattern: str) -> dict[int, int]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan3d_bench.assets.registry import registry
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.checkpoints import KEY, read_checkpoint
 from gan3d_bench.errors import UserError
+from gan3d_bench.methods.gan2shape.config import START, assets_with, starts
 from gan3d_bench.runs import Run
-from gan3d_bench.weights import read_weights, save_weights
+from gan3d_bench.weights import is_state, read_torch, read_weights, save_weights
 
 States = dict[str, dict[str, Tensor]]
 
-NETWORKS = "networks.safetensors"
 PURPOSE = "gan2shape-networks"
 
 # Entry of a released checkpoint -> attribute of the method.
@@ -46,17 +44,11 @@ def read_start(path: str, networks: Mapping[str, nn.Module]) -> States:
     Raises:
         UserError: unreadable file, or weights that do not fit this config.
     """
-    states = _split(_read(asset_path(path) if path in registry().assets else Path(path)))
-    for attribute, network in networks.items():
-        expected = {key: value.shape for key, value in network.state_dict().items()}
-        given = {key: value.shape for key, value in states.get(attribute, {}).items()}
-        if expected == given:
-            continue
-        wrong = sorted(key for key in expected | given if expected.get(key) != given.get(key))
-        raise UserError(
-            f"start={path!r}: the weights of {attribute} do not fit this config, first "
-            f"'{wrong[0]}': {_shape(given, wrong[0])}, expected {_shape(expected, wrong[0])}"
-        )
+    try:
+        states = _read(asset_path(path) if path in assets_with(START) else Path(path))
+        _require_fit(states, networks)
+    except UserError as error:
+        raise UserError(f"start={path!r}: {error}") from error
     return states
 
 
@@ -78,35 +70,52 @@ def save_networks(method: nn.Module, folder: Path) -> None:
         for name in ENTRIES.values()
         for key, value in getattr(method, name).state_of(0).items()
     }
-    save_weights(folder / NETWORKS, state, PURPOSE)
+    save_weights(folder / START, state, PURPOSE)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if (path / NETWORKS).is_file():
-        state, _ = read_weights(path / NETWORKS, PURPOSE)
-        return {KEY: {}, "state_dict": {key: value.float() for key, value in state.items()}}
+def _read(path: Path) -> States:
+    if (path / START).is_file():
+        return _by_attribute(read_weights(path / START, PURPOSE)[0])
+    if (path / "config.yaml").is_file():
+        return _read_ours(Run.open(path).checkpoint)
     if path.is_dir():
-        return read_checkpoint(Run.open(path).checkpoint, "gan2shape")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a foreign file may fail in any way
-        reason = (str(error).splitlines() or [""])[0]
-        raise UserError(f"start={str(path)!r}: not a readable checkpoint ({reason})") from error
-    if not isinstance(state, dict):
-        raise UserError(f"start={str(path)!r}: expected a dict of network weights")
-    return state
+        raise UserError(f"nothing to start from in this folder; expected {starts()}")
+    state = read_torch(path, starts())
+    if isinstance(state, dict) and KEY in state:
+        return _read_ours(path)
+    wrong = [key for key in ENTRIES if not isinstance(state, dict) or not is_state(state.get(key))]
+    if wrong:
+        raise UserError(f"no weights '{wrong[0]}' in it; expected {starts()}")
+    return {name: state[entry] for entry, name in ENTRIES.items()}
 
 
-def _split(state: Mapping[str, Any]) -> States:
-    if KEY not in state:
-        return {name: dict(state[entry]) for entry, name in ENTRIES.items() if entry in state}
-    weights: Mapping[str, Tensor] = state["state_dict"]
+def _read_ours(path: Path) -> States:
+    return _by_attribute(read_checkpoint(path, "gan2shape")["state_dict"])
+
+
+def _by_attribute(weights: Mapping[str, Tensor]) -> States:
     states: States = {}
     for key, value in weights.items():
         attribute, _, rest = key.partition(".")
         if attribute in ENTRIES.values():
-            states.setdefault(attribute, {})[rest] = value
+            states.setdefault(attribute, {})[rest] = value.float()
     return states
+
+
+def _require_fit(states: States, networks: Mapping[str, nn.Module]) -> None:
+    for attribute, network in networks.items():
+        weights = states.get(attribute, {})
+        expected = {key: value.shape for key, value in network.state_dict().items()}
+        given = {key: value.shape for key, value in weights.items()}
+        wrong = sorted(key for key in expected | given if expected.get(key) != given.get(key))
+        if wrong:
+            raise UserError(
+                f"the weights of {attribute} do not fit this config, first '{wrong[0]}': "
+                f"{_shape(given, wrong[0])}, expected {_shape(expected, wrong[0])}"
+            )
+        for key, value in weights.items():
+            if not value.isfinite().all():
+                raise UserError(f"'{key}' of {attribute} is not finite; expected trained weights")
 
 
 def _shape(shapes: Mapping[str, torch.Size], key: str) -> str:

@@ -1,10 +1,18 @@
 """Configuration of GAN2Shape. Imports no torch."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
-from gan3d_bench.assets.registry import registry
-from gan3d_bench.config import RunConfig, require_choice, require_positive
+from gan3d_bench.assets.registry import BundledAsset, registry
+from gan3d_bench.config import (
+    RunConfig,
+    require_choice,
+    require_least,
+    require_most,
+    require_positive,
+    require_side,
+)
 from gan3d_bench.errors import UserError
 
 DATA = ("heads", "images", "synface", "teacher")
@@ -15,6 +23,8 @@ POSE_NETWORKS = ("view", "light", "encoder")
 CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
 EXACT = "exact"  # masks known with the data
 WHEN = ("never", "first", "later", "always")
+GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"  # of a teacher
+START = "networks.safetensors"
 
 
 @dataclass
@@ -64,9 +74,10 @@ class LearningRateConfig:
     prior: float = 1e-4
     step1: float = 1e-4
     step2: float = 1e-4
-    depth: float = 1e-4  # the last three: of step 3; pose is V and L
+    depth: float = 1e-4  # the next four: of step 3
     albedo: float = 1e-4
-    pose: float = 1e-4
+    view: float = 1e-4
+    light: float = 1e-4
     warmup: float = 5e-4  # of V and L in the warm-up
 
 
@@ -219,24 +230,38 @@ class GAN2ShapeConfig(RunConfig):
             require_choice("inversion.perceptual", self.inversion.perceptual, PERCEPTUAL)
         for name in self.share:
             require_choice("share", name, NETWORKS)
-        for key in ("instances", "stages", "batch", "samples_per_instance", "supersample"):
-            require_positive(key, getattr(self, key))
-        for key in ("first", "group", "targets", "projected_batch", "crop"):
-            _require_least(key, getattr(self, key), 0)
-        for key in ("prior", "step1", "step2", "depth", "albedo", "pose", "warmup"):
-            require_positive(f"lr.{key}", getattr(self.lr, key))
-        for name in ("first", "later"):
-            for key in ("step1", "step2", "step3"):
-                _require_least(f"steps.{name}.{key}", getattr(getattr(self.steps, name), key), 0)
-        for key in ("steps", "noise", "pixel"):
-            _require_least(f"inversion.{key}", getattr(self.inversion, key), 0)
-        require_positive("inversion.batch", self.inversion.batch)
+        self._validate_numbers()
         self._validate_sizes()
         self._validate_paths()
 
+    def _validate_numbers(self) -> None:
+        ramps = ("inversion.ramp_up", "inversion.ramp_down", "inversion.noise_ramp")
+        for key in (
+            *("instances", "stages", "batch", "samples_per_instance", "supersample"),
+            *("original_size", "inversion.lr", "inversion.batch", *ramps),
+            *(f"lr.{item.name}" for item in fields(self.lr)),
+        ):
+            require_positive(key, attrgetter(key)(self))
+        for key in (
+            *("first", "group", "targets", "projected_batch", "crop", "weight_decay", "truncation"),
+            *("prior.steps", "offset.depth", "view.yaw_scale"),
+            *("inversion.steps", "inversion.noise", "inversion.pixel"),
+            *(f"losses.{item.name}" for item in fields(self.losses)),
+            *(f"warmup.{item.name}" for item in fields(self.warmup)),
+            *(
+                f"steps.{stage}.{item.name}"
+                for stage in ("first", "later")
+                for item in fields(StepsConfig)
+            ),
+        ):
+            require_least(key, attrgetter(key)(self), 0)
+        for key in ramps:
+            require_most(key, attrgetter(key)(self), 1)
+        require_most("supersample", self.supersample, 16)
+        require_least("inversion.compare_size", self.inversion.compare_size, 16)
+
     def _validate_sizes(self) -> None:
-        if self.image_size < 16 or self.image_size & (self.image_size - 1):
-            raise UserError(f"image_size={self.image_size}: expected a power of two from 16")
+        require_side("image_size", self.image_size)
         for key in ("shape", "pose", "encoder"):
             if getattr(self.width, key) % 4 or getattr(self.width, key) < 0:
                 raise UserError(
@@ -250,6 +275,8 @@ class GAN2ShapeConfig(RunConfig):
         ):
             if len(values) != count:
                 raise UserError(f"{key}={values}: expected {count} numbers")
+            if count == 2 and values[0] > values[1]:
+                raise UserError(f"{key}={values}: expected low <= high")
         top, bottom, left, right = self.prior.box
         if not (-1 <= top < bottom <= 2 and -1 <= left < right <= 2):
             raise UserError(
@@ -278,7 +305,6 @@ class GAN2ShapeConfig(RunConfig):
         shared = self.weights == "shared" or {*POSE_NETWORKS} <= {*self.share}
         for key in ("encoder", "lifted", "pose"):
             steps = getattr(self.warmup, key)
-            _require_least(f"warmup.{key}", steps, 0)
             if steps and not shared:
                 raise UserError(
                     f"warmup.{key}={steps}: expected 0, weights=shared or share="
@@ -291,7 +317,6 @@ class GAN2ShapeConfig(RunConfig):
             )
 
     def _validate_paths(self) -> None:
-        assets = registry().assets
         if self.data in ("images", "synface") and not self.images:
             raise UserError(f"images='': data={self.data} needs the path of the images")
         exact = self.masks == EXACT
@@ -301,9 +326,10 @@ class GAN2ShapeConfig(RunConfig):
             )
         for key in ("images", "masks", "latents", "start"):
             path = getattr(self, key)
-            known = (key == "start" and path in assets) or (key == "masks" and exact)
+            known = (key == "start" and path in assets_with(START)) or (key == "masks" and exact)
             if path and not known and not os.path.exists(path):
-                raise UserError(f"{key}={path!r}: no such file or folder")
+                expected = f"; expected {starts()}" if key == "start" else ""
+                raise UserError(f"{key}={path!r}: no such file or folder{expected}")
         for key in ("view", "light"):
             if not getattr(self, key).statistics:
                 raise UserError(
@@ -323,10 +349,7 @@ class GAN2ShapeConfig(RunConfig):
             if getattr(self, key) and not self.masks:
                 raise UserError(f"{key}=true: expected a folder of object masks in `masks`")
         if not self.teacher:
-            raise UserError(
-                "teacher='': expected an asset, a folder with generator.safetensors and "
-                "discriminator.safetensors, or a StyleGAN2 .pt file"
-            )
+            raise UserError(f"teacher='': expected {teachers()}")
 
     @property
     def group_size(self) -> int:
@@ -344,6 +367,26 @@ class GAN2ShapeConfig(RunConfig):
         return when == "always" or when == ("first" if stage == 0 else "later")
 
 
-def _require_least(key: str, value: float, least: float) -> None:
-    if value < least:
-        raise UserError(f"{key}={value!r}: expected at least {least}")
+def teachers() -> str:
+    """Return in words what `teacher` may be."""
+    return (
+        f"an asset ({', '.join(assets_with(GENERATOR))}), a folder with {GENERATOR} and "
+        f"{DISCRIMINATOR}, or a .pt file with g_ema and d as rosinality/stylegan2-pytorch saves"
+    )
+
+
+def starts() -> str:
+    """Return in words what `start` may be."""
+    return (
+        f"an asset ({', '.join(assets_with(START))}), a folder with {START}, a gan2shape run or "
+        "checkpoint, or a released checkpoint with netD, netA, netV, netL and netEnc"
+    )
+
+
+def assets_with(file: str) -> list[str]:
+    """Return the names of the assets whose folder holds `file`."""
+    return [
+        name
+        for name, asset in registry().assets.items()
+        if isinstance(asset, BundledAsset) and f"{name}/{file}" in asset.files
+    ]

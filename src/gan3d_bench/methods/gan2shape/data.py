@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.datamodules.heads import head_latents
@@ -20,9 +20,11 @@ from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.generators.stylegan2.generator import Generator
 from gan3d_bench.methods.gan2shape.config import EXACT, GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.teacher import crop_like_data, resize
+from gan3d_bench.weights import read_torch
 
 MAX_PIXELS = 64_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+KINDS = "a PNG, JPEG, WebP or BMP file"
 RENDER_BATCH = 32
 
 
@@ -67,7 +69,7 @@ def load_instances(
             f"instances={config.instances} first={config.first}: {config.images} has only "
             f"{len(paths)} images"
         )
-    pictures = [_read(path, "RGB") for path in wanted]
+    pictures = [_read(path, "RGB", "images") for path in wanted]
     return Instances(
         torch.cat([_frame(picture, config) for picture in pictures]) * 2 - 1,
         torch.cat([to_uint8(resize(p, generator.image_size) * 2 - 1) for p in pictures]),
@@ -120,11 +122,15 @@ def _image_paths(config: GAN2ShapeConfig) -> list[Path]:
     """Image files in order: of a Synface split, a folder, or a list file of relative paths."""
     root = Path(config.images)
     if config.data == "synface":
-        data = SynfaceDataset(root, config.split, config.image_size)  # type: ignore[arg-type]
-        return data.images
+        try:
+            return SynfaceDataset(root, config.split, config.image_size).images  # type: ignore[arg-type]
+        except UserError as error:
+            raise UserError(f"images={config.images!r}: {error}") from error
     if root.is_dir():
         return sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES)
     try:
+        if not root.is_file():
+            raise FileNotFoundError(root)
         lines = root.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
@@ -133,23 +139,28 @@ def _image_paths(config: GAN2ShapeConfig) -> list[Path]:
     return [root.parent / line.strip() for line in lines if line.strip()]
 
 
-def _read(path: Path, mode: str) -> Tensor:
-    """A picture's centred square (1, C, H, H) in [0, 1]."""
+def _read(path: Path, mode: str, key: str) -> Tensor:
+    """A picture's centred square (1, C, H, H) in [0, 1]; `key` is the one that names it."""
+    named = f"{key}: {str(path)!r}"
     try:
         with Image.open(path) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UserError(
-                    f"{path}: {width}x{height} pixels; expected at most {MAX_PIXELS} pixels"
+                    f"{named}: {width}x{height} pixels; expected at most {MAX_PIXELS} pixels"
                 )
             side = min(width, height)
             left, top = (width - side) // 2, (height - side) // 2
             square = image.convert(mode).crop((left, top, left + side, top + side))
             array = np.array(square)
+    except UserError:
+        raise
     except FileNotFoundError:
-        raise UserError(f"{path}: no such image") from None
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from None
+        raise UserError(f"{named}: no such image; expected {KINDS}") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{named} is too large; expected at most {MAX_PIXELS} pixels") from None
+    except Exception as error:  # a foreign file may fail in any way
+        raise UserError(f"{named} is not a readable image; expected {KINDS}") from error
     return torch.from_numpy(array).float().div(255).reshape(side, side, -1).permute(2, 0, 1)[None]
 
 
@@ -169,7 +180,7 @@ def _masks(paths: list[Path], config: GAN2ShapeConfig) -> Tensor | None:
     if not config.masks:
         return None
     folder = Path(config.masks)
-    return torch.cat([_frame(_read(folder / f"{p.stem}.png", "L"), config) for p in paths])
+    return torch.cat([_frame(_read(folder / f"{p.stem}.png", "L", "masks"), config) for p in paths])
 
 
 def _latents(paths: list[Path], config: GAN2ShapeConfig, w_dim: int) -> Tensor | None:
@@ -179,11 +190,16 @@ def _latents(paths: list[Path], config: GAN2ShapeConfig, w_dim: int) -> Tensor |
     rows = []
     for path in paths:
         file = Path(config.latents) / f"{path.stem}.pt"
+        expected = f"a code of {w_dim} finite numbers"
         try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            state = read_torch(file, expected)
             latent = state["latent"] if isinstance(state, dict) else state
-            rows.append(torch.as_tensor(latent).float().reshape(w_dim))
-        except Exception as error:  # a foreign file may fail in any way
-            reason = (str(error).splitlines() or [""])[0]
-            raise UserError(f"{file}: expected a code of {w_dim} numbers ({reason})") from error
+            row = torch.as_tensor(latent).float().reshape(w_dim)
+            if not row.isfinite().all():
+                raise ValueError
+        except UserError as error:
+            raise UserError(f"latents={str(file)!r}: {error}") from error
+        except Exception as error:  # whatever else lies in the file
+            raise UserError(f"latents={str(file)!r}: expected {expected}") from error
+        rows.append(row)
     return torch.stack(rows)

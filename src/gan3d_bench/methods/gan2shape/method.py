@@ -11,8 +11,10 @@ from gan3d_bench.depth_scene import DepthMapScene
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.gan2shape.factors import DEPTH_RANGE, Factors, join_factors
+from gan3d_bench.methods.gan2shape.outline import subject_mask
 from gan3d_bench.methods.gan2shape.scene import ProjectedScene
 from gan3d_bench.methods.gan2shape.steps import GAN2ShapeTraining
+from gan3d_bench.scene import Scene
 
 # An image is an instance when they differ by less than 8-bit rounding on average.
 SAME_IMAGE = 2 / 255
@@ -40,8 +42,23 @@ class GAN2Shape(GAN2ShapeTraining):
                 f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
             )
         images = images.to(self.device, torch.float32)
-        parts = [self._factors_of(image[None], self._find(image)) for image in images]
-        return self._scene(join_factors(parts))
+        found = [self._find(image) for image in images]
+        parts = [self._factors_of(x[None], i) for x, i in zip(images, found, strict=True)]
+        return self._scene(join_factors(parts), found)
+
+    def row_scene(self, kind: str, images: Tensor) -> Scene:
+        """ "": `reconstruct`; "gan": `gan_scene` of the instances that `images` show.
+
+        Raises:
+            UserError: as these two; for "gan", an image that the run was not fitted to.
+        """
+        if kind != "gan":
+            return super().row_scene(kind, images)
+        found = [self._find(image) for image in images.to(self.device, torch.float32)]
+        known = [i for i in found if i is not None]
+        if len(known) < len(found):
+            raise UserError("an image that this run was not fitted to has no stylecode in it")
+        return self.gan_scene(known)
 
     def gan_scene(self, instances: Sequence[int]) -> ProjectedScene:
         """The scene of instances (positions in the run) that turns and relights by the GAN.
@@ -89,7 +106,7 @@ class GAN2Shape(GAN2ShapeTraining):
             "normal": factors.normal * factors.normal.new_tensor([1.0, -1.0, -1.0])[:, None, None],
         }
         images |= self._sample_rows(group)
-        return Preview(images, self._scene(factors))
+        return Preview(images, self._scene(factors, group))
 
     # -- helpers --------------------------------------------------------------------------------
 
@@ -123,9 +140,19 @@ class GAN2Shape(GAN2ShapeTraining):
         with torch.no_grad():
             return self.factors(self.targets[instances], self.slots(instances))
 
-    def _scene(self, factors: Factors) -> DepthMapScene:
+    def _scene(self, factors: Factors, instances: Sequence[int | None]) -> DepthMapScene:
+        """A scene of the subjects alone, where the run knows the masks of all of them."""
+        known = [i for i in instances if i is not None]
+        mask = None
+        if len(self.masks) and len(known) == len(instances):
+            mask = subject_mask(self.masks[known], factors, self.camera)
         return DepthMapScene(
-            factors.depth, factors.albedo, factors.light, factors.view, depth_range=DEPTH_RANGE
+            factors.depth,
+            factors.albedo,
+            factors.light,
+            factors.view,
+            depth_range=DEPTH_RANGE,
+            mask=mask,
         )
 
     def _sample_rows(self, group: list[int]) -> dict[str, Tensor]:

@@ -19,12 +19,12 @@ from gan3d_bench.methods.gan2shape.factors import Factors, join_factors, view_fr
 from gan3d_bench.methods.gan2shape.latents import offset_penalty
 from gan3d_bench.methods.gan2shape.losses import discriminator_distance, surface_mask
 from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel, rank_and_world
+from gan3d_bench.methods.gan2shape.outline import carve
 from gan3d_bench.methods.gan2shape.sampling import (
     LightDistribution,
     ViewDistribution,
     load_statistics,
 )
-from gan3d_bench.rendering.depth_mesh import sample_texture, view_grid
 from gan3d_bench.rendering.shading import Light
 
 # Images handled at once where nothing is trained.
@@ -65,8 +65,8 @@ class GAN2ShapeSampler(GAN2ShapeModel):
                     factors = replace(factors, light=Light(ambient, diffuse, light.direction))
                 masks = None
                 if self.config.use_mask:
-                    grid = view_grid(factors.depth, factors.view, self.camera)
-                    masks = sample_texture(self.masks[list(group)], grid)
+                    own = self.masks[list(group)]
+                    masks = carve(own, factors.depth, factors.view, self.camera)
                 w = self.latents.w[list(group)]
                 generated = torch.cat([self.generated(part) for part in w.split(CHUNK)])
                 return factors, masks, generated

@@ -14,6 +14,7 @@ from gan3d_bench.errors import UserError, nearest
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.factors import view_from_raw
 from gan3d_bench.rendering.shading import Light
+from gan3d_bench.weights import read_torch
 
 YAW = 1
 
@@ -59,15 +60,19 @@ def load_statistics(name: str, size: int) -> Gaussian:
             f"{key}={name!r}: no such file, and not one of {', '.join(builtin)}"
             f"{nearest(name, builtin)}"
         )
+    expected = f"a dict with mean ({size},) and cov ({size}, {size})"
     try:
-        state = torch.load(name, map_location="cpu", weights_only=True)
+        state = read_torch(Path(name), expected)
         mean = torch.as_tensor(state["mean"]).float().reshape(size)
         cov = torch.as_tensor(state["cov"]).float().reshape(size, size)
-    except Exception as error:  # a foreign file may fail in any way
-        reason = (str(error).splitlines() or [""])[0]
+    except UserError as error:
+        raise UserError(f"{key}={name!r}: {error}") from error
+    except Exception as error:  # whatever else lies in the file
+        raise UserError(f"{key}={name!r}: expected {expected}") from error
+    if not (mean.isfinite().all() and cov.isfinite().all() and (cov.diagonal() >= 0).all()):
         raise UserError(
-            f"{key}={name!r}: expected mean ({size},) and cov ({size}, {size}) in a dict ({reason})"
-        ) from error
+            f"{key}={name!r}: expected {expected} of finite numbers, no variance below 0"
+        )
     return Gaussian(mean, cov)
 
 

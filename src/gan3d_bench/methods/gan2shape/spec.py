@@ -29,15 +29,28 @@ def _rotation(row: str, mean: float, worst: float) -> tuple[Reported, Reported]:
     )
 
 
-def table_row(table: str, config: Mapping[str, Any]) -> str | None:
-    """Row of a table that a run with `config` fills."""
-    if table == "identity-rotation":
-        return "GAN2Shape (3D)"
-    # the table is measured on held-out heads at 64 pixels, and a run on what it was fitted to
-    if table != "shape" or (config["data"], config["split"]) != ("heads", "test"):
-        return None
-    if config["image_size"] != 64:
-        return None
+# By a run's factors, and by projecting what they render onto the image manifold (`row_scene`).
+_BY_3D, _BY_GAN = "GAN2Shape (3D)", "GAN2Shape (GAN)"
+_TABLES = {
+    "identity-rotation": {_BY_3D: "", _BY_GAN: "gan"},
+    "novel-view": {_BY_3D: "", _BY_GAN: "gan"},
+    "relight": {_BY_3D: "", _BY_GAN: "gan"},
+    "intrinsics": {"GAN2Shape": ""},
+}
+
+
+def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """Rows of a table that a run with `config` fills, and their kinds of scene."""
+    # the tables are measured on held-out heads at 64 pixels, and a run on what it was fitted to
+    if (config["data"], config["split"], config["image_size"]) != ("heads", "test", 64):
+        return {}
+    row = _shape_row(config)
+    if table == "shape":
+        return {row: ""}
+    return _TABLES.get(table, {}) if row == _PRIOR_ROWS["ellipsoid"] else {}
+
+
+def _shape_row(config: Mapping[str, Any]) -> str:
     symmetry = config["symmetry"]
     if symmetry["step1"] == symmetry["step3"] == "never":
         return "GAN2Shape, not symmetric"
@@ -87,8 +100,8 @@ SPEC = MethodSpec(
         *_shape("GAN2Shape, prior shifted by w/4", 0.775, 15.07, 2),
         *_shape("GAN2Shape, weak prior", 0.764, 14.97, 2),
         *_shape("GAN2Shape, flat prior", 1.021, 20.46, 2),
-        *_rotation("GAN2Shape (3D)", 28.93, 43.02),
-        *_rotation("GAN2Shape (GAN)", 39.85, 57.21),
+        *_rotation(_BY_3D, 28.93, 43.02),
+        *_rotation(_BY_GAN, 39.85, 57.21),
     ),
-    row=table_row,
+    rows=table_rows,
 )

@@ -99,8 +99,8 @@ class GAN2ShapeTraining(WarmUp):
             )
         )
         pose = {
-            "view": self._adam("view_net", lr.pose),
-            "light": self._adam("light_net", lr.pose),
+            "view": self._adam("view_net", lr.view),
+            "light": self._adam("light_net", lr.light),
         }
         encoder = {"encoder": self._adam("encoder", lr.step2)}
         count = config.batch * len(group)

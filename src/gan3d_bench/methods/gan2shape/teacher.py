@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan3d_bench.assets.store import asset_path
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, nearest
 from gan3d_bench.generators.stylegan2.checkpoint import (
     convert_discriminator,
     convert_generator,
@@ -19,6 +18,8 @@ from gan3d_bench.generators.stylegan2.checkpoint import (
 )
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from gan3d_bench.generators.stylegan2.generator import Generator, GeneratorConfig, resolutions
+from gan3d_bench.methods.gan2shape.config import DISCRIMINATOR, GENERATOR, assets_with, teachers
+from gan3d_bench.weights import read_torch
 
 RANDOM = "random-"
 RANDOM_SIZES = (16, 32)
@@ -35,23 +36,30 @@ def load_teacher(name: str) -> tuple[Generator, Discriminator]:
     Raises:
         UserError: no such teacher, or its files are damaged or incomplete.
     """
-    if name.startswith(RANDOM):
-        return _random_teacher(name)
-    path = Path(name)
-    if path.is_file():
-        return _official(path)
-    folder = path if path.is_dir() else asset_path(name)
-    return (
-        load_generator(folder / "generator.safetensors"),
-        load_discriminator(folder / "discriminator.safetensors"),
-    )
+    try:
+        if name.startswith(RANDOM):
+            return _random_teacher(name)
+        path = Path(name)
+        if path.is_file():
+            return _official(path)
+        folder = path if (path / GENERATOR).is_file() else _bundled(name)
+        return load_generator(folder / GENERATOR), load_discriminator(folder / DISCRIMINATOR)
+    except UserError as error:
+        raise UserError(f"teacher={name!r}: {error}") from error
+
+
+def _bundled(name: str) -> Path:
+    known = assets_with(GENERATOR)
+    if name not in known:
+        raise UserError(f"no teacher{nearest(name, known)}; expected {teachers()}")
+    return asset_path(name)
 
 
 def _random_teacher(name: str) -> tuple[Generator, Discriminator]:
     size = name.removeprefix(RANDOM)
     if size not in map(str, RANDOM_SIZES):
         sizes = " or ".join(f"{RANDOM}{size}" for size in RANDOM_SIZES)
-        raise UserError(f"teacher={name!r}: expected {sizes} (random teachers are for tests)")
+        raise UserError(f"expected {sizes} (random teachers are for tests)")
     image_size = int(size)
     channels = dict.fromkeys(resolutions(image_size), 16)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -70,20 +78,20 @@ def _random_teacher(name: str) -> tuple[Generator, Discriminator]:
 
 
 def _official(path: Path) -> tuple[Generator, Discriminator]:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a foreign file may fail in any way
-        reason = (str(error).splitlines() or [""])[0]
-        raise UserError(f"teacher={str(path)!r}: not a readable checkpoint ({reason})") from error
+    state = read_torch(path, teachers())
     if not isinstance(state, dict) or "g_ema" not in state or "d" not in state:
-        raise UserError(
-            f"teacher={str(path)!r}: expected a dict with g_ema and d, as "
-            "rosinality/stylegan2-pytorch saves"
-        )
-    return convert_generator(state["g_ema"], state.get("latent_avg")), convert_discriminator(
-        state["d"]
-    )
+        raise UserError(f"no g_ema and d in it; expected {teachers()}")
+    w_mean = state.get("latent_avg")
+    if not isinstance(w_mean, Tensor | None):
+        raise UserError(f"latent_avg: expected a tensor, not {type(w_mean).__name__}")
+    try:
+        generator = convert_generator(state["g_ema"], w_mean)
+    except UserError as error:
+        raise UserError(f"g_ema: {error}") from error
+    try:
+        return generator, convert_discriminator(state["d"])
+    except UserError as error:
+        raise UserError(f"d: {error}") from error
 
 
 def resize(images: Tensor, size: int) -> Tensor:

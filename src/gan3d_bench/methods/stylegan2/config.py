@@ -1,8 +1,16 @@
 """Configuration of StyleGAN2 training. Imports no torch."""
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 
-from gan3d_bench.config import RunConfig, require_choice, require_positive
+from gan3d_bench.config import (
+    RunConfig,
+    require_choice,
+    require_least,
+    require_most,
+    require_positive,
+    require_side,
+)
 from gan3d_bench.errors import UserError
 
 PERCEPTUAL = ("none", "lpips-vgg", "lpips-alex")
@@ -102,32 +110,49 @@ class StyleGAN2Config(RunConfig):
 
     def validate(self) -> None:
         super().validate()
-        for key, value in {
-            "batch": self.batch,
-            "ema_kimg": self.ema_kimg,
-            "data.count": self.data.count,
-            "regression.lr": self.regression.lr,
-            "adversarial.generator_lr": self.adversarial.generator_lr,
-            "adversarial.discriminator_lr": self.adversarial.discriminator_lr,
-            "adversarial.r1_interval": self.adversarial.r1_interval,
-            "adversarial.path_interval": self.adversarial.path_interval,
-            "adversarial.path_shrink": self.adversarial.path_shrink,
-            "augment.every": self.augment.every,
-            "augment.speed_kimg": self.augment.speed_kimg,
-            "network.stddev_group": self.network.stddev_group,
-        }.items():
-            require_positive(key, value)
+        for key in (
+            *("batch", "ema_kimg", "data.count", "regression.lr"),
+            *("adversarial.generator_lr", "adversarial.discriminator_lr"),
+            *("adversarial.r1_interval", "adversarial.path_interval", "adversarial.path_shrink"),
+            *("augment.every", "augment.speed_kimg"),
+            *("network.z_dim", "network.w_dim", "network.mapping_layers", "network.stddev_group"),
+            *("network.channel_base", "network.channel_max"),
+        ):
+            require_positive(key, attrgetter(key)(self))
+        regression = ("steps", "lr_end", "mapping_lr", "warmup", "pixel", "edges")
+        adversarial = ("steps", "delay", "warmup", "lr_end", "mapping_lr", "gamma", "path_weight")
+        shares = ("adversarial.mixing", "adversarial.path_decay", "augment.maximum")
+        for key in (
+            *("ema_rampup", "network.conv_clamp", "regression.perceptual_weight"),
+            *(f"regression.{name}" for name in regression),
+            *(f"adversarial.{name}" for name in (*adversarial, "anchor", "anchor_end")),
+            *shares,
+        ):
+            require_least(key, attrgetter(key)(self), 0)
+        for key in (*shares, "augment.target"):
+            require_most(key, attrgetter(key)(self), 1)
+        require_least("augment.target", self.augment.target, -1)
         require_choice("regression.perceptual", self.regression.perceptual, PERCEPTUAL)
-        size = self.network.image_size
-        if size < 8 or size & (size - 1):
-            raise UserError(f"network.image_size={size}: expected a power of two of at least 8")
-        if not 0 <= self.adversarial.mixing <= 1:
-            raise UserError(
-                f"adversarial.mixing={self.adversarial.mixing}: expected a probability in [0, 1]"
-            )
-        steps = {"regression": self.regression.steps, "adversarial": self.adversarial.steps}
-        for key, value in steps.items():
-            if value < 0:
-                raise UserError(f"{key}.steps={value}: expected 0 or more")
-        if not any(steps.values()):
+        if not self.regression.steps + self.adversarial.steps:
             raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")
+        self._validate_network()
+
+    def _validate_network(self) -> None:
+        size, channels = self.network.image_size, self.network.channels
+        require_side("network.image_size", size, 8)
+        sides = [2**power for power in range(2, size.bit_length())]
+        if channels and sorted(channels) != sides:
+            raise UserError(f"network.channels={channels}: expected the channels at {sides}")
+        for side, count in channels.items():
+            require_positive(f"network.channels.{side}", count)
+        scales = self.regression.latent_scales
+        if scales and not self.regression.linear_mapping:
+            raise UserError(
+                f"regression.latent_scales={scales}: expected linear_mapping=true with it"
+            )
+        for entry in scales:
+            if len(entry) != 3 or not 0 <= entry[0] < entry[1] <= self.network.z_dim:
+                raise UserError(
+                    f"regression.latent_scales={scales}: expected [first, last, scale] each, "
+                    f"0 <= first < last <= {self.network.z_dim} (network.z_dim)"
+                )

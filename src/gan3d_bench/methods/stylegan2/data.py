@@ -37,24 +37,32 @@ class ImageArray:
     """Images in one uint8 array (N, 3, S, S), value 127.5 (x + 1); latents in another.
 
     Args:
-        folder: holds ``image.npy`` and perhaps ``latent.npy``.
+        folder: holds ``image.npy`` and, if `z_dim` is given, ``latent.npy``.
         image_size: S, checked.
+        z_dim: size of the latents, checked; None leaves them unread.
 
     Raises:
-        UserError: missing or damaged file, or another image size.
+        UserError: missing or damaged file, or another shape or type.
     """
 
-    def __init__(self, folder: Path, image_size: int) -> None:
+    def __init__(self, folder: Path, image_size: int, z_dim: int | None = None) -> None:
         self.images = _open(folder / IMAGES)
-        if self.images.ndim != 4 or self.images.shape[1:] != (3, image_size, image_size):
+        right = self.images.shape[1:] == (3, image_size, image_size) and len(self)
+        if not right or self.images.dtype != np.uint8:
             raise UserError(
-                f"{folder / IMAGES}: shape {self.images.shape}, "
-                f"expected (N, 3, {image_size}, {image_size})"
+                f"{folder / IMAGES}: {self.images.dtype} of shape {self.images.shape}; expected "
+                f"one or more images, uint8 of shape (N, 3, {image_size}, {image_size})"
             )
-        latents = folder / LATENTS
-        self.latents = _open(latents) if latents.exists() else None
-        if self.latents is not None and len(self.latents) != len(self.images):
-            raise UserError(f"{latents}: {len(self.latents)} rows, expected {len(self.images)}")
+        self.latents = None if z_dim is None else self._open_latents(folder / LATENTS, z_dim)
+
+    def _open_latents(self, path: Path, z_dim: int) -> np.ndarray:
+        latents, shape = _open(path), (len(self), z_dim)
+        if latents.shape != shape or latents.dtype.kind != "f" or not np.isfinite(latents).all():
+            raise UserError(
+                f"{path}: {latents.dtype} of shape {latents.shape}; expected rows of finite "
+                f"floating-point numbers, shape {shape} (images, network.z_dim)"
+            )
+        return latents
 
     def __len__(self) -> int:
         return len(self.images)
@@ -100,22 +108,34 @@ class ImageFolder:
                         f"{self.image_size} x {self.image_size} (network.image_size)"
                     )
                 pixels = np.asarray(image.convert("RGB"))
-        except (OSError, Image.DecompressionBombError) as error:
+        except UserError:
+            raise
+        except Exception as error:  # a foreign file may fail in any way
             raise UserError(f"{path}: not a readable image") from error
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def open_images(path: str, image_size: int) -> Images:
+def open_images(path: str, image_size: int, z_dim: int | None = None) -> Images:
     """Open a folder of image files or of arrays.
+
+    Args:
+        path: the folder.
+        image_size: side of the images.
+        z_dim: size of the latents every image must come with; None for images alone.
 
     Raises:
         UserError: no such folder, or nothing usable in it.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise UserError(f"data.path={path}: no such folder")
+        raise UserError(f"data.path={path}: no such folder; expected a folder of images")
+    if z_dim is not None and not (folder / LATENTS).is_file():
+        raise UserError(
+            f"data.path={path}: no {LATENTS} in it; expected images with latents for "
+            "regression.steps > 0 or adversarial.anchor > 0"
+        )
     if (folder / IMAGES).exists():
-        return ImageArray(folder, image_size)
+        return ImageArray(folder, image_size, z_dim)
     return ImageFolder(folder, image_size)
 
 
@@ -182,6 +202,9 @@ def heads_folder(root: Path, count: int, image_size: int, z_dim: int, seed: int)
 
 def _open(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("an archive of arrays")
+        return array
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: missing, truncated or not a NumPy array") from error

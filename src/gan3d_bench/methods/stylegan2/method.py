@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -43,6 +43,7 @@ from gan3d_bench.methods.stylegan2.scene import GeneratedHeads
 from gan3d_bench.scene import Scene
 
 Batch = tuple[Tensor, Tensor | None]
+Network = TypeVar("Network", Generator, Discriminator)
 
 
 class StyleGAN2(PhasedMethod):
@@ -178,13 +179,8 @@ class StyleGAN2(PhasedMethod):
                 if _world() > 1:
                     dist.barrier()
                 path = str(folder)
-            images = data.open_images(path, size)
-            if self._uses_pairs and images.read(torch.zeros(1, dtype=torch.long))[1] is None:
-                raise UserError(
-                    f"data.path={path}: no {data.LATENTS} in it; expected images with latents for "
-                    "regression.steps > 0 or adversarial.anchor > 0"
-                )
-            self._images = images
+            z_dim = self.generator.config.z_dim if self._uses_pairs else None
+            self._images = data.open_images(path, size, z_dim)
         return self._images
 
     # -- steps ----------------------------------------------------------------------------------
@@ -420,9 +416,7 @@ def build_generator(config: NetworkConfig) -> Generator:
         UserError: the file is missing or unfit, or of another image size.
     """
     if config.generator:
-        generator = load_generator(Path(config.generator)).train().requires_grad_(True)
-        _check_size("network.generator", config.generator, generator, config)
-        return generator
+        return _load(load_generator, "network.generator", config.generator, config.image_size)
     return Generator(
         GeneratorConfig(
             image_size=config.image_size,
@@ -471,9 +465,8 @@ def build_discriminator(config: NetworkConfig) -> Discriminator:
         UserError: the file is missing or unfit, or of another image size.
     """
     if config.discriminator:
-        discriminator = load_discriminator(Path(config.discriminator)).train().requires_grad_(True)
-        _check_size("network.discriminator", config.discriminator, discriminator, config)
-        return discriminator
+        path = config.discriminator
+        return _load(load_discriminator, "network.discriminator", path, config.image_size)
     return Discriminator(
         DiscriminatorConfig(
             image_size=config.image_size,
@@ -503,14 +496,17 @@ def _channels(config: NetworkConfig) -> dict[int, int]:
     return channel_table(config.image_size, config.channel_base, config.channel_max)
 
 
-def _check_size(
-    key: str, path: str, network: Generator | Discriminator, config: NetworkConfig
-) -> None:
-    if network.image_size != config.image_size:
+def _load(load: Callable[[Path], Network], key: str, path: str, image_size: int) -> Network:
+    try:
+        network = load(Path(path))
+    except UserError as error:
+        raise UserError(f"{key}={path}: {error}") from error
+    if network.image_size != image_size:
         raise UserError(
             f"{key}={path}: makes images of {network.image_size} pixels, "
-            f"expected network.image_size={config.image_size}"
+            f"expected network.image_size={image_size}"
         )
+    return network.train().requires_grad_(True)
 
 
 def _cosine(step: int, steps: int, end: float) -> float:

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import RunConfig, require_positive
+from gan3d_bench.config import RunConfig, require_least, require_positive, require_side
 from gan3d_bench.errors import UserError
 
 
@@ -49,15 +49,13 @@ class SupervisedConfig(RunConfig):
             "data.val": self.data.val,
         }.items():
             require_positive(key, value)
-        if self.image_size < 16 or self.image_size & (self.image_size - 1):
-            raise UserError(f"image_size={self.image_size}: expected a power of two of at least 16")
+        require_side("image_size", self.image_size)
         if self.channels % 8:
             raise UserError(f"channels={self.channels}: expected a multiple of 8")
-        if self.lr_end < 0:
-            raise UserError(f"lr_end={self.lr_end}: expected 0 or more")
+        require_least("lr_end", self.lr_end, 0)
+        require_least("data.seed", self.data.seed, 0)
         weights = dataclasses.asdict(self.losses)
         for key, value in weights.items():
-            if value < 0:
-                raise UserError(f"losses.{key}={value}: expected 0 or more")
+            require_least(f"losses.{key}", value, 0)
         if not any(weights.values()):
             raise UserError(f"losses={weights}: expected one above 0")

@@ -25,7 +25,7 @@ METHOD = MethodSpec(
     capabilities=frozenset({"sample", "reconstruct", "depth", "normal", "albedo"}),
     status="a toy",
     reported=(Reported("toy-depth", "Toy", "error", 0.0, "made up"),),
-    row=lambda table, config: "Toy" if table == "toy-depth" else None,
+    rows=lambda table, config: {"Toy": ""} if table == "toy-depth" else {},
 )
 DATA = DataModuleSpec(
     name="toy-discs", title="Discs on black; brighter is nearer", module="toy_plugin.data:Discs"

@@ -31,7 +31,7 @@ class DepthError(Measure):
     def items(self) -> list[int]:
         return list(range(len(self.images)))
 
-    def method(self, method: Method, items: Sequence[int]) -> Values:
+    def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         scene = method.reconstruct(self.images[list(items)].to(self.settings.device))
         assert scene.input_view is not None
         rendering = scene.render(scene.input_view)
