@@ -25,7 +25,8 @@ from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.generators.stylegan2 import Generator, load_generator
 from gan3d_bench.generators.stylegan2.latents import sample_z
 from gan3d_bench.methods.stylegan2.data import Images, open_images
-from gan3d_bench.metrics.fid import InceptionFeatures, collect_features, compare_features
+from gan3d_bench.metrics.fid import collect_features, compare_features
+from gan3d_bench.metrics.inception import InceptionFeatures
 
 
 @torch.no_grad()
@@ -87,7 +88,7 @@ def main() -> None:
     real = real_features(options, images, network)
     fakes = generated(generator, options.samples, options.batch, options.seed, options.psi)
     fake = collected("generated", fakes, options.samples, network)
-    result = asdict(compare_features(fake, real, network.variant))
+    result = asdict(compare_features(fake, real, network))
     print(json.dumps({**result, "psi": options.psi, "seed": options.seed}, indent=1))
 
 

@@ -5,6 +5,7 @@ The real Inception is checked in tests/parity/test_assets_networks.py.
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 
 import numpy as np
@@ -19,15 +20,21 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.metrics.fid import (
+from gan3d_bench.metrics.feature_cache import (
     FeatureStatistics,
-    InceptionFeatures,
-    InceptionFID,
+    cached_features,
     cached_statistics,
+)
+from gan3d_bench.metrics.fid import (
+    ImageSetDistance,
+    InceptionFID,
+    collect_features,
+    compare_features,
     fid_of,
     frechet_distance,
-    to_uint8,
 )
+from gan3d_bench.metrics.inception import InceptionFeatures, StoredFeatures, to_uint8
+from gan3d_bench.metrics.kid import InceptionKID
 
 DIM = 12
 
@@ -134,7 +141,12 @@ def _rank(rank: int, folder: str) -> None:
     metric = InceptionFID(Tiny())
     metric.update(REAL[rank::2], real=True)
     metric.update(FAKE[rank::2], real=False)
-    torch.save(metric.compute(), f"{folder}/{rank}.pt")
+    # rank 1 has no real image and another number of updates
+    both = ImageSetDistance(Shared())
+    for batch in REAL.split(16) if rank == 0 else ():
+        both.update(batch, real=True)
+    both.update(FAKE[rank::2], real=False)
+    torch.save((metric.compute(), dataclasses.asdict(both.compute())), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -150,12 +162,88 @@ def test_two_processes_give_the_single_process_result(tmp_path):
     single = InceptionFID(Tiny())
     single.update(REAL, real=True)
     single.update(FAKE, real=False)
+    expected = ImageSetDistance(Shared())
+    expected.update(REAL, real=True)
+    expected.update(FAKE, real=False)
     for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        found, both = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(found, single.compute(), rtol=1e-6, atol=1e-6)
+        assert both.pop("variant") == Shared().variant
+        numbers = dataclasses.asdict(expected.compute())
+        assert both == pytest.approx({key: numbers[key] for key in both}, rel=1e-9)
+
+
+def test_fid_of_stored_features_equals_torch_fidelity_and_torchmetrics():
+    generator = torch.Generator().manual_seed(4)
+    mix = torch.randn(2, 64, 64, generator=generator) / 8
+    real, fake = (torch.randn(2, 400, 64, generator=generator) @ mix + 0.1).relu()
+    ours, theirs = InceptionFID(StoredFeatures(64)), FrechetInceptionDistance(StoredFeatures(64))
+    for metric in (ours, theirs):
+        metric.update(real, real=True)
+        metric.update(fake, real=False)
+    sides = [
+        {"mu": x.mean(0), "sigma": np.cov(x, rowvar=False)} for x in (real.double(), fake.double())
+    ]
+    sides = [{key: np.asarray(value) for key, value in side.items()} for side in sides]
+    fidelity = fid_statistics_to_metric(*sides, verbose=False)["frechet_inception_distance"]
+    assert ours.compute().item() == pytest.approx(fidelity, rel=1e-6)
+    assert ours.compute().item() == pytest.approx(theirs.compute().item(), rel=1e-6)
+
+
+def stored_kid(real: torch.Tensor, fake: torch.Tensor, **options: int) -> dict[str, torch.Tensor]:
+    metric = InceptionKID(StoredFeatures(real.shape[1]), **options)
+    for side, rows in ((True, real), (False, fake)):
+        for part in rows.split(17):
+            metric.update(part, real=side)
+    return metric.compute()
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception:UserWarning")
+def test_kid_equals_torchmetrics():
+    generator = torch.Generator().manual_seed(5)
+    real, fake = torch.rand(60, 32, generator=generator), torch.rand(50, 32, generator=generator)
+    fake = fake + 0.2
+    # in the order in which ours draws, so that both see the same subsets
+    real, fake = (x[x.double().sum(1).argsort()] for x in (real, fake))
+    theirs = KernelInceptionDistance(StoredFeatures(32), subsets=20, subset_size=25)
+    theirs.update(real, real=True)
+    theirs.update(fake, real=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mean, deviation = theirs.compute()
+    ours = stored_kid(real, fake, subsets=20)
+    assert ours["mean"].item() == pytest.approx(mean.item(), rel=1e-6)
+    assert ours["subset_deviation"].item() == pytest.approx(deviation.item(), rel=1e-5)
+    assert ours["standard_error"].item() == pytest.approx(deviation.item(), rel=1e-5)  # m = n / 2
+    assert ours["count"] == 50
+    shuffled = stored_kid(real.flip(0), fake.flip(0), subsets=20)
+    assert shuffled == ours
+
+
+def test_kid_is_zero_in_the_mean_where_fid_is_not():
+    """Two samples of one distribution: KID is unbiased, FID is not (facts/assets.md, 2)."""
+    values = []
+    for seed in range(20):
+        a, b = torch.rand(2, 40, 32, generator=torch.Generator().manual_seed(seed))
+        values.append(stored_kid(a, b, subsets=10)["mean"])
+    values = torch.stack(values)
+    assert values.mean().abs() < 3 * values.std() / len(values) ** 0.5
+    assert (values < 0).any()
+
+
+def test_kid_beyond_its_limit_is_unknown_and_keeps_nothing():
+    metric = InceptionKID(StoredFeatures(DIM), limit=30)
+    metric.update(torch.rand(20, DIM), real=False)
+    for _ in range(2):
+        metric.update(torch.rand(20, DIM), real=True)
+    assert len(metric.rows("real")) == 0
+    assert metric.compute()["mean"].isnan()
+    metric.reset()
+    metric.update(torch.rand(20, DIM), real=False)
+    assert len(metric.rows("fake")) == 20
+    assert metric.compute()["mean"].isnan()  # nothing on the other side
+
+
 def test_fid_of_streams():
     features = Shared()
     n = 40
@@ -164,13 +252,38 @@ def test_fid_of_streams():
     ours.update(REAL[:n], real=True)
     ours.update(FAKE[:n], real=False)
     assert result.fid == pytest.approx(ours.compute().item(), rel=1e-6)
-    kid = KernelInceptionDistance(features, subset_size=n)
+    kid = InceptionKID(features)
     kid.update(REAL[:n], real=True)
     kid.update(FAKE[:n], real=False)
-    assert result.kid == pytest.approx(kid.compute()[0].item(), rel=1e-3)
+    assert result.kid == pytest.approx(kid.compute()["mean"].item(), rel=1e-6)
+    assert result.sets()["kid"] == {
+        "mean": result.kid,
+        "standard_error": result.kid_error,
+        "count": n,
+    }
+    assert result.sets()["fid"]["mean"] == result.fid
     assert (result.num_generated, result.num_real) == (n, n)
     assert "tf1 bilinear" in result.variant and "2015-12-05" in result.variant
     assert fid_of(FAKE.split(9), REAL.split(16), n, features=features) == result
+
+
+def test_large_sets_have_fid_only():
+    result = fid_of(FAKE.split(9), REAL.split(16), 40, features=Shared(), kid_limit=30)
+    assert np.isnan([result.kid, result.kid_std, result.kid_error]).all()
+    assert result.fid > 0
+
+
+def test_a_stored_reference_gives_the_same():
+    features = Shared()
+    expected = fid_of([FAKE], [REAL], 40, features=features)
+    real = collect_features([REAL], 40, features)
+    assert compare_features(collect_features([FAKE], 40, features), real, features) == expected
+    stored = ImageSetDistance(features)
+    stored.add_statistics(FeatureStatistics.over(real.split(7)), real=True)
+    stored.update(FAKE, real=False)
+    result = stored.compute()
+    assert result.fid == pytest.approx(expected.fid, rel=1e-9)
+    assert np.isnan(result.kid) and result.num_real == 40
 
 
 def test_fid_of_leaves_the_random_state_and_reports_progress():
@@ -250,6 +363,23 @@ def test_statistics_are_cached_by_data_and_variant(tmp_path):
         path.write_bytes(path.read_bytes()[:50])
     assert cached_statistics("heads/val/64/n=60", stream, features, tmp_path).n == 60
     assert len(calls) == 3
+
+
+def test_features_are_cached_too(tmp_path):
+    features, calls = Shared(), []
+
+    def stream():
+        calls.append(1)
+        return REAL.split(16)
+
+    first = cached_features("heads", stream, features, tmp_path)
+    assert torch.equal(cached_features("heads", stream, features, tmp_path), first)
+    assert torch.equal(first, features(REAL)) and len(calls) == 1
+    (path,) = tmp_path.iterdir()
+    np.savez(path, features=np.zeros((3, DIM + 1)))
+    assert torch.equal(cached_features("heads", stream, features, tmp_path), first)
+    cached_statistics("heads", stream, features, tmp_path)
+    assert len(calls) == 3  # kept apart
 
 
 def test_statistics_files_of_others_are_refused(tmp_path):

@@ -22,8 +22,21 @@ def test_mean_is_over_pairs_not_batches():
     zeros = torch.zeros(4, 3, 8, 8)
     metric.update(zeros[:3], zeros[:3] + 1)
     metric.update(zeros[:1], zeros[:1] + 5)
-    assert metric.compute().item() == pytest.approx(2.0)
+    assert metric.compute()["mean"].item() == pytest.approx(2.0)
     assert metric.name == "LPIPS (alex)"
+
+
+def test_one_distance_a_pair_and_none_outside_the_mask():
+    x, y = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
+    y[1] = -3
+    metric = MeanLPIPS(lpips=Distance())
+    assert metric.instances(x, y).tolist() == [1, 3]
+    mask = torch.zeros(2, 1, 4, 4)
+    mask[:, :, :, :2] = 1
+    assert metric.instances(x, y, mask).tolist() == [0.5, 1.5]
+    metric.update(x, y, mask)
+    result = metric.compute()
+    assert (result["mean"], result["standard_error"], result["count"]) == (1, 0.5, 2)
 
 
 def test_states_add_over_ranks():
@@ -31,7 +44,7 @@ def test_states_add_over_ranks():
     a.update(torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4))
     b.update(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 4.0))
     a.merge_state(b)
-    assert a.compute().item() == pytest.approx(2.0)
+    assert a.compute()["mean"].item() == pytest.approx(2.0)
 
 
 def test_missing_asset_names_the_command(tmp_path, monkeypatch):

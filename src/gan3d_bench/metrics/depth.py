@@ -1,7 +1,8 @@
-"""SIDE and MAD: how far a predicted depth map is from the true one.
+"""How far a predicted depth map is from the true one: SIDE, MAD and the normalised depth error.
 
-Source: Wu et al. 2020 (Unsup3D), section 4.1, used by GAN2Shape (Pan et al. 2021), Tables 1 and 2;
-masks as in the released code (facts of GAN2Shape, section 6).
+SIDE and MAD: Wu et al. 2020 (Unsup3D), section 4.1, used by GAN2Shape (Pan et al. 2021), Tables 1
+and 2; masks as in the released code (facts of GAN2Shape, section 6). Normalised depth error:
+LiftedGAN (Shi et al. 2021), Table 2.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan3d_bench.metrics.instances import InstanceMean
+from gan3d_bench.metrics.instances import InstanceMean, masked_mean
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
 
@@ -59,8 +60,8 @@ def scale_invariant_depth_error(depth: Tensor, target: Tensor, mask: Tensor) -> 
     inside = mask > 0
     # the logarithm outside the mask may be infinite; where() keeps it out of the sums
     error = torch.where(inside, depth.float().log() - target.float().log(), 0.0)
-    centred = torch.where(inside, error - _masked_mean(error, mask)[:, None, None, None], 0.0)
-    return _masked_mean(centred.square(), mask).sqrt()
+    centred = error - masked_mean(error, mask)[:, None, None, None]
+    return masked_mean(centred.square(), mask).sqrt()
 
 
 def mean_angle_deviation(
@@ -89,11 +90,41 @@ def mean_angle_deviation(
         depth_normals(x.float(), camera, epsilon=normal_epsilon) for x in (depth, target)
     )
     angle = torch.rad2deg(torch.acos((predicted * true).sum(1, keepdim=True).clamp(-1, 1)))
-    return _masked_mean(torch.where(mask > 0, angle, 0.0), mask)
+    return masked_mean(angle, mask)
 
 
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3))
+def overlap(valid: Tensor, target: Tensor) -> Tensor:
+    """Return where both depth maps show the subject, (B, 1, H, W) of 0 and 1; not eroded.
+
+    Args as for `comparison_mask`; pixels rendered in part do not count.
+    """
+    return (valid > 0.99).to(target.dtype) * foreground(target)
+
+
+def normalised_depth_error(depth: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Root mean square difference of two depth maps, each normalised over the mask, per image.
+
+    Each map is shifted and scaled to zero mean and unit standard deviation. The paper says "L2
+    distance on the overlap" and publishes no script: that mean and deviation are taken on the
+    overlap too, and that the root is taken, is our reading.
+
+    Args:
+        depth, target: (B, 1, H, W), any unit.
+        mask: (B, 1, H, W) of 0 and 1.
+
+    Returns:
+        (B,), dimensionless, ``sqrt(2 - 2 r)`` with Pearson's r: 0 is perfect, 2 inverted relief.
+        A constant depth map, which has no deviation, gets 1. NaN where the mask is empty.
+    """
+    a, b = (_normalised(x.double(), mask) for x in (depth, target))
+    return masked_mean((a - b).square(), mask).sqrt().float()
+
+
+def _normalised(depth: Tensor, mask: Tensor) -> Tensor:
+    mean = masked_mean(depth, mask)[:, None, None, None]
+    deviation = masked_mean((depth - mean).square(), mask).sqrt()[:, None, None, None]
+    # a constant map has rounding errors only: it stays flat
+    return (depth - mean) / torch.where(deviation > 1e-7 * mean.abs(), deviation, torch.inf)
 
 
 class SIDE(InstanceMean):
@@ -138,6 +169,23 @@ class MAD(InstanceMean):
         return mean_angle_deviation(
             depth, target, mask, fov=self.fov, normal_epsilon=self.normal_epsilon
         )
+
+    def update(self, depth: Tensor, target: Tensor, valid: Tensor) -> None:
+        """Add a batch; arguments as for `SIDE.update`."""
+        super().update(self.instances(depth, target, valid))
+
+
+class NormalisedDepthError(InstanceMean):
+    """Normalised depth error (LiftedGAN, Table 2), averaged over images; 0 is perfect.
+
+    Compared on `overlap`; see `normalised_depth_error` for what the paper leaves open.
+    """
+
+    higher_is_better = False
+
+    def instances(self, depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Return the error per image, (B,); NaN without a comparable pixel."""
+        return normalised_depth_error(depth, target, overlap(valid, target))
 
     def update(self, depth: Tensor, target: Tensor, valid: Tensor) -> None:
         """Add a batch; arguments as for `SIDE.update`."""

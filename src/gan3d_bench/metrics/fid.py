@@ -1,172 +1,25 @@
-"""FID and KID with the 2015-12-05 Inception network.
+"""FID, streaming, and FID and KID of two sets of images together.
 
-The network is the asset ``inception-fid`` (facts/assets.md section 2): the TensorFlow weights that
-"FID" means in the literature, 2048-d pool features. Images are quantised to 8 bits and resized to
-299 pixels as float; *how* they are resized moves FID by some tenths, so every result carries its
-:attr:`InceptionFeatures.variant`. The default is the original's, TensorFlow 1 bilinear.
+The features are :class:`~gan3d_bench.metrics.inception.InceptionFeatures`; state its
+:attr:`variant` and both numbers of images with every result.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
-from gan3d_bench.assets.store import asset_path, cache_dir
-from gan3d_bench.errors import UserError, unknown_name
-
-Resize = Literal["tf1", "half-pixel", "antialias"]
-INPUT_SIZE = 299
-NUM_FEATURES = 2048
-
-
-class InceptionFeatures(nn.Module):
-    """Images -> 2048-d Inception features, frozen, in float32.
-
-    Args:
-        resize: ``tf1`` (source coordinate i*in/out, the original), ``half-pixel`` (pytorch-fid) or
-            ``antialias`` (torchmetrics' default).
-        network: a module from (B, 3, 299, 299) in [-1, 1) to (B, 2048); None opens the asset.
-
-    Raises:
-        UserError: unknown `resize`, or the asset is missing or damaged.
-    """
-
-    num_features = NUM_FEATURES
-
-    def __init__(self, resize: Resize = "tf1", network: nn.Module | None = None) -> None:
-        super().__init__()
-        if resize not in get_args(Resize):
-            raise unknown_name("FID resize variant", resize, get_args(Resize))
-        self.resize = resize
-        self.network = (network or _open_asset()).eval()
-        for parameter in self.network.parameters():  # ScriptModules have no requires_grad_
-            parameter.requires_grad = False
-
-    @property
-    def variant(self) -> str:
-        """What a result made with these features has to state."""
-        return f"Inception 2015-12-05, 2048-d, 8-bit, {self.resize} bilinear to {INPUT_SIZE}"
-
-    def train(self, mode: bool = True) -> InceptionFeatures:
-        return super().train(False)  # the network is a measuring device
-
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Float[Tensor, "B 2048"]:
-        """Return the features of images (B, 3, H, W), float in [-1, 1] or uint8.
-
-        Raises:
-            ValueError: another shape or type, or values that are not finite.
-        """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"images: expected (B, 3, H, W), got {tuple(images.shape)}")
-        with (
-            torch.autocast(images.device.type, enabled=False),
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),
-        ):
-            x = self._resize(to_uint8(images).float())
-            # Another size gives wrong features without an error.
-            assert x.shape[-2:] == (INPUT_SIZE, INPUT_SIZE)
-            features = self.network((x - 128) / 128)
-        return features.float()
-
-    def _resize(self, x: Tensor) -> Tensor:
-        size = (INPUT_SIZE, INPUT_SIZE)
-        if x.shape[-2:] == size:
-            return x
-        if self.resize == "tf1":
-            return _tf1_resize(_tf1_resize(x, -1), -2)
-        return F.interpolate(
-            x, size, mode="bilinear", align_corners=False, antialias=self.resize == "antialias"
-        )
-
-
-def _open_asset() -> nn.Module:
-    path = asset_path("inception-fid")
-    with warnings.catch_warnings():  # TorchScript is deprecated, but supported by our torch range
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.load(path, map_location="cpu")
-
-
-def _tf1_resize(x: Tensor, dim: int) -> Tensor:
-    """Resize one axis as TensorFlow 1 did: source coordinate i*in/out, clamped at the edge."""
-    size = x.shape[dim]
-    source = torch.arange(INPUT_SIZE, device=x.device) * (size / INPUT_SIZE)
-    low = source.long()
-    part = (source - low).view(-1, *[1] * (-dim - 1))
-    high = (low + 1).clamp_max(size - 1)
-    return torch.lerp(x.index_select(dim, low), x.index_select(dim, high), part)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Quantise images in [-1, 1] (float) to [0, 255] (uint8), to nearest; uint8 passes through."""
-    if images.dtype == torch.uint8:
-        return images
-    if not images.is_floating_point():
-        raise ValueError(f"images: expected float in [-1, 1] or uint8, got {images.dtype}")
-    if not images.isfinite().all():
-        raise ValueError("images: values are not finite")
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-@dataclass(frozen=True)
-class FeatureStatistics:
-    """Sums over `n` feature vectors: all that FID needs of a data set. float64, on the CPU."""
-
-    n: int
-    total: Float[Tensor, " D"]
-    outer: Float[Tensor, "D D"]
-
-    @property
-    def mean(self) -> Float[Tensor, " D"]:
-        return self.total / self.n
-
-    @property
-    def covariance(self) -> Float[Tensor, "D D"]:
-        """The unbiased covariance (divided by n - 1)."""
-        return (self.outer - self.n * torch.outer(self.mean, self.mean)) / (self.n - 1)
-
-    def save(self, path: Path) -> None:
-        """Write a ``.npz`` atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            try:
-                np.savez(file, n=self.n, total=self.total.numpy(), outer=self.outer.numpy())
-                file.close()
-                os.replace(file.name, path)
-            finally:
-                Path(file.name).unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: Path) -> FeatureStatistics:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            UserError: the file is absent, truncated or something else.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                n = int(data["n"])
-                total, outer = (torch.from_numpy(data[key]).double() for key in ("total", "outer"))
-        except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
-            raise UserError(f"{path} holds no feature statistics: {error}") from error
-        if total.ndim != 1 or outer.shape != (len(total), len(total)):
-            raise UserError(f"{path} holds no feature statistics: shapes do not fit")
-        return cls(n, total, outer)
+from gan3d_bench.errors import UserError
+from gan3d_bench.metrics.feature_cache import FeatureStatistics
+from gan3d_bench.metrics.inception import InceptionFeatures, StoredFeatures
+from gan3d_bench.metrics.kid import InceptionKID
 
 
 def frechet_distance(
@@ -184,6 +37,17 @@ def frechet_distance(
     trace_of_root = eigenvalues.clamp_min(0).sqrt().sum()
     trace = covariance_a.trace() + covariance_b.trace()
     return (mean_a - mean_b).square().sum() + trace - 2 * trace_of_root
+
+
+def fid_of_statistics(generated: FeatureStatistics, real: FeatureStatistics) -> Tensor:
+    """Return the FID of two data sets, a float64 scalar.
+
+    Raises:
+        RuntimeError: fewer than two images on one side.
+    """
+    if min(real.n, generated.n) < 2:
+        raise RuntimeError(f"FID needs two images a side; got {real.n} real, {generated.n} fake")
+    return frechet_distance(real.mean, real.covariance, generated.mean, generated.covariance)
 
 
 class InceptionFID(FrechetInceptionDistance):
@@ -228,10 +92,7 @@ class InceptionFID(FrechetInceptionDistance):
         Raises:
             RuntimeError: fewer than two images on one side.
         """
-        real, fake = self.statistics(real=True), self.statistics(real=False)
-        if min(real.n, fake.n) < 2:
-            raise RuntimeError(f"FID needs two images a side; got {real.n} real, {fake.n} fake")
-        distance = frechet_distance(real.mean, real.covariance, fake.mean, fake.covariance)
+        distance = fid_of_statistics(self.statistics(real=False), self.statistics(real=True))
         return distance.float().to(self.real_features_sum.device)
 
 
@@ -239,27 +100,83 @@ def _side(real: bool) -> str:
     return "real" if real else "fake"
 
 
-class _Identity(nn.Module):
-    """Lets a torchmetrics metric take features that are computed already."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
-
-
 @dataclass(frozen=True)
 class FIDResult:
-    """FID and KID with everything a reader needs to judge them."""
+    """FID and KID with everything a reader needs to judge them.
+
+    `kid_std` is the deviation of KID over its subsets, `kid_error` the standard error of the
+    sample's KID (see `InceptionKID`). KID is NaN where a side's features were not kept.
+    """
 
     fid: float
     kid: float
     kid_std: float
+    kid_error: float
     num_generated: int
     num_real: int
     variant: str
+
+    def sets(self) -> dict[str, dict[str, float]]:
+        """FID and KID as stored results have metrics of whole sets; FID's error is unknown."""
+        n = self.num_generated
+        return {
+            "fid": {"mean": self.fid, "standard_error": math.nan, "count": n},
+            "kid": {"mean": self.kid, "standard_error": self.kid_error, "count": n},
+        }
+
+
+class ImageSetDistance(nn.Module):
+    """FID and KID of two streams of images; each image goes through the network once.
+
+    FID's sums take constant memory; KID keeps the features while a side has no more than
+    `kid_limit` images. Any number of processes gives the numbers of one.
+
+    Args:
+        features: the network; None opens the asset.
+        kid_limit: see `InceptionKID`.
+
+    Raises:
+        UserError: the asset ``inception-fid`` is missing or damaged.
+    """
+
+    def __init__(self, features: InceptionFeatures | None = None, kid_limit: int = 10_000) -> None:
+        super().__init__()
+        self.features = features or InceptionFeatures()
+        stored = StoredFeatures(self.features.num_features)
+        self.fid = InceptionFID(stored)
+        self.kid = InceptionKID(stored, limit=kid_limit)
+
+    def update(self, images: Tensor, real: bool) -> None:
+        """Add images (B, 3, H, W), float in [-1, 1] or uint8, to one side."""
+        self.add_features(self.features(images), real)
+
+    def add_features(self, features: Float[Tensor, "N D"], real: bool) -> None:
+        """Add stored features to one side; under several processes, on one rank only."""
+        for metric in (self.fid, self.kid):
+            metric.update(features, real=real)
+
+    def add_statistics(self, statistics: FeatureStatistics, real: bool) -> None:
+        """Add stored sums to one side, which leaves KID unknown; on one rank only."""
+        self.fid.add_statistics(statistics, real)
+
+    def compute(self) -> FIDResult:
+        """Return FID and KID over all processes; every one of them has to call it.
+
+        Raises:
+            RuntimeError: fewer than two images on one side.
+        """
+        with self.fid.sync_context():
+            fake, real = self.fid.statistics(real=False), self.fid.statistics(real=True)
+        kid = self.kid.compute()
+        return FIDResult(
+            float(fid_of_statistics(fake, real)),
+            float(kid["mean"]),
+            float(kid["subset_deviation"]),
+            float(kid["standard_error"]),
+            fake.n,
+            real.n,
+            self.features.variant,
+        )
 
 
 def collect_features(
@@ -279,43 +196,43 @@ def collect_features(
     Raises:
         UserError: the stream ends before; both numbers are given.
     """
+    return torch.cat([part.cpu() for part in _features(images, n, features, progress)])
+
+
+def _features(
+    images: Iterable[Tensor],
+    n: int,
+    features: InceptionFeatures,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[Tensor]:
+    """Yield the features of batches until there are `n`; see :func:`collect_features`."""
     device = next(features.parameters(), torch.zeros(())).device
-    parts: list[Tensor] = []
     done = 0
     for batch in images:
-        parts.append(features(batch[: n - done].to(device)).cpu())
-        done += len(parts[-1])
+        part = features(batch[: n - done].to(device))
+        done += len(part)
+        yield part
         if progress:
             progress(done, n)
         if done == n:
-            return torch.cat(parts)
+            return
     raise UserError(f"FID of {n} images asked, but there are only {done}")
 
 
 def compare_features(
-    generated: Float[Tensor, "N D"], real: Float[Tensor, "M D"], variant: str
+    generated: Float[Tensor, "N D"], real: Float[Tensor, "M D"], features: InceptionFeatures
 ) -> FIDResult:
-    """Return FID and KID of two sets of features. `variant`: of the network that made them.
+    """Return FID and KID of two sets of features that the network `features` made.
 
     Raises:
         UserError: fewer than two of either.
     """
     if min(len(generated), len(real)) < 2:
         raise UserError(f"FID needs 2 images a side; got {len(generated)} and {len(real)}")
-    network = _Identity(real.shape[1])
-    fid = InceptionFID(network)
-    with warnings.catch_warnings():  # that KID keeps all features: 8 kB an image
-        warnings.simplefilter("ignore", UserWarning)
-        kid = KernelInceptionDistance(network, subset_size=min(1000, len(generated), len(real)))
-    for metric in (fid, kid):
-        metric.update(real, real=True)
-        metric.update(generated, real=False)
-    with torch.random.fork_rng(devices=[]):  # KID draws subsets: the same ones every time
-        torch.manual_seed(0)
-        kid_mean, kid_std = kid.compute()
-    return FIDResult(
-        float(fid.compute()), float(kid_mean), float(kid_std), len(generated), len(real), variant
-    )
+    distance = ImageSetDistance(features, kid_limit=max(len(generated), len(real)))
+    distance.add_features(real, real=True)
+    distance.add_features(generated, real=False)
+    return distance.compute()
 
 
 def fid_of(
@@ -324,46 +241,20 @@ def fid_of(
     n: int,
     features: InceptionFeatures | None = None,
     progress: Callable[[int, int], None] | None = None,
+    kid_limit: int = 10_000,
 ) -> FIDResult:
     """Return FID and KID between the first `n` images of two streams, in one process.
 
     For streams, `features` and `progress` see :func:`collect_features`; without `features` the
-    asset is opened.
+    asset is opened. For `kid_limit` see :class:`ImageSetDistance`.
 
     Raises:
         UserError: a stream ends before `n` images; n below 2; the asset is missing.
     """
-    features = features or InceptionFeatures()
-    fakes = collect_features(generated, n, features, progress)
-    return compare_features(fakes, collect_features(real, n, features, progress), features.variant)
-
-
-def cached_statistics(
-    fingerprint: str,
-    images: Callable[[], Iterable[Tensor]],
-    features: InceptionFeatures,
-    folder: Path | None = None,
-) -> FeatureStatistics:
-    """Return the statistics of a data set, computed once and kept as ``.npz``.
-
-    Args:
-        fingerprint: identifies the images wholly: data set, version, split, size, count.
-        images: called only if nothing is stored; yields batches as :func:`fid_of` takes them.
-        features: the network; its variant is part of the key.
-        folder: where to keep them; None is the suite's cache.
-
-    A stored file that cannot be read is replaced.
-    """
-    key = hashlib.sha256(f"{features.variant}\n{fingerprint}".encode()).hexdigest()[:24]
-    path = (folder or cache_dir() / "statistics") / f"{key}.npz"
-    if path.is_file():
-        try:
-            return FeatureStatistics.load(path)
-        except UserError:
-            path.unlink()
-    metric = InceptionFID(_Identity(features.num_features))
-    for batch in images():
-        metric.update(features(batch).cpu(), real=True)
-    statistics = metric.statistics(real=True)
-    statistics.save(path)
-    return statistics
+    if n < 2:
+        raise UserError(f"FID needs 2 images a side; got {n}")
+    distance = ImageSetDistance(features, kid_limit)
+    for images, side in ((generated, False), (real, True)):
+        for part in _features(images, n, distance.features, progress):
+            distance.add_features(part, real=side)
+    return distance.compute()

@@ -62,8 +62,8 @@ class InstanceMean(Metric):
 class Gathered(Metric):
     """A metric that needs all its rows at once, gathered from all processes.
 
-    Torchmetrics' own list states hang or fail when a process has no row, or processes have
-    different numbers of updates; here each begins with an empty tensor, which takes part.
+    For a process without a row torchmetrics would gather an empty vector, which does not fit the
+    others' matrices; here each state begins with an empty matrix, which takes part.
     """
 
     full_state_update = False

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import Metric
 
-from gan3d_bench.losses.perceptual import LPIPS, Images, Net
+from gan3d_bench.losses.perceptual import LPIPS, Images, LPIPSLoss, Net
+from gan3d_bench.metrics.instances import InstanceMean
+
+Mask = Float[Tensor, "B 1 H W"]
 
 
-class MeanLPIPS(Metric):
-    """LPIPS (v0.1) averaged over pairs of images (B, 3, H, W) in [-1, 1]. Lower is closer.
+class MeanLPIPS(InstanceMean):
+    """LPIPS (v0.1; Zhang et al. 2018) averaged over pairs of images; 0 is equal.
 
     Args:
         net: ``alex`` (what papers report as a metric) or ``vgg``.
@@ -24,29 +25,27 @@ class MeanLPIPS(Metric):
     """
 
     higher_is_better = False
-    is_differentiable = True
-    full_state_update = False
-    plot_lower_bound = 0.0
 
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, net: Net = "alex", lpips: LPIPS | None = None, **kwargs: Any) -> None:
+    def __init__(self, net: Net = "alex", lpips: LPIPS | None = None, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.lpips = lpips or LPIPS(net)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        self.distance = LPIPSLoss(net, lpips)
 
     @property
     def name(self) -> str:
         """What results call it."""
-        return f"LPIPS ({self.lpips.net})"
+        return f"LPIPS ({self.distance.lpips.net})"
 
-    def update(self, images: Images, targets: Images) -> None:
-        distances = self.lpips(images, targets)
-        self.total = self.total + distances.double().sum()
-        self.count = self.count + len(distances)
+    @torch.no_grad()
+    def instances(
+        self, images: Images, targets: Images, mask: Mask | None = None
+    ) -> Float[Tensor, " B"]:
+        """Return the distance of each pair.
 
-    def compute(self) -> Tensor:
-        """Return the mean distance, a float32 scalar; NaN before the first pair."""
-        return (self.total / self.count).float()
+        With a mask both images are mid-grey outside it; the mean over positions stays that of the
+        whole image, so that a small mask makes small distances.
+        """
+        return self.distance(images, targets, mask)
+
+    def update(self, images: Images, targets: Images, mask: Mask | None = None) -> None:
+        """Add pairs of images in [-1, 1], with a mask in [0, 1] or without."""
+        super().update(self.instances(images, targets, mask))
