@@ -33,6 +33,9 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "tables": {
         "shape": "gan3d_bench.benchmarks.shape.spec:SPEC",
+        "novel-view": "gan3d_bench.benchmarks.novel_view.spec:SPEC",
+        "relight": "gan3d_bench.benchmarks.relight.spec:SPEC",
+        "intrinsics": "gan3d_bench.benchmarks.intrinsics.spec:SPEC",
     },
     "generators": {
         "stylegan2": "gan3d_bench.generators.specs:STYLEGAN2",

@@ -52,6 +52,11 @@ def heading(table: Table, column: Column) -> str:
     return f"{name(table, column)}{unit} {'↑' if column.higher_is_better else '↓'}"
 
 
+def compared(table: Table, column: Column) -> bool:
+    """Whether a paper has numbers of this metric, so that they get a column of their own."""
+    return any(line.cells[column.metric].reported for line in table.lines)
+
+
 def caption(table: Table) -> list[str]:
     """Return what the numbers of a table are."""
     lines = ["Measured: mean ± standard error over N test items; the best mean is bold."]
@@ -79,8 +84,11 @@ def markdown(table: Table) -> str:
     """Return the table in Markdown, with its caption and notes."""
     header, align = ["Row"], [":--"]
     for column in table.columns:
-        header += [heading(table, column), f"{column.heading} reported"]
-        align += ["--:", "--:"]
+        header.append(heading(table, column))
+        align.append("--:")
+        if compared(table, column):
+            header.append(f"{column.heading} reported")
+            align.append("--:")
     header += ["Data", "N", "Run"]
     align += [":--", "--:", ":--"]
     rows = [header, align]
@@ -89,7 +97,9 @@ def markdown(table: Table) -> str:
         for column in table.columns:
             cell = line.cells[column.metric]
             value = number(column, cell)
-            row += [f"**{value}**" if cell.best else value, reported(column, cell)]
+            row.append(f"**{value}**" if cell.best else value)
+            if compared(table, column):
+                row.append(reported(column, cell))
         rows.append([*row, line.data, str(line.count or ""), run_or_note(line)])
     body = ["| " + " | ".join(_pipe(text) for text in row) + " |" for row in rows]
     return "\n\n".join([f"**{table.spec.title}**", "\n".join(body), *notes(table)]) + "\n"
@@ -101,14 +111,18 @@ def latex(table: Table) -> str:
     for column in table.columns:
         arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
         unit = f" ({_tex(column.unit)})" if column.unit else ""
-        header += [f"{_tex(name(table, column))}{unit} {arrow}", f"{_tex(column.heading)} reported"]
+        header.append(f"{_tex(name(table, column))}{unit} {arrow}")
+        if compared(table, column):
+            header.append(f"{_tex(column.heading)} reported")
     body = []
     for line in table.lines:
         row = [_tex(line.row)]
         for column in table.columns:
             cell = line.cells[column.metric]
             value = _tex(number(column, cell))
-            row += [rf"\textbf{{{value}}}" if cell.best else value, _tex(reported(column, cell))]
+            row.append(rf"\textbf{{{value}}}" if cell.best else value)
+            if compared(table, column):
+                row.append(_tex(reported(column, cell)))
         body.append(" & ".join([*row, str(line.count or "")]) + r" \\")
     lines = [
         r"% needs \usepackage{booktabs}",
@@ -116,7 +130,7 @@ def latex(table: Table) -> str:
         r"\centering",
         rf"\caption{{{_tex(table.spec.title)}. {_tex(' '.join(caption(table)))}}}",
         rf"\label{{tab:{table.spec.name}}}",
-        rf"\begin{{tabular}}{{l{'r' * (2 * len(table.columns) + 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(header)}}}",
         r"\toprule",
         " & ".join([*header, "N"]) + r" \\",
         r"\midrule",
@@ -192,7 +206,8 @@ def terminal(table: Table) -> Group:
     shown.add_column("Row", min_width=24)
     for column in table.columns:
         shown.add_column(heading(table, column), justify="right", no_wrap=True)
-        shown.add_column("reported", justify="right", style="dim", no_wrap=True)
+        if compared(table, column):
+            shown.add_column("reported", justify="right", style="dim", no_wrap=True)
     shown.add_column("N", justify="right")
     remarks: dict[str, list[str]] = {}
     for line in table.lines:
@@ -200,7 +215,8 @@ def terminal(table: Table) -> Group:
         for column in table.columns:
             cell = line.cells[column.metric]
             row.append(Text(number(column, cell), style="bold" if cell.best else ""))
-            row.append(Text(reported(column, cell)))
+            if compared(table, column):
+                row.append(Text(reported(column, cell)))
         shown.add_row(*row, Text(str(line.count or "")))
         if remark := run_or_note(line):
             remarks.setdefault(remark, []).append(line.row)

@@ -1,0 +1,127 @@
+"""What the tables measured on the synthetic heads' test split share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.benchmarks.measure import Measure, Settings
+from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataModule, HeadsDataset
+from gan3d_bench.datamodules.heads_sampling import FIELD_OF_VIEW, HeadParameters, render_heads
+from gan3d_bench.errors import UserError
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.base import Method
+from gan3d_bench.scene import Rendering, Scene
+
+
+class HeadsMeasure(Measure):
+    """Base of tables over test heads, whose truth can be rendered at any view and light.
+
+    Args:
+        settings: what was asked for.
+        image_size: pixels per side.
+        train_size: training heads that a baseline uses.
+        root: folder of the heads' cache; None is the suite's.
+    """
+
+    data = "heads, test"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        image_size: int = 64,
+        train_size: int = 1,
+        root: Path | None = None,
+    ) -> None:
+        super().__init__(settings)
+        self.image_size = image_size
+        self.heads = HeadsDataModule(
+            image_size, train_size=train_size, val_size=1, test_size=settings.samples, root=root
+        )
+
+    def protocol(self) -> Mapping[str, Any]:
+        config: HeadsConfig = self.heads.config
+        return {
+            "data": self.data,
+            "data_id": self.split("test").folder.parent.name,
+            "image_size": self.image_size,
+            "seed": config.seed,
+            "field_of_view_deg": FIELD_OF_VIEW,
+        }
+
+    def items(self) -> list[int]:
+        self.heads.prepare_data()
+        return list(range(len(self.split("test"))))
+
+    def split(self, name: str) -> HeadsDataset:
+        return self.heads.dataset(name)  # type: ignore[arg-type]
+
+    def batch(self, items: Sequence[int]) -> dict[str, Tensor]:
+        """The maps of test heads, stacked: image, albedo, normal, depth, mask."""
+        chosen = [self.split("test")[item] for item in items]
+        keys = ("image", "albedo", "normal", "depth", "mask")
+        return {
+            key: torch.stack([item[key] for item in chosen]).to(self.settings.device)
+            for key in keys
+        }
+
+    def parameters(self, items: Sequence[int]) -> HeadParameters:
+        """What makes the pictures of test heads."""
+        return self.split("test").parameters[torch.tensor(list(items))]
+
+    def scene(self, method: Method, kind: str, images: Tensor) -> Scene:
+        """The method's scene of the images, checked to know the view they were taken from.
+
+        Raises:
+            UserError: it does not.
+        """
+        scene = method.row_scene(kind, images)
+        if scene.input_view is None:
+            raise UserError(
+                f"method '{method.config.method}' reconstructs a scene without an input view, "
+                "which this table starts from"
+            )
+        return scene
+
+    def truth(self, heads: HeadParameters) -> dict[str, Tensor]:
+        """Render test heads afresh; see `render_heads`."""
+        maps = render_heads(heads, self.image_size, self.split("test").config.supersample)
+        return {key: value.to(self.settings.device) for key, value in maps.items()}
+
+
+def turned(heads: HeadParameters, yaw: float, pitch: float = 0.0) -> HeadParameters:
+    """The same heads at a yaw and pitch in degrees, upright, where their input views place them."""
+    angles = torch.tensor([yaw, pitch, 0.0]).expand_as(heads.angles)
+    return replace(heads, angles=angles)
+
+
+def before_grey(heads: HeadParameters) -> HeadParameters:
+    """The same heads before a plain mid-grey background."""
+    return replace(heads, background=torch.zeros_like(heads.background))
+
+
+def moved(view: View, before: HeadParameters, after: HeadParameters) -> View:
+    """A scene's view, turned as its head is turned from `before` to `after`.
+
+    Angles are added: methods are told by how much to turn from the input view, not where their own
+    canonical view should lie.
+    """
+    step = (after.angles - before.angles).to(view.yaw).unbind(1)
+    yaw, pitch, roll = (
+        own + angle for own, angle in zip((view.yaw, view.pitch, view.roll), step, strict=True)
+    )
+    return replace(view, yaw=yaw, pitch=pitch, roll=roll)
+
+
+def within(rendering: Rendering, subject: Tensor) -> Tensor:
+    """A rendering's picture (B, 3, S, S) where the true subject (B, 1, S, S) is, grey elsewhere.
+
+    Grey too where the scene renders nothing.
+    """
+    return rendering.rgb * rendering.mask * subject

@@ -1,0 +1,1 @@
+"""Table `intrinsics`: albedo and normals against exact ground truth."""

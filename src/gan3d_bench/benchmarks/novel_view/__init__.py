@@ -1,0 +1,1 @@
+"""Table `novel-view`: reconstructions from other views against exact ground truth."""

@@ -1,0 +1,31 @@
+"""The light description of table `novel-view`; ours, no paper could have it."""
+
+from gan3d_bench.spec import Column, TableSpec
+
+SPEC = TableSpec(
+    name="novel-view",
+    title="Novel views of a single image against exact ground truth",
+    columns=(
+        Column("psnr", "PSNR", unit="dB", higher_is_better=True, digits=2),
+        Column("lpips", "LPIPS", digits=3, network="LPIPS (alex)"),
+        Column(
+            "identity",
+            "Identity",
+            higher_is_better=True,
+            digits=3,
+            network="ArcFace arcface-mbf, SCRFD scrfd-500m at 128, 5 points",
+        ),
+        Column("side", "SIDE", unit="×10⁻²", digits=3),
+    ),
+    rows=("Input image, not turned", "Supervised", "GAN2Shape (3D)", "GAN2Shape (GAN)"),
+    measure="gan3d_bench.benchmarks.novel_view.measure:NovelViewMeasure",
+    protocol=(
+        "Each method reconstructs held-out test images and turns them by the angles that bring the "
+        "true head to yaw ±15, ±30, ±45, ±60 and to pitch ±20 degrees, roll 0. The true head is "
+        "rendered there; pixels off it are grey in both pictures, as are those where a scene "
+        "renders nothing. PSNR and SIDE over the true head, LPIPS (alex) and the cosine of ArcFace "
+        "embeddings (where SCRFD finds a face in both) of the pictures; means over the views that "
+        "could be compared, then over heads."
+    ),
+    assets=("alexnet-lpips", "arcface-mbf", "scrfd-500m"),
+)

@@ -1,0 +1,1 @@
+"""Table `relight`: reconstructions under other lights against exact ground truth."""

@@ -1,0 +1,161 @@
+"""Tables `novel-view`, `relight` and `intrinsics`: the truth scores perfectly, other heads badly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gan3d_bench.assets.fetch import fetch
+from gan3d_bench.benchmarks.heads import before_grey, moved, turned
+from gan3d_bench.benchmarks.intrinsics.measure import FRONTAL, INPUT, IntrinsicsMeasure
+from gan3d_bench.benchmarks.measure import Settings
+from gan3d_bench.benchmarks.novel_view.measure import VIEWS, NovelViewMeasure
+from gan3d_bench.benchmarks.relight.measure import RelightMeasure, equalised, new_light
+from gan3d_bench.config import RunConfig
+from gan3d_bench.datamodules.heads_sampling import HeadParameters, render_heads
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.base import Method
+from gan3d_bench.registry import registry
+from gan3d_bench.scene import Rendering, Scene
+
+TABLES = ("novel-view", "relight", "intrinsics")
+
+
+class TrueHeads(Scene):
+    """The heads themselves."""
+
+    capabilities = frozenset({"depth", "normal", "albedo", "relight"})
+
+    def __init__(self, heads: HeadParameters) -> None:
+        self.heads = before_grey(heads)
+        self.input_view = heads.view
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.heads)
+
+    def render(self, view: View, light=None, image_size=None) -> Rendering:
+        angles = torch.stack((view.yaw, view.pitch, view.roll), 1)
+        heads = replace(self.heads, angles=angles, translation=view.translation)
+        if light is not None:
+            heads = replace(
+                heads,
+                ambient=light.ambient,
+                diffuse=light.diffuse,
+                light_direction=light.direction,
+            )
+        maps = render_heads(heads, image_size or 64)
+        return Rendering(
+            rgb=maps["image"],
+            mask=(maps["mask"] >= 0.5).float(),
+            depth=maps["depth"],
+            normal=maps["normal"],
+            albedo=maps["albedo"],
+        )
+
+
+class Oracle(Method):
+    """Knows the head of each image, or takes it for the next one."""
+
+    def __init__(self, measure, shift: int = 0) -> None:
+        super().__init__(RunConfig(method="oracle"))
+        self.data, self.shift = measure.split("test"), shift
+
+    def reconstruct(self, images: torch.Tensor) -> TrueHeads:
+        count = len(self.data)
+        stored = torch.stack([self.data[i]["image"] for i in range(count)])
+        found = [int((stored - image).abs().flatten(1).sum(1).argmin()) for image in images]
+        heads = self.data.parameters[torch.tensor(found)]
+        others = self.data.parameters[torch.tensor([(i + self.shift) % count for i in found])]
+        placed = {"angles": heads.angles, "translation": heads.translation}
+        return TrueHeads(replace(others, **placed))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("heads")
+
+
+def build(measure_class, cache, size=64):
+    settings = Settings(samples=2, batch_size=2, device=torch.device("cpu"))
+    measure = measure_class(settings, image_size=size, root=cache)
+    assert measure.items() == [0, 1]
+    return measure
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_declared_and_can_be_measured(name):
+    spec = registry("tables").get(name)
+    measured = {row for table in TABLES for row in registry("tables").get(table).rows}
+    methods = registry("methods").specs.values()
+    config = {"image_size": 64, "data": "heads", "split": "test", "joint": False,
+              "symmetry": {"step1": "always", "step3": "always"},
+              "offset": {"regularise": "mapping"}, "prior": {"shape": "ellipsoid"}}  # fmt: skip
+    for method in methods:
+        assert set(method.rows(name, config)) <= set(spec.rows) <= measured
+
+
+def test_novel_views_of_the_truth_are_perfect_and_of_others_bad(cache):
+    for name in ("alexnet-lpips", "arcface-mbf", "scrfd-500m"):
+        fetch(name)
+    measure = build(NovelViewMeasure, cache)
+    with torch.no_grad():
+        true = measure.method(Oracle(measure), "", [0, 1])
+        other = measure.method(Oracle(measure, shift=1), "", [0, 1])
+        still = measure.baseline(measure.baselines[0], [0, 1])
+    assert true["psnr"] == [pytest.approx(100)] * 2
+    assert max(true["lpips"]) < 1e-6
+    assert min(true["identity"]) > 0.9999
+    assert max(true["side"]) < 1e-3
+    for item in range(2):
+        assert other["identity"][item] < 0.6
+        assert other["psnr"][item] < 25
+        assert other["side"][item] > 0.2
+        assert still["psnr"][item] < 25
+    assert "side" not in still
+    assert {f"psnr@yaw={yaw}" for yaw, pitch in VIEWS if not pitch} < set(true)
+
+
+def test_relighting_the_truth_is_perfect_and_doing_nothing_is_not(cache):
+    fetch("alexnet-lpips")
+    measure = build(RelightMeasure, cache)
+    with torch.no_grad():
+        true = measure.method(Oracle(measure), "", [0, 1])
+        still = measure.baseline(measure.baselines[0], [0, 1])
+    assert min(true["psnr"]) > 60
+    assert max(true["lpips"]) < 1e-5
+    assert max(still["psnr"]) < 30
+    assert new_light((0.0, 0.0), 3).direction.tolist() == [[0.0, 0.0, -1.0]] * 3
+
+
+def test_the_weight_and_colour_of_light_cost_nothing():
+    target = torch.rand(2, 3, 8, 8) - 0.5
+    dimmed = (target + 1) * torch.tensor([0.5, 0.7, 0.9])[:, None, None] - 1
+    mask = torch.ones(2, 1, 8, 8)
+    assert torch.allclose(equalised(dimmed, target, mask), target, atol=1e-5)
+
+
+def test_intrinsics_of_the_truth_are_perfect(cache):
+    measure = build(IntrinsicsMeasure, cache, size=32)
+    with torch.no_grad():
+        true = measure.method(Oracle(measure), "", [0, 1])
+        lit = measure.baseline(INPUT, [0, 1])
+        flat = measure.baseline(FRONTAL, [0, 1])
+    assert max(true["albedo"]) < 0.01  # of 8-bit storage
+    assert max(true["normal"]) < 1.0
+    assert min(lit["albedo"]) > 0.03
+    assert "normal" not in lit
+    assert min(flat["normal"]) > 20
+
+
+def test_scenes_are_turned_by_as_much_as_the_true_head(cache):
+    measure = build(IntrinsicsMeasure, cache, size=32)
+    heads = measure.parameters([0, 1])
+    after = turned(heads, 30.0, -20.0)
+    own = View.from_angles([5.0, -7.0])
+    view = moved(own, heads, after)
+    assert torch.allclose(view.yaw - own.yaw, 30.0 - heads.angles[:, 0])
+    assert torch.allclose(view.pitch, -20.0 - heads.angles[:, 1])
+    assert torch.equal(view.translation, own.translation)
