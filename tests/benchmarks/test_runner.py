@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from gan3d_bench.benchmarks import runner
 from gan3d_bench.benchmarks.formats import render
 from gan3d_bench.benchmarks.measure import Measure
-from gan3d_bench.benchmarks.results import load_results
+from gan3d_bench.benchmarks.results import Estimate, load_results
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.base import Method
@@ -82,6 +82,7 @@ def a_run(folder: Path, own=None, spec: MethodSpec = SPEC):
     (folder / "last.ckpt").write_bytes(b"weights")
     return SimpleNamespace(
         path=folder,
+        tables=folder / "tables",
         spec=spec,
         config=RunConfig(method="ours", preset="p", seed=3),
         checkpoint=folder / "last.ckpt",
@@ -164,6 +165,7 @@ def _process(rank: int, folder: str, port: int, samples: int) -> None:
     }  # fmt: skip
     run = a_run(Path(folder) / f"checkpoint{rank}")
     run.path = Path(folder) / "run0"
+    run.tables = run.path / "tables"
     try:
         table = evaluate([run], Path(folder), samples=samples, out=Path(folder) / "out")
         text = render(table, "csv")
@@ -194,3 +196,87 @@ def test_two_processes_give_the_table_of_one(toy, tmp_path):
 
 def test_an_error_of_one_process_ends_all(toy, tmp_path):
     assert _two_processes(tmp_path / "two", 16) == ["item 13 is damaged"] * 2
+
+
+def test_a_stored_row_is_not_measured_again_unless_something_changed(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.environment, "commit", lambda: "abc")
+    run = a_run(tmp_path / "a")
+    calls: list[list[int]] = []
+    measure = Toy.method
+
+    def counted(self, method, kind, items):
+        calls.append(list(items))
+        return measure(self, method, kind, items)
+
+    monkeypatch.setattr(Toy, "method", counted)
+    first = evaluate([run], tmp_path)
+    assert len(calls) == 2
+    again = evaluate([run], tmp_path)
+    assert len(calls) == 2
+    assert again.results[0].values == first.results[0].values
+    evaluate([run], tmp_path, fresh=True)
+    assert len(calls) == 4
+    evaluate([run], tmp_path, samples=3)
+    assert len(calls) == 6
+    (run.path / "last.ckpt").write_bytes(b"trained on")
+    evaluate([run], tmp_path, samples=3)
+    assert len(calls) == 8
+    (run.path / "tables" / "toy.ours.row.json").write_text("{")
+    evaluate([run], tmp_path, samples=3)
+    assert len(calls) == 10
+    monkeypatch.setattr(runner.environment, "commit", lambda: "abd")
+    evaluate([run], tmp_path, samples=3)
+    assert len(calls) == 12
+
+
+def test_one_run_fills_several_rows_each_by_its_kind_of_scene(toy, tmp_path, monkeypatch):
+    both = replace(SPEC, rows=lambda table, config: {"Ours": "", "Theirs": "twice"})
+    kinds: list[str] = []
+    monkeypatch.setattr(
+        Toy, "method", lambda self, method, kind, items: kinds.append(kind) or {"error": [1.0] * 2}
+    )
+    table = evaluate([a_run(tmp_path / "a", spec=both)], tmp_path)
+    assert kinds == ["", "", "twice", "twice"]
+    assert [line.row for line in table.lines if line.count] == ["Zero", "Ours", "Theirs"]
+    assert (tmp_path / "a" / "tables" / "toy.theirs.row.json").is_file()
+
+
+def test_batches_are_halved_while_memory_does_not_suffice():
+    tried: list[int] = []
+
+    def work(items):
+        tried.append(len(items))
+        if len(items) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return {"error": [float(item) for item in items]}
+
+    assert runner.halving(work, range(5)) == {"error": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    assert tried == [5, 2, 3, 1, 2]
+
+    def never(items):
+        raise MemoryError
+
+    with pytest.raises(UserError, match="out of memory on test item 3 alone"):
+        runner.halving(never, [3, 4])
+
+
+def test_set_metrics_stand_beside_those_of_items(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(Toy, "sets", lambda self: {"fid": Estimate(12.5, 0.25, 4)})
+    spec = replace(TABLE, columns=(*TABLE.columns, Column("fid", "FID")))
+    run = a_run(tmp_path / "a")
+    table = runner.evaluate(spec, [run], samples=4, runs_root=tmp_path, out=tmp_path / "out")
+    assert table.lines[1].cells["fid"].measured == Estimate(12.5, 0.25, 4)
+    (stored,) = load_results(run.path / "tables" / "toy.ours.row.json")
+    assert stored.sets == {"fid": Estimate(12.5, 0.25, 4)}
+    # of all four items, so it says nothing about two of them
+    assert stored.estimate("fid", [0, 1]) is None
+    assert stored.estimate("fid", [0, 1, 2, 3]) == Estimate(12.5, 0.25, 4)
+
+
+def test_a_network_other_than_the_columns_own_changes_its_heading(toy, tmp_path, monkeypatch):
+    spec = replace(TABLE, columns=(Column("error", "Error", network="A"),))
+    for network, heading in (("A", "| Error ↓ |"), ("B", "| Error [B] ↓ |")):
+        protocol = {"networks": {"error": network}}
+        monkeypatch.setattr(Toy, "protocol", lambda self, p=protocol: p)
+        table = runner.evaluate(spec, [a_run(tmp_path / network)], samples=2, runs_root=tmp_path)
+        assert heading in render(table, "markdown")
