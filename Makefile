@@ -10,7 +10,7 @@ RUN := $(BIN)/gan3d-bench
 # uv if it is there (it installs torch in a fraction of pip's time), else a copy inside .venv.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(BIN)/uv)
 
-.PHONY: demo test lint format docs perf requirements clean
+.PHONY: demo test lint format tables docs perf requirements clean
 .DEFAULT_GOAL := test
 
 demo: $(READY)
@@ -28,6 +28,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# prints the tables of README.md and docs/ from results/*.json
+tables: $(READY)
+	$(BIN)/python tools/readme_tables.py
 
 docs: $(READY)
 	$(BIN)/python docs/build.py

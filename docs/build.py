@@ -48,7 +48,7 @@ def main() -> int:
     """Build the site; return the exit code."""
     sources = sorted(DOCS.glob("*.md"), key=_order)
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    parsed = {source: parser.parse(source.read_text()) for source in sources}
+    parsed = {source: parser.parse(_without_comments(source)) for source in sources}
     broken = [
         f"{source.name}: '{target}' does not exist"
         for source, tokens in parsed.items()
@@ -76,6 +76,11 @@ def main() -> int:
 
 def _order(source: Path) -> tuple[int, str]:
     return (FIRST.index(source.stem) if source.stem in FIRST else len(FIRST), source.stem)
+
+
+def _without_comments(source: Path) -> str:
+    """The page without the marks that tables are printed between."""
+    return re.sub(r"<!--.*?-->\n?", "", source.read_text(), flags=re.DOTALL)
 
 
 def _links(tokens: list[Token]) -> list[str]:

@@ -33,7 +33,12 @@ app.add_typer(assets_app, name="assets")
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
 HEAVY = ("fit", "eval", "render", "check")
-REPEATABLE = {"eval": ("--run", "--method", "--results"), "render": ("--yaw",)}
+REPEATABLE = {
+    "eval": ("--run", "--method", "--results"),
+    "compare": ("--run", "--results"),
+    "report": ("--run", "--results"),
+    "render": ("--yaw",),
+}
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
     "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
@@ -73,11 +78,49 @@ def evaluate(
         list[Path] | None, typer.Option(help="JSON of a former table to put beside")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    latest: Annotated[
+        bool, typer.Option("--latest", help="the latest finished run of each row; as without runs")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure stored rows again")] = False,
 ) -> int:
     """Fill a table: measured numbers beside the papers'. Without runs: the latest of each row."""
     from gan3d_bench.commands.evaluate import evaluate
 
-    return evaluate(table, run or [], method or [], samples, out, results or [], device)
+    return evaluate(
+        table, run or [], method or [], samples, out, results or [], device, latest, fresh
+    )
+
+
+@app.command()
+def compare(
+    table: Annotated[str, typer.Argument(help="see `list tables`")],
+    results: Annotated[
+        list[Path] | None, typer.Option(help="JSON of measured rows or tables; may be repeated")
+    ] = None,
+    run: Annotated[list[Path] | None, typer.Option(help="a run folder; may be repeated")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the table's files")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="printed: rich, markdown, latex, csv or json")
+    ] = "rich",
+) -> int:
+    """Put stored rows side by side, measuring nothing. Without any: those of the latest runs."""
+    from gan3d_bench.commands.compare import compare
+
+    return compare(table, results or [], run or [], out, form)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path] | None, typer.Option(help="JSON of measured rows or tables; may be repeated")
+    ] = None,
+    run: Annotated[list[Path] | None, typer.Option(help="a run folder; may be repeated")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file; default runs/report.html")] = None,
+) -> int:
+    """Write one HTML page of stored rows: tables, curves, pictures, meshes to turn, provenance."""
+    from gan3d_bench.commands.report import report
+
+    return report(results or [], run or [], out)
 
 
 @app.command()
@@ -162,6 +205,17 @@ def check(name: Annotated[str, typer.Argument(help="a method")]) -> int:
     from gan3d_bench.conformance import check
 
     return check(name)
+
+
+@app.command()
+def dashboard(
+    project: Annotated[str, typer.Option(help="W&B project")] = "gan3d-bench",
+    entity: Annotated[str, typer.Option(help="W&B user or team; default: your own")] = "",
+) -> int:
+    """Make the W&B workspace that compares runs: tables, pictures, turntables, meshes, curves."""
+    from gan3d_bench.commands.dashboard import dashboard
+
+    return dashboard(project, entity)
 
 
 @app.command()

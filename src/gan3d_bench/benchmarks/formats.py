@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,28 @@ def markdown(table: Table) -> str:
         rows.append([*row, line.data, str(line.count or ""), run_or_note(line)])
     body = ["| " + " | ".join(_pipe(text) for text in row) + " |" for row in rows]
     return "\n\n".join([f"**{table.spec.title}**", "\n".join(body), *notes(table)]) + "\n"
+
+
+def brief(table: Table) -> str:
+    """Return the table in Markdown as a README shows it: numbers, what they are, how made."""
+    header, align = ["Row"], [":--"]
+    for column in table.columns:
+        header += [heading(table, column), "reported"]
+        align += ["--:", "--:"]
+    rows = [[*header, "N"], [*align, "--:"]]
+    for line in table.lines:
+        row = [line.row]
+        for column in table.columns:
+            cell = line.cells[column.metric]
+            value = number(column, cell)
+            row += [f"**{value}**" if cell.best else value, reported(column, cell)]
+        rows.append([*row, str(line.count or "")])
+    body = ["| " + " | ".join(_pipe(text) for text in row) + " |" for row in rows]
+    made = [result.provenance.get("measured", {}) for result in table.results]
+    commits = dict.fromkeys(str(facts.get("commit"))[:7] for facts in made)
+    stored = f"{table.spec.title}: results/{table.spec.name}.json"
+    below = [*caption(table), f"{stored}, commit {', '.join(commits)}." if commits else stored]
+    return "\n".join([*body, "", textwrap.fill(" ".join(below), 100)]) + "\n"
 
 
 def latex(table: Table) -> str:

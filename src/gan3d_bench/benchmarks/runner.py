@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,14 +26,13 @@ from gan3d_bench.benchmarks.results import (
     Result,
     Table,
     load_results,
-    merge,
     save_result,
 )
+from gan3d_bench.benchmarks.stored import assemble, row_path
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError
-from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run
-from gan3d_bench.spec import Reported, TableSpec, load
+from gan3d_bench.spec import TableSpec, load
 from gan3d_bench.training import load_method
 
 
@@ -95,7 +93,7 @@ def evaluate(
             )
         facts = _facts(run, dict(method.extra_metadata()))
         for row, kind in kinds.items():
-            path = run.path / "tables" / f"{table.name}.{_slug(row)}.row.json"
+            path = row_path(run.tables, table.name, row)
             result = Result(table.name, row, _shown(run.path), measure.data, protocol, chosen, {})
             work = partial(measure.method, method, kind)
             measured.append(evaluation.fill(result, facts, work, path))
@@ -103,7 +101,7 @@ def evaluate(
 
     given = {result.row for result in stored}
     for row in (row for row in measure.baselines if row not in given):
-        path = runs_root / "tables" / f"{table.name}.{_slug(row)}.row.json"
+        path = row_path(runs_root / "tables", table.name, row)
         result = Result(table.name, row, "baseline", measure.data, protocol, items, {})
         measured.append(evaluation.fill(result, {}, partial(measure.baseline, row), path))
 
@@ -111,16 +109,6 @@ def evaluate(
     if out is not None and processes.rank == 0:
         write_table(merged, out)
     return merged
-
-
-def assemble(table: TableSpec, results: Sequence[Result]) -> Table:
-    """Put results beside the papers' numbers.
-
-    Raises:
-        UserError: as `merge`.
-    """
-    numbers, reasons = _papers(table)
-    return merge(table, results, numbers, reasons)
 
 
 def _rows(table: TableSpec, run: Run, requires: frozenset[str]) -> Mapping[str, str]:
@@ -234,21 +222,6 @@ def _kept(path: Path, result: Result, facts: Mapping[str, Any]) -> Result | None
     code = kept.provenance.get("measured", {}).get("commit") == environment.commit()
     dirty = str(environment.commit()).endswith("+dirty")  # nobody knows with which changes
     return kept if same and unchanged and code and not dirty else None
-
-
-def _slug(row: str) -> str:
-    return "-".join(re.findall(r"\w+", row.lower()))
-
-
-def _papers(table: TableSpec) -> tuple[list[Reported], dict[str, str]]:
-    """Return the methods' own reported numbers, and why rows without a run are not measured."""
-    numbers: list[Reported] = []
-    reasons = {reported.row: "reported only" for reported in table.reported}
-    for spec in registry("methods").specs.values():
-        own = [reported for reported in spec.reported if reported.table == table.name]
-        numbers += own
-        reasons |= {reported.row: f"no run of '{spec.name}' given" for reported in own}
-    return numbers, reasons
 
 
 def _facts(run: Run, networks: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ def evaluate(
     out: Path | None,
     results: Sequence[Path],
     device: str,
+    latest: bool = False,
+    fresh: bool = False,
 ) -> int:
     """Measure runs for a table, print it and write it to `out`; return the exit code.
 
@@ -33,7 +35,7 @@ def evaluate(
     spec = registry("tables").get(table)
     if not 1 <= samples <= MOST_SAMPLES:
         raise UserError(f"--samples {samples}: expected 1 or more, at most {MOST_SAMPLES}")
-    runs = choose_runs(table, paths, methods)
+    runs = choose_runs(table, paths, methods, latest)
     for path in results:
         if not os.path.isfile(path):
             raise UserError(f"--results {path}: no such file; expected a table's JSON file")
@@ -45,6 +47,7 @@ def evaluate(
 
     from gan3d_bench.benchmarks import runner
     from gan3d_bench.benchmarks.formats import render
+    from gan3d_bench.tracking.tables import log_table
 
     measured = runner.evaluate(
         spec,
@@ -54,17 +57,23 @@ def evaluate(
         runs_root=runs_root(),
         results=list(results),
         device=_device(device),
+        fresh=fresh,
     )
     if rank_zero_only.rank == 0:
         Console().print(render(measured, "rich"))
         print(f"tables: {folder}")
         for run in runs:
             print(f"pictures: {run.pictures}")
+            log_table(measured, run)
     return 0
 
 
-def choose_runs(table: str, paths: Sequence[Path], methods: Sequence[str]) -> list[Run]:
-    """Return the runs to measure: those named, and the latest finished one of each row.
+def choose_runs(
+    table: str, paths: Sequence[Path] = (), methods: Sequence[str] = (), latest: bool = False
+) -> list[Run]:
+    """Return the runs of a table: those named, and the latest finished one of each row.
+
+    The latest are those of `methods`; of every method if `latest`, or if nothing is named.
 
     Raises:
         UserError: a run has no place in the table, or a method has no finished run.
@@ -84,7 +93,7 @@ def choose_runs(table: str, paths: Sequence[Path], methods: Sequence[str]) -> li
                 f"{runs_root()}; expected one made by: gan3d-bench fit --method {method}"
             )
         runs += found
-    if not paths and not methods:
+    if latest or not (paths or methods):
         for method in registry("methods").names():
             runs += _latest_by_row(table, method)
     return list({run.path.resolve(): run for run in runs}.values())

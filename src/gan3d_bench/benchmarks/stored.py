@@ -1,0 +1,109 @@
+"""Rows that `eval` stored: where they lie, and the tables they make. Imports no torch."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan3d_bench.benchmarks.results import Result, Table, load_results, merge
+from gan3d_bench.registry import registry
+from gan3d_bench.runs import Run
+from gan3d_bench.spec import Reported, TableSpec
+
+
+def row_path(folder: Path, table: str, row: str) -> Path:
+    """Return where a measured row of a table is stored in a ``tables`` folder."""
+    return folder / f"{table}.{row_slug(row)}.row.json"
+
+
+def row_slug(row: str) -> str:
+    """Return a row's name for files and keys, such as ``gan2shape-weak-prior``."""
+    return "-".join(re.findall(r"\w+", row.lower()))
+
+
+def rows_in(folder: Path, table: str) -> list[Result]:
+    """Read the rows of a table stored in a ``tables`` folder, by file name.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    return [
+        row for path in sorted(folder.glob(f"{table}.*.row.json")) for row in load_results(path)
+    ]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Which stored rows to put together.
+
+    Attributes:
+        files: JSON files of rows or tables.
+        runs: runs whose rows to use. With neither files nor runs: of each method and row, what is
+            stored with its latest finished run.
+        root: folder of all runs; baselines lie in its ``tables``. They join the rows of runs where
+            no row of their name is given; files alone are taken as they are.
+    """
+
+    files: Sequence[Path]
+    runs: Sequence[Run]
+    root: Path
+
+    @functools.cached_property
+    def of_files(self) -> list[Result]:
+        """The rows of all files.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        return [row for path in self.files for row in load_results(path)]
+
+    def rows(self, table: str) -> list[Result]:
+        """Return the rows of a table.
+
+        Raises:
+            UserError: a file is missing or damaged.
+        """
+        rows = [row for row in self.of_files if row.table == table]
+        for run in self.runs:
+            rows += rows_in(run.tables, table)
+        if self.files and not self.runs:
+            return rows
+        if not self.runs:
+            rows = self._latest(table)
+        given = {row.row for row in rows}
+        baselines = rows_in(self.root / "tables", table)
+        return rows + [row for row in baselines if row.row not in given]
+
+    def _latest(self, table: str) -> list[Result]:
+        latest: dict[tuple[str, str], Result] = {}
+        for run in Run.find(root=self.root):  # oldest first
+            if run.finished:
+                method = run.path.parts[-3]
+                latest |= {(method, row.row): row for row in rows_in(run.tables, table)}
+        return list(latest.values())
+
+
+def assemble(table: TableSpec, results: Sequence[Result]) -> Table:
+    """Put results beside the papers' numbers.
+
+    Raises:
+        UserError: as `merge`.
+    """
+    numbers, reasons = _papers(table)
+    return merge(table, results, numbers, reasons)
+
+
+def _papers(table: TableSpec) -> tuple[list[Reported], dict[str, str]]:
+    """Return the methods' own reported numbers, and why rows without a run are not measured."""
+    numbers: list[Reported] = []
+    reasons = {reported.row: "reported only" for reported in table.reported}
+    for spec in registry("methods").specs.values():
+        own = [reported for reported in spec.reported if reported.table == table.name]
+        numbers += own
+        reasons |= {reported.row: f"no run of '{spec.name}' given" for reported in own}
+    if not table.measure:
+        reasons = dict.fromkeys((*table.rows, *reasons), "not measured yet")
+    return numbers, reasons

@@ -1,0 +1,1 @@
+"""One self-contained HTML page of measured tables: curves, pictures, meshes, provenance."""

@@ -1,0 +1,107 @@
+"""Put the page together: what is shown, and the template it is shown by."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from gan3d_bench import __version__
+from gan3d_bench.benchmarks import formats
+from gan3d_bench.benchmarks.results import Result, Table
+from gan3d_bench.report.curves import Curve, curves
+from gan3d_bench.report.showcase import Exhibit, Group, Picture
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with all that belongs to it."""
+
+    table: Table
+    figures: Sequence[Picture] = ()
+    left_out: Sequence[str] = ()
+    curves: Sequence[Curve] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curves", curves(self.table))
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The table as text to copy, by format."""
+        return {form: formats.render(self.table, form) for form in ("latex", "markdown", "csv")}
+
+
+def page(sections: Sequence[Section], groups: Sequence[Group]) -> str:
+    """Return the page as one HTML text that needs no other file and no network.
+
+    Text of results and runs is escaped, and the page's content security policy admits its own
+    script and style alone, so that nothing in a result runs or is fetched.
+
+    Args:
+        sections: tables, in order; those without results come last, folded.
+        groups: what runs show.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    style, script = _own("page.css"), _own("viewer.js")
+    exhibits: list[Exhibit] = [shown for group in groups for shown in group.exhibits]
+    return environment.from_string(_own("page.html")).render(
+        version=__version__,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        measured=[section for section in sections if section.table.results],
+        unmeasured=[section for section in sections if not section.table.results],
+        groups=groups,
+        exhibits=[shown for shown in exhibits if shown.meshes],
+        formats=formats,
+        provenance=provenance,
+        str=str,
+    )
+
+
+def provenance(result: Result) -> list[tuple[str, str]]:
+    """Return all that is known of where a result comes from, as (key, value) in words."""
+    facts: dict[str, Any] = {
+        "run": result.run,
+        "data": result.data,
+        "items": f"{len(result.items)}: {json.dumps(list(result.items))}",
+        **result.provenance,
+        "protocol": result.protocol,
+    }
+    return [(key, value) for key, value in _flat(facts) if value not in ("", "None")]
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{name}, ")
+        elif key == "command" and isinstance(value, Sequence) and not isinstance(value, str):
+            found.append((name, shlex.join(map(str, value))))
+        elif isinstance(value, (list, tuple)):
+            found.append((name, json.dumps(value)))
+        else:
+            found.append((name, str(value)))
+    return found
+
+
+def _own(name: str) -> str:
+    """Return a file of this package."""
+    return files("gan3d_bench.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return what a content security policy calls an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

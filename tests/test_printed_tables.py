@@ -1,0 +1,69 @@
+"""The tables in README.md, docs/ and results/ are those that the stored results give."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _tool():
+    path = ROOT / "tools" / "readme_tables.py"
+    specification = importlib.util.spec_from_file_location("readme_tables", path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+tool = _tool()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A folder with the repository's README, results and one page."""
+    shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "page.md").write_text("# Page\n")
+    return tmp_path
+
+
+def test_nothing_is_stale(capsys):
+    assert tool.main(["--check"]) == 0, capsys.readouterr().out
+    assert "<!-- table: shape -->" in (ROOT / "README.md").read_text()
+
+
+def test_a_changed_number_is_stale_until_printed(copy, capsys):
+    readme = copy / "README.md"
+    printed = readme.read_text()
+    readme.write_text(printed.replace("0.908 ± 0.106", "0.500 ± 0.106", 1))
+    (copy / "results" / "shape.tex").unlink()
+    (copy / "docs" / "page.md").write_text("# Page\n<!-- table: shape -->\n<!-- /table -->\nend\n")
+    assert printed != readme.read_text()
+    assert tool.main(["--check"], copy) == 1
+    stale = capsys.readouterr().out.splitlines()
+    assert stale == ["stale: results/shape.tex", "stale: README.md", "stale: docs/page.md"]
+    assert tool.main([], copy) == 0
+    assert readme.read_text() == printed
+    page = (copy / "docs" / "page.md").read_text()
+    assert "| Constant depth |" in page and page.endswith("<!-- /table -->\nend\n")
+    assert tool.main(["--check"], copy) == 0
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("<!-- table: shap -->\n<!-- /table -->", "did you mean 'shape'"),
+        ("<!-- table: relight -->\n<!-- /table -->", "results/relight.json"),
+        ("<!-- table: shape -->\n", "docs/page.md: expected each"),
+    ],
+)
+def test_mistakes_in_a_page(copy, capsys, block, message):
+    shutil.rmtree(copy / "results")
+    shutil.copytree(ROOT / "results", copy / "results")
+    (copy / "results" / "relight.json").unlink(missing_ok=True)
+    (copy / "docs" / "page.md").write_text(block)
+    assert tool.main(["--check"], copy) == 2
+    assert message in capsys.readouterr().err
