@@ -36,6 +36,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "novel-view": "gan3d_bench.benchmarks.novel_view.spec:SPEC",
         "relight": "gan3d_bench.benchmarks.relight.spec:SPEC",
         "intrinsics": "gan3d_bench.benchmarks.intrinsics.spec:SPEC",
+        "identity-rotation": "gan3d_bench.benchmarks.identity_rotation.spec:SPEC",
+        "dataset-size": "gan3d_bench.benchmarks.dataset_size.spec:SPEC",
+        "fid": "gan3d_bench.benchmarks.fid.spec:SPEC",
+        "depth-pose": "gan3d_bench.benchmarks.depth_pose.spec:SPEC",
+        "inversion": "gan3d_bench.benchmarks.inversion.spec:SPEC",
+        "iou": "gan3d_bench.benchmarks.iou.spec:SPEC",
+        "camera-init": "gan3d_bench.benchmarks.camera_init.spec:SPEC",
     },
     "generators": {
         "stylegan2": "gan3d_bench.generators.specs:STYLEGAN2",

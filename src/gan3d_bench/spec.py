@@ -117,6 +117,8 @@ class TableSpec:
         reported: papers' numbers of rows that no method's spec carries (baselines).
         protocol: one paragraph: data, samples, views, masks, networks.
         assets: registered assets that measuring needs.
+        bounds: rows that show what can be reached at best, such as the truth itself; never marked
+            as the best.
     """
 
     name: str
@@ -127,6 +129,7 @@ class TableSpec:
     protocol: str
     reported: tuple[Reported, ...] = ()
     assets: tuple[str, ...] = ()
+    bounds: tuple[str, ...] = ()
 
 
 def load(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Tables `novel-view`, `relight` and `intrinsics`: the truth scores perfectly, other heads badly."""
+"""Tables `novel-view`, `relight`, `intrinsics`: the truth scores perfectly, other heads badly."""
 
 from __future__ import annotations
 

@@ -88,6 +88,15 @@ def test_the_best_measured_mean_is_marked_in_its_direction():
     assert not theirs.cells["error"].best  # 0.25 is better, but only reported
 
 
+def test_a_bound_is_never_the_best():
+    results = [result("Baseline", [0, 1], [0.1, 0.1]), result("Ours", [0, 1], [0.9, 0.9])]
+    baseline, ours, _ = merge(replace(SPEC, bounds=("Baseline",)), results).lines
+    assert not baseline.cells["error"].best
+    assert ours.cells["error"].best
+    alone = merge(replace(SPEC, bounds=("Baseline",)), results[:1])
+    assert not any(line.cells["error"].best for line in alone.lines)
+
+
 def test_a_row_without_a_run_says_why():
     table = merge(SPEC, [], reasons={"Theirs": "reported only"})
     baseline, _, theirs = table.lines

@@ -225,21 +225,29 @@ def terminal(table: Table) -> Group:
 
     Runs and reasons stand below, so that the table itself fits 80 columns.
     """
-    shown = RichTable(title=table.spec.title, title_justify="left")
-    shown.add_column("Row", min_width=24)
+    # with many metrics a paper's number stands below the measured one, and headings wrap
+    stacked = len(table.columns) > 2
+    shown = RichTable(title=table.spec.title, title_justify="left", show_lines=stacked)
+    shown.add_column("Row", min_width=16 if stacked else 24)
     for column in table.columns:
-        shown.add_column(heading(table, column), justify="right", no_wrap=True)
-        if compared(table, column):
+        shown.add_column(heading(table, column), justify="right", no_wrap=not stacked)
+        if compared(table, column) and not stacked:
             shown.add_column("reported", justify="right", style="dim", no_wrap=True)
-    shown.add_column("N", justify="right")
+    shown.add_column("N", justify="right", no_wrap=True)
     remarks: dict[str, list[str]] = {}
     for line in table.lines:
         row = [Text(line.row)]
         for column in table.columns:
             cell = line.cells[column.metric]
-            row.append(Text(number(column, cell), style="bold" if cell.best else ""))
-            if compared(table, column):
-                row.append(Text(reported(column, cell)))
+            value = number(column, cell)
+            value = value.replace(" ± ", "±") if stacked else value
+            text = Text(value, style="bold" if cell.best else "")
+            paper = Text(reported(column, cell), style="dim")
+            if stacked and paper:
+                text = Text("\n").join((text, paper))
+            row.append(text)
+            if compared(table, column) and not stacked:
+                row.append(paper)
         shown.add_row(*row, Text(str(line.count or "")))
         if remark := run_or_note(line):
             remarks.setdefault(remark, []).append(line.row)

@@ -276,7 +276,8 @@ def _measured_line(
 def _mark_best(spec: TableSpec, lines: Sequence[Line]) -> list[Line]:
     best: dict[str, float] = {}
     for column in spec.columns:
-        cells = [line.cells[column.metric].measured for line in lines]
+        racing = [line for line in lines if line.row not in spec.bounds]
+        cells = [line.cells[column.metric].measured for line in racing]
         means = [round(cell.mean, column.digits) for cell in cells if cell]
         if means:
             best[column.metric] = (max if column.higher_is_better else min)(means)
@@ -284,13 +285,15 @@ def _mark_best(spec: TableSpec, lines: Sequence[Line]) -> list[Line]:
     def marked(column: Column, cell: Cell) -> Cell:
         if cell.measured is None:
             return cell
-        is_best = round(cell.measured.mean, column.digits) == best[column.metric]
+        is_best = round(cell.measured.mean, column.digits) == best.get(column.metric)
         return Cell(cell.measured, cell.reported, is_best)
 
     return [
         Line(
             line.row,
-            {c.metric: marked(c, line.cells[c.metric]) for c in spec.columns},
+            {c.metric: marked(c, line.cells[c.metric]) for c in spec.columns}
+            if line.row not in spec.bounds
+            else line.cells,
             line.data,
             line.count,
             line.run,

@@ -36,6 +36,7 @@ _TABLES = {
     "novel-view": {_BY_3D: "", _BY_GAN: "gan"},
     "relight": {_BY_3D: "", _BY_GAN: "gan"},
     "intrinsics": {"GAN2Shape": ""},
+    "depth-pose": {_BY_3D: ""},
 }
 
 

@@ -1,6 +1,21 @@
 """What the `stylegan2` method is. Imports no torch."""
 
-from gan3d_bench.spec import MethodSpec
+from collections.abc import Mapping
+from typing import Any
+
+from gan3d_bench.spec import MethodSpec, Reported
+
+ROW = "StyleGAN2 teacher"
+
+
+def rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """Rows of `table` that a run fills: of teachers fitted to the heads at 64 pixels."""
+    if table != "fid":
+        return {}
+    fitted = config["regression"]["steps"] > 0 or config["adversarial"]["anchor"] > 0
+    heads = not config["data"]["path"] and config["network"]["image_size"] == 64
+    return {ROW: ""} if fitted and heads else {}
+
 
 SPEC = MethodSpec(
     name="stylegan2",
@@ -22,4 +37,6 @@ SPEC = MethodSpec(
     needs=("official-256: a folder of images in data.path",),
     assets=("heads", "alexnet-lpips"),
     status="networks match both official repositories; see README.md for the head teacher's FID",
+    reported=(Reported("fid", ROW, "fid", 12.72, "LiftedGAN (Shi et al., 2021), Table 2, FFHQ"),),
+    rows=rows,
 )

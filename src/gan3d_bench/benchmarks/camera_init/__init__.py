@@ -1,0 +1,1 @@
+"""Table `camera-init`: what the cameras that training starts from change."""

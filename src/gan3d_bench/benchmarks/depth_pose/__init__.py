@@ -1,0 +1,1 @@
+"""Table `depth-pose`: normalised depth and pose of a single image."""

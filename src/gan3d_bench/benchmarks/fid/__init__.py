@@ -1,0 +1,1 @@
+"""Table `fid`: how close sampled images are to real ones."""

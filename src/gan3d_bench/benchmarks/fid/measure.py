@@ -1,0 +1,121 @@
+"""Measures FID and KID of sampled images to real ones, in constant memory."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.benchmarks.heads import HeadsMeasure
+from gan3d_bench.benchmarks.measure import Settings, Values
+from gan3d_bench.benchmarks.processes import Processes
+from gan3d_bench.benchmarks.results import Estimate
+from gan3d_bench.errors import UserError
+from gan3d_bench.methods.base import Method
+from gan3d_bench.metrics.feature_cache import cached_features
+from gan3d_bench.metrics.fid import ImageSetDistance
+from gan3d_bench.metrics.inception import InceptionFeatures
+
+REAL = 1024  # about two minutes of Inception on two cores, once
+SCALE = {"fid": 1.0, "kid": 1e3}  # KID is printed in thousandths
+
+
+class FIDMeasure(HeadsMeasure):
+    """Sampled subjects, each at the view of a test head, against images of the train split.
+
+    Args:
+        settings: what was asked for.
+        real: number of real images.
+        features: the network; None opens the asset ``inception-fid``.
+        others: of `HeadsMeasure`.
+
+    Raises:
+        UserError: fewer than two samples; the asset is missing or damaged.
+    """
+
+    requires = frozenset({"sample"})
+    baselines = ("Held-out heads",)
+    data = "heads, train"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        real: int = REAL,
+        features: InceptionFeatures | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__(settings, train_size=real, **others)
+        if settings.samples < 2:
+            raise UserError(f"samples={settings.samples}: table 'fid' needs 2 or more")
+        self.features = (features or InceptionFeatures()).to(settings.device)
+        self.distance = ImageSetDistance(self.features)
+
+    def protocol(self) -> Mapping[str, Any]:
+        network = self.features.variant
+        return {
+            **super().protocol(),
+            "real_images": self.heads.sizes["train"],
+            "networks": {"fid": network, "kid": network},
+        }
+
+    def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
+        views = self.parameters(items).view.to(self.settings.device)
+        images = [
+            method.sample(1, seeded(item)).render(views[index], image_size=self.image_size).rgb
+            for index, item in enumerate(items)
+        ]
+        return self._add(torch.cat(images))
+
+    def baseline(self, row: str, items: Sequence[int]) -> Values:
+        return self._add(self.batch(items)["image"])
+
+    def _add(self, images: Tensor) -> Values:
+        features = self.features(images.to(self.settings.device))
+        self.distance.add_features(features.cpu(), real=False)
+        return {}  # there is nothing to say of a single image
+
+    def sets(self) -> dict[str, Estimate]:
+        if Processes.detect().rank == 0:
+            self.distance.add_features(self.real_features, real=True)
+        found = self.distance.compute().sets()
+        self.distance = ImageSetDistance(self.features)
+        return {
+            key: _estimate(value, SCALE[key])
+            for key, value in found.items()
+            if not math.isnan(value["mean"])  # KID of more images than it keeps
+        }
+
+    @functools.cached_property
+    def real_features(self) -> Tensor:
+        """Features (N, D) of the real images; computed once and kept in the cache folder."""
+        data = self.split("train")
+
+        def images() -> Iterator[Tensor]:
+            for start in range(0, len(data), self.settings.batch_size):
+                stop = min(start + self.settings.batch_size, len(data))
+                yield torch.stack([data[index]["image"] for index in range(start, stop)])
+
+        root = self.heads.root
+        return cached_features(
+            f"heads {data.folder.parent.name} train {len(data)}",
+            images,
+            self.features,
+            folder=root and root / "statistics",
+        )
+
+
+def seeded(item: int) -> torch.Generator:
+    """The source of randomness of sample `item`, the same for every method."""
+    digest = hashlib.sha256(f"fid/{item}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _estimate(value: Mapping[str, float], scale: float) -> Estimate:
+    mean, error = scale * value["mean"], scale * value["standard_error"]
+    return Estimate(mean, error, int(value["count"]))

@@ -1,0 +1,1 @@
+"""Table `identity-rotation`: does a turned face stay the same person?"""

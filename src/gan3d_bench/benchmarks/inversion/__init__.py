@@ -1,0 +1,1 @@
+"""Table `inversion`: how well an inverted image is reproduced, and how fast."""

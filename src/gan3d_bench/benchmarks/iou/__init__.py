@@ -1,0 +1,1 @@
+"""Table `iou`: reconstructed silhouettes against those of the images."""

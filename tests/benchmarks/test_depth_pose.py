@@ -1,0 +1,107 @@
+"""Table `depth-pose`: the truth has no error, whatever a method calls frontal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from gan3d_bench.benchmarks.depth_pose.measure import DepthPoseMeasure
+from gan3d_bench.benchmarks.depth_pose.spec import SPEC
+from gan3d_bench.benchmarks.measure import Settings
+from gan3d_bench.config import RunConfig
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.base import Method
+from gan3d_bench.scene import Rendering, Scene
+
+ITEMS = [0, 1, 2, 3]
+
+
+class Seen(Scene):
+    """Depth maps at the views they belong to."""
+
+    capabilities = frozenset({"depth"})
+
+    def __init__(self, depth: Tensor, view: View) -> None:
+        self.depth, self.input_view = depth, view
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.depth)
+
+    def render(self, view: View, light=None, image_size=None) -> Rendering:
+        assert view is self.input_view
+        ones = torch.ones_like(self.depth)
+        return Rendering(rgb=ones.expand(-1, 3, -1, -1), mask=ones, depth=self.depth)
+
+
+class Oracle(Method):
+    """Knows depth and view of each image, and may distort them."""
+
+    def __init__(
+        self,
+        measure: DepthPoseMeasure,
+        depth: Callable[[Tensor], Tensor] = lambda depth: depth,
+        view: Callable[[View], View] = lambda view: view,
+    ) -> None:
+        super().__init__(RunConfig(method="oracle"))
+        data = measure.split("test")
+        self.known = [data[index] for index in range(len(data))]
+        self.views = data.parameters.view
+        self.depth, self.view = depth, view
+
+    def reconstruct(self, images: Tensor) -> Seen:
+        found = [next(i for i, item in enumerate(self.known) if torch.equal(item["image"], image))
+                 for image in images]  # fmt: skip
+        depth = torch.stack([self.known[index]["depth"] for index in found])
+        return Seen(self.depth(depth), self.view(self.views[torch.tensor(found)]))
+
+
+@pytest.fixture(scope="module")
+def measure(tmp_path_factory: pytest.TempPathFactory) -> DepthPoseMeasure:
+    settings = Settings(samples=4, batch_size=2, device=torch.device("cpu"))
+    built = DepthPoseMeasure(settings, image_size=32, root=tmp_path_factory.mktemp("heads"))
+    assert built.items() == ITEMS
+    return built
+
+
+def errors(measure: DepthPoseMeasure, method: Method) -> dict[str, float]:
+    parts = [measure.method(method, "", items)["depth"] for items in (ITEMS[:2], ITEMS[2:])]
+    sets = measure.sets()
+    assert {estimate.count for estimate in sets.values()} == {4}
+    assert set(sets) | {"depth"} == {column.metric for column in SPEC.columns}
+    return {"depth": max(map(max, parts)), **{key: value.mean for key, value in sets.items()}}
+
+
+def test_scale_of_depth_and_frontal_view_do_not_matter(measure: DepthPoseMeasure) -> None:
+    def shifted(view: View) -> View:
+        return replace(view, yaw=view.yaw + 7, pitch=view.pitch - 3, roll=view.roll + 1)
+
+    for found in (
+        errors(measure, Oracle(measure)),
+        errors(measure, Oracle(measure, depth=lambda depth: 3 * depth - 1, view=shifted)),
+    ):
+        assert found == pytest.approx(dict.fromkeys(found, 0), abs=1e-3)
+
+
+def test_relief_inside_out_and_mirrored_views_are_bad(measure: DepthPoseMeasure) -> None:
+    found = errors(
+        measure,
+        Oracle(measure, lambda depth: 2 - depth, lambda view: replace(view, yaw=-view.yaw)),
+    )
+    yaw = measure.parameters(ITEMS).view.yaw.double()
+    assert found["depth"] == pytest.approx(2, abs=1e-3)
+    assert found["yaw"] == pytest.approx(2 * (yaw - yaw.mean()).abs().mean().item(), rel=1e-4)
+    assert found["pitch"] == pytest.approx(0, abs=1e-4)
+
+
+def test_the_constant_has_the_spread_of_the_heads(measure: DepthPoseMeasure) -> None:
+    assert measure.baseline(SPEC.rows[0], ITEMS) == {"depth": [pytest.approx(1, abs=1e-5)] * 4}
+    views = measure.parameters(ITEMS).view
+    for name, estimate in measure.sets().items():
+        angles = getattr(views, name).double()
+        spread = (angles - angles.mean()).abs().mean().item()
+        assert estimate.mean == pytest.approx(spread, rel=1e-4)

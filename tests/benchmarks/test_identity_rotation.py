@@ -1,0 +1,293 @@
+"""Table `identity-rotation`: measuring yaw, turning stylecodes, comparing embeddings."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gan3d_bench.assets.fetch import fetch
+from gan3d_bench.benchmarks.heads import before_grey, turned
+from gan3d_bench.benchmarks.identity_rotation import measure as module
+from gan3d_bench.benchmarks.identity_rotation.measure import (
+    CURVE,
+    GANSPACE,
+    SEFA,
+    TRUTH,
+    VIEWS,
+    IdentityRotationMeasure,
+    from_front,
+)
+from gan3d_bench.benchmarks.identity_rotation.rotation import (
+    TurnedStylecodes,
+    YawEstimator,
+    rising,
+    turning_direction,
+)
+from gan3d_bench.benchmarks.identity_rotation.spec import SPEC
+from gan3d_bench.benchmarks.measure import Settings
+from gan3d_bench.benchmarks.results import Result, merge
+from gan3d_bench.config import RunConfig
+from gan3d_bench.errors import UserError
+from gan3d_bench.geometry.views import View
+from gan3d_bench.methods.base import Method
+from gan3d_bench.rendering.shading import Light
+from gan3d_bench.scene import Rendering, Scene
+
+HEADS = 4
+
+# -- the yaw of a face -------------------------------------------------------------------------
+
+
+def faces(yaw, rng):
+    """Five points of a rigid face at yaws (N,), anywhere, of any size, tilted a little."""
+    face = torch.tensor([[-3.0, -3, 0], [3, -3, 0], [0, 0, -3], [-2, 4, -1], [2, 4, -1]])
+    points = View.from_angles(yaw, centre_depth=0.0).rotate(face[None])[..., :2]
+    tilt = 0.2 * torch.randn(len(yaw), generator=rng)
+    roll = View.from_angles(roll=tilt.rad2deg()).rotation_matrix()[:, :2, :2]
+    size = 1 + 3 * torch.rand(len(yaw), 1, 1, generator=rng)
+    return size * points @ roll.mT + 30 * torch.rand(len(yaw), 1, 2, generator=rng)
+
+
+def test_yaw_is_measured_from_five_points_wherever_the_face_is():
+    rng = torch.Generator().manual_seed(0)
+    yaw = 60 * torch.rand(200, generator=rng) - 30
+    estimator = YawEstimator.fit(faces(yaw, rng), yaw)
+    other = torch.linspace(-28, 28, 50)
+    torch.testing.assert_close(estimator(faces(other, rng)), other, atol=1.0, rtol=0)
+
+
+# -- turning stylecodes ------------------------------------------------------------------------
+
+STEPS = [-2.0, -1.0, 0.0, 1.0, 2.0]
+
+
+class Plain:
+    """A generator whose pictures are as bright as the first entry of w."""
+
+    def synthesis(self, w):
+        return w[:, :1, None, None].expand(-1, 3, 4, 4)
+
+
+def brightness(images):
+    """Yaw of the pictures of `Plain`: brightness times 40; bright ones show no face."""
+    mean = images.mean((1, 2, 3))
+    return torch.where(mean < 0.75, 40 * mean, torch.nan)
+
+
+def test_the_direction_that_turns_most_is_chosen_with_its_sign():
+    w = 0.3 * torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    directions = torch.tensor([[0.0, 1, 0], [-0.8, 0, 0.6], [0.1, 0, 0.995]])
+    chosen = turning_direction(Plain(), directions, w, brightness)
+    spread = (w @ directions[1]).std()
+    torch.testing.assert_close(chosen, -directions[1] * spread)
+
+
+def test_no_direction_is_chosen_where_no_face_is_found():
+    with pytest.raises(ValueError, match="no sample shows a face"):
+        turning_direction(Plain(), torch.eye(3), torch.ones(4, 3), brightness)
+
+
+def test_stylecodes_turn_to_the_yaw_asked_for_and_no_further_than_they_reach():
+    w = torch.tensor([[0.0, 0.3], [0.2, 0.0], [0.9, 0.0]])
+    scene = TurnedStylecodes(Plain(), w, torch.tensor([0.25, 0.0]), brightness, STEPS)
+    shown = scene.render(View.from_angles([-15.0, -10.0, -15.0]), image_size=8)
+    assert shown.rgb.shape == (3, 3, 8, 8)
+    assert shown.mask.shape == (3, 1, 8, 8)
+    torch.testing.assert_close(brightness(shown.rgb[:2]), torch.tensor([-15.0, -10.0]))
+    assert shown.mask.amax((1, 2, 3)).tolist() == [1, 1, 0]  # the last one shows no face as it is
+    beyond = scene.render(View.from_angles([-20.5, 27.0, 0.0]))
+    assert beyond.mask.amax((1, 2, 3)).tolist() == [0, 1, 0]
+    with pytest.raises(UserError, match="relight"):
+        scene.render(View.from_angles([0.0] * 3), Light(*torch.ones(2, 3), torch.ones(3, 3)))
+
+
+def test_only_steps_that_turn_further_are_kept_up_to_the_first_without_a_face():
+    steps = np.arange(-4.0, 5)
+    yaw = np.array([-90, np.nan, -8, -9, 1, 4, 3, 7, np.nan])
+    kept, reached = rising(steps, yaw)
+    assert kept.tolist() == [-1, 0, 1, 3]
+    assert reached.tolist() == [-9, 1, 4, 7]
+
+
+@given(st.lists(st.floats(-90, 90) | st.just(math.nan), min_size=5, max_size=5))
+def test_steps_kept_and_their_yaw_rise(yaw):
+    kept, reached = rising(np.array(STEPS), np.array(yaw))
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(reached) > 0).all()
+    assert (0.0 in kept) == (not math.isnan(yaw[2]))
+    pairs = list(zip(STEPS, yaw, strict=True))
+    assert all(pair in pairs for pair in zip(kept.tolist(), reached.tolist(), strict=True))
+
+
+# -- comparing embeddings ----------------------------------------------------------------------
+
+
+def test_the_view_nearest_to_the_front_with_a_face_is_the_reference():
+    yaws = torch.tensor([0.0, -10.0, 5.0, 20.0])
+    at = torch.tensor([[0.0, 10, 20, 50], [math.nan, 10, 30, math.nan], [math.nan] * 4]).deg2rad()
+    angles, reference = from_front(torch.stack([at.cos(), at.sin()], 2), yaws)
+    assert reference[:2].tolist() == [0, 2]
+    expected = torch.tensor([[0, 10, 20, 50], [math.nan, 20, 0, math.nan], [math.nan] * 4])
+    torch.testing.assert_close(angles, expected, atol=1e-3, rtol=0, equal_nan=True)
+
+
+class Finder:
+    """Finds a face in every picture that is not grey."""
+
+    label = "finder"
+
+    def __call__(self, images):
+        found = images.abs().amax((1, 2, 3)) > 0
+        return SimpleNamespace(images=images[found], found=found, points=None)
+
+
+class Embedder(torch.nn.Module):
+    """Embeds a picture at the angle (degrees) that its brightness is a hundredth of."""
+
+    label = "embedder"
+
+    def forward(self, images):
+        at = (100 * images.mean((1, 2, 3))).deg2rad()
+        return torch.stack([at.cos(), at.sin()], 1)
+
+
+class Faded(Scene):
+    """Brightens by 0.01 a degree of yaw, from 0.5 at the front; grey beyond a limit."""
+
+    def __init__(self, count, limit):
+        self.count, self.limit = count, limit
+
+    @property
+    def batch_size(self):
+        return self.count
+
+    def render(self, view, light=None, image_size=None):
+        rgb = (0.5 + 0.01 * view.yaw)[:, None, None, None].expand(-1, 3, 8, 8)
+        return Rendering(rgb, (view.yaw.abs() <= self.limit).float()[:, None, None, None])
+
+
+class Turner(Method):
+    """Reconstructs what `scene` makes of images."""
+
+    def __init__(self, scene):
+        super().__init__(RunConfig(method="turner"))
+        self.scene = scene
+
+    def reconstruct(self, images):
+        return self.scene(images)
+
+
+def settings(samples):
+    return Settings(samples=samples, batch_size=2, device=torch.device("cpu"))
+
+
+@pytest.fixture
+def stubbed(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "FaceAligner", Finder)
+    monkeypatch.setattr(module, "ArcFace", Embedder)
+    return IdentityRotationMeasure(settings(1), image_size=16, train_size=1, root=tmp_path)
+
+
+def test_mean_and_largest_angle_are_over_the_views_with_a_face(stubbed):
+    items = stubbed.items()
+    values = stubbed.method(Turner(lambda images: Faded(len(images), 60)), "", items)
+    assert values["error_mean"] == pytest.approx([np.abs(VIEWS).mean()], abs=1e-2)
+    assert values["error_max"] == pytest.approx([20], abs=1e-2)
+    assert values["faces"] == [100]
+    for yaw in CURVE:
+        cosine = math.cos(math.radians(yaw))
+        assert values[f"similarity@yaw={yaw}"] == pytest.approx([cosine], abs=1e-4)
+
+    values = stubbed.method(Turner(lambda images: Faded(len(images), 10)), "", items)
+    seen = [abs(yaw) for yaw in VIEWS if abs(yaw) <= 10]
+    assert values["error_mean"] == pytest.approx([np.mean(seen)], abs=1e-2)
+    assert values["error_max"] == pytest.approx([max(seen)], abs=1e-2)
+    assert values["faces"] == pytest.approx([100 * len(seen) / 20])
+    assert math.isnan(values["similarity@yaw=15"][0])
+
+    values = stubbed.method(Turner(lambda images: Faded(len(images), -1)), "", items)
+    assert math.isnan(values["error_mean"][0])
+    assert math.isnan(values["error_max"][0])
+    assert values["faces"] == [0]
+
+
+def test_the_protocol_states_the_networks(stubbed):
+    networks = stubbed.protocol()["networks"]
+    assert networks["error_mean"] == networks["error_max"] == "embedder, finder"
+    assert networks["faces"] == "finder"
+
+
+# -- on real networks ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    for asset in ("arcface-mbf", "scrfd-500m"):
+        fetch(asset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "STEPS", (-2.0, -1.0, 0.0, 1.0, 2.0))
+        patch.setattr(module, "SAMPLES", 4)
+        patch.setattr(module, "DIRECTIONS", 3)
+        patch.setattr(module, "GANSPACE_SAMPLES", 2000)
+        patch.setattr(module, "VIEWS", (-19.0, -7.0, 7.0, 19.0))
+        patch.setattr(module, "CURVE", ())
+        root = tmp_path_factory.mktemp("heads")
+        yield IdentityRotationMeasure(settings(HEADS), train_size=32, root=root)
+
+
+class True3D(Scene):
+    """The true heads; each view shows the person `shift` places on per degree turned."""
+
+    def __init__(self, measure, items, shift):
+        self.measure, self.items, self.shift = measure, items, shift
+
+    @property
+    def batch_size(self):
+        return len(self.items)
+
+    def render(self, view, light=None, image_size=None):
+        yaw = float(view.yaw[0])
+        moved = [(item + self.shift * round(yaw)) % HEADS for item in self.items]
+        maps = self.measure.truth(turned(before_grey(self.measure.parameters(moved)), yaw))
+        return Rendering(maps["image"], torch.ones_like(maps["mask"]))
+
+
+@pytest.mark.network
+def test_true_heads_keep_their_identity_and_exchanged_ones_do_not(real):
+    items = real.items()
+    truth = real.baseline(TRUTH, items)
+    assert truth["faces"] == [100] * HEADS
+    own = real.method(Turner(lambda images: True3D(real, items, 0)), "", items)
+    assert own == {key: pytest.approx(values) for key, values in truth.items()}
+    other = real.method(Turner(lambda images: True3D(real, items, 1)), "", items)
+    assert np.mean(truth["error_mean"]) < 30
+    assert np.mean(other["error_mean"]) > 50
+    images = real.batch(items)["image"]
+
+    class Still(True3D):
+        def render(self, view, light=None, image_size=None):
+            return Rendering(images, torch.ones_like(images[:, :1]))
+
+    still = real.method(Turner(lambda images: Still(real, items, 0)), "", items)
+    assert still["error_max"] == pytest.approx([0] * HEADS, abs=1e-3)
+
+
+@pytest.mark.network
+def test_generator_rotation_turns_heads_and_changes_them_more_than_the_truth(real):
+    items = real.items()
+    truth = real.baseline(TRUTH, items)
+    rows = {row: real.baseline(row, items) for row in (SEFA, GANSPACE)}
+    for values in rows.values():
+        assert np.mean(values["faces"]) > 50
+        assert np.mean(values["error_mean"]) > np.mean(truth["error_mean"])
+    results = [
+        Result(SPEC.name, row, "baseline", real.data, real.protocol(), items, values)
+        for row, values in {TRUTH: truth, **rows}.items()
+    ]
+    lines = {line.row: line for line in merge(SPEC, results).lines}
+    assert lines[SEFA].cells["error_mean"].reported.value == 41.79
+    assert lines[TRUTH].cells["error_mean"].best

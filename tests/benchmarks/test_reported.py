@@ -1,0 +1,119 @@
+"""Every table: its declaration, and the papers' numbers it prints."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gan3d_bench.benchmarks.formats import FORMATS, render
+from gan3d_bench.benchmarks.stored import assemble
+from gan3d_bench.registry import BUILTIN, registry
+from gan3d_bench.spec import load
+
+TABLES = tuple(BUILTIN["tables"])
+
+PAPERS = {
+    "dataset-size": {
+        "GAN2Shape, 160k images": (0.756, 14.81),
+        "GAN2Shape, 40k images": (0.765, 14.90),
+        "GAN2Shape, 10k images": (0.784, 15.10),
+        "GAN2Shape, 3k images": (0.794, 15.28),
+        "GAN2Shape, 1k images": (0.945, 16.84),
+    },
+    "fid": {
+        "Held-out heads": (None, None),
+        "StyleGAN2 teacher": (12.72, None),
+        "HoloGAN": (100.28, None),
+        "DiscoFaceGAN": (12.90, None),
+        "CONFIGNet": (43.05, None),
+        "LiftedGAN without L_flip": (28.69, None),
+        "LiftedGAN without L_perturb": (21.30, None),
+        "LiftedGAN without L_idt": (30.63, None),
+        "LiftedGAN without L_regA": (27.34, None),
+        "LiftedGAN": (29.81, None),
+        "UV 3DMM": (None, None),
+    },
+    "depth-pose": {
+        "Constant depth and pose": (None, None, None, None),
+        "Unsup3D": (0.472, 2.78, 4.55, 0.75),
+        "LiftedGAN without L_flip": (0.623, 9.37, 5.34, 0.91),
+        "LiftedGAN without L_perturb": (0.548, 2.68, 5.03, 1.02),
+        "LiftedGAN without L_idt": (0.498, 1.82, 4.66, 1.15),
+        "LiftedGAN without L_regA": (0.467, 1.89, 4.81, 1.06),
+        "LiftedGAN": (0.435, 1.86, 4.77, 1.07),
+        "GAN2Shape (3D)": (None, None, None, None),
+    },
+    "inversion": {
+        "ReStyle on EG3D": (0.254, 0.353, 0.54),
+        "W_tri without L_cyc": (0.227, 0.352, None),
+        "W_tri": (0.223, 0.362, 0.54),
+        "PTI on EG3D": (0.10, 0.57, 457.0),
+    },
+    "iou": {
+        "Trained on Pascal3D": (0.80, 0.81),
+        "Trained on StyleGAN's images": (0.76, 0.95),
+    },
+    "camera-init": {
+        "Keypoints": (0.953, 60, None, None),
+        "12 view bins": (0.952, 60, None, None),
+        "Bins against keypoints, mean": (None, None, 1.43, 0.42),
+        "Bins against keypoints, max": (None, None, 2.95, 1.11),
+    },
+}
+
+
+def reported(table: str) -> list:
+    numbers = list(registry("tables").get(table).reported)
+    for method in registry("methods").specs.values():
+        numbers += [number for number in method.reported if number.table == table]
+    return numbers
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_numbers_are_finite_sourced_and_have_one_place_each(table: str) -> None:
+    spec = registry("tables").get(table)
+    metrics = [column.metric for column in spec.columns]
+    assert len(metrics) == len(set(metrics))
+    assert len(spec.rows) == len(set(spec.rows))
+    numbers = reported(table)
+    places = [(number.row, number.metric) for number in numbers]
+    assert len(places) == len(set(places))
+    for number in numbers:
+        assert number.table == table
+        assert number.row in spec.rows
+        assert number.metric in metrics
+        assert math.isfinite(number.value)
+        assert "Table" in number.source
+
+
+def test_no_number_is_of_an_unknown_table() -> None:
+    for method in registry("methods").specs.values():
+        assert {number.table for number in method.reported} <= set(TABLES)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_is_measured_or_says_why_not(table: str) -> None:
+    spec = registry("tables").get(table)
+    if spec.measure:
+        assert set(load(spec.measure).baselines) <= set(spec.rows)
+    else:
+        assert "Not measured" in spec.protocol
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_papers_rows_print_without_any_run(table: str) -> None:
+    printed = assemble(registry("tables").get(table), [])
+    for form in FORMATS:
+        assert render(printed, form)
+    assert all(line.note for line in printed.lines)
+
+
+@pytest.mark.parametrize("table", PAPERS)
+def test_rows_carry_the_papers_numbers(table: str) -> None:
+    found = {}
+    for line in assemble(registry("tables").get(table), []).lines:
+        cells = line.cells.values()
+        found[line.row] = tuple(c.reported.value if c.reported else None for c in cells)
+    assert found == PAPERS[table]
+    assert list(found) == list(PAPERS[table])
