@@ -48,7 +48,7 @@ class TrackingConfig:
 
     wandb: bool = False
     project: str = "gan3d-bench"
-    group: str = ""
+    group: str = ""  # in W&B; "": <method>-<preset>
     tags: list[str] = field(default_factory=list)
 
 

@@ -166,6 +166,7 @@ def _train(
         run.checkpoint if run else Path(os.devnull), config.trainer.checkpoint_minutes
     )
     loggers: list[Logger] = []
+    tracked: list[Logger] = []
     callbacks += [saving]
     if run is not None:
         scalars = LatestScalars()
@@ -181,6 +182,8 @@ def _train(
     elif run is not None:  # stopped between the last checkpoint and the last pictures
         with looking(method):
             show(method.preview(), method.step, True)
+        for logger in tracked:
+            logger.finalize("success")
     if saving.signal and not method.finished:
         raise Interrupted(run, saving.signal)
     if run is not None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +22,9 @@ from gan3d_bench.tracking.loggers import (
     run_loggers,
     wandb_mode,
 )
+
+sys.path.insert(0, str(Path(__file__).parent))
+from wandb_files import recorded
 
 
 def config(wandb: bool = True) -> RunConfig:
@@ -152,58 +152,27 @@ def offline_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return run, done.stdout
 
 
-def wandb_messages(file: Path) -> Iterator[bytes]:
-    """The messages in a ``.wandb`` file: LevelDB's log format after a header of seven bytes."""
-    data, at, message = file.read_bytes(), 7, b""
-    while at < len(data):
-        rest_of_block = 32768 - at % 32768
-        if rest_of_block < 7:
-            at += rest_of_block
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        message += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield message
-            message = b""
-
-
-def wandb_history(run: Path) -> list[dict[str, object]]:
-    """The rows that were logged, from W&B's own files."""
-    from wandb.proto import wandb_internal_pb2
-
-    rows = []
-    for file in sorted(run.glob("wandb/offline-run-*/run-*.wandb")):
-        for message in wandb_messages(file):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(message)
-            if record.WhichOneof("record_type") == "history":
-                # media have one item a detail, under the nested key (name, detail)
-                rows.append(
-                    {
-                        item.key or item.nested_key[0]: json.loads(item.value_json)
-                        for item in record.history.item
-                    }
-                )
-    return rows
-
-
 def test_offline_without_login_and_the_same_id_after_resuming(
     offline_run: tuple[Path, str],
 ) -> None:
     run, printed = offline_run
     known = (run / "wandb.id").read_text().strip()
     assert printed.splitlines() == [f"run {known} offline toy-small-now"] * 2
-    assert len(list(run.glob(f"wandb/offline-run-*-{known}/run-{known}.wandb"))) == 2
+    parts = [part.run for part in recorded(run)]
+    assert [part.run_id for part in parts] == [known, known]
+    # `wandb sync` puts the second part behind the first instead of over it
+    assert all(part.resume for part in parts)
 
 
 def test_wandb_has_the_scalars_and_the_files(offline_run: tuple[Path, str]) -> None:
     run, _ = offline_run
-    rows = wandb_history(run)
+    parts = recorded(run)
+    rows = [row for part in parts for row in part.history]
     losses = {row["trainer/global_step"]: row["train/loss"] for row in rows if "train/loss" in row}
     assert losses == {step: 1.0 / (1 + step) for step in (0, 1, 2, 10, 11, 12)}
     media = {key for row in rows for key in row if key.startswith("preview/")}
-    kinds = ("input", "scene", "turntable", "depth", "depth16", "normal", "mesh")
+    maps = ("maps/depth", "maps/depth16", "maps/normal")
+    kinds = ("input", "scene", "turntable", *maps, "mesh")
     assert {f"preview/{kind}" for kind in kinds} <= media
     sent = {path.suffix for path in run.glob("wandb/offline-run-*/files/media/**/*.*")}
     assert {".png", ".mp4", ".glb"} <= sent
@@ -212,6 +181,13 @@ def test_wandb_has_the_scalars_and_the_files(offline_run: tuple[Path, str]) -> N
 def test_the_same_scalars_are_in_the_run_folder(offline_run: tuple[Path, str]) -> None:
     rows = read_metrics(offline_run[0] / "metrics.csv")
     assert [row["step"] for row in rows] == [0, 1, 2, 10, 11, 12]
+
+
+def test_the_group_is_method_and_preset_unless_named(tmp_path: Path) -> None:
+    unnamed = config()
+    unnamed.tracking.group = ""
+    for given, group in ((config(), "heads"), (unnamed, "toy-small")):
+        assert RunWandbLogger(given, tmp_path)._wandb_init["group"] == group
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The loggers of a run: `metrics.csv` in its folder, and Weights & Biases when asked for.
 
-Keys are ``train/...``, ``val/...`` and ``preview/...``; the horizontal axis is the run's step.
+Every method has the same keys: ``train/<term>``, ``val/<metric>``, ``preview/<name>`` and
+``table/<table>/<row>/<metric>``; the horizontal axis is the run's step. W&B groups runs by method
+and preset, and tags them with the tables they were measured for.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from gan3d_bench.config import RunConfig, to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.tracking.files import explaining, replacing
 
+GLOBAL_STEP = "trainer/global_step"  # the axis of every key in W&B; Lightning's name
 METRICS_FILE = "metrics.csv"
 WANDB_ID_FILE = "wandb.id"
 
@@ -42,8 +45,13 @@ def run_loggers(config: RunConfig, folder: Path) -> list[Logger]:
     """
     loggers: list[Logger] = [MetricsLogger(folder)]
     if config.tracking.wandb:
-        loggers.append(RunWandbLogger(config, folder))
+        loggers.append(RunWandbLogger(config, folder, measured_tables(Path(folder))))
     return loggers
+
+
+def measured_tables(folder: Path) -> set[str]:
+    """Return the names of the tables that a run has stored rows of."""
+    return {path.name.partition(".")[0] for path in folder.glob("tables/*.row.json")}
 
 
 class MetricsLogger(Logger):
@@ -160,14 +168,16 @@ class RunWandbLogger(WandbLogger):
     Without a login (API key, identity token or netrc entry) the run is recorded offline and
     ``wandb sync <run>/wandb/offline-run-*`` uploads it later. With a login but no answer from the
     server the run goes on offline as well. ``WANDB_MODE`` overrides, except that ``online``
-    without a login means offline. A resumed run keeps its W&B id, stored in ``<run>/wandb.id``.
+    without a login means offline. A resumed run keeps its W&B id, stored in ``<run>/wandb.id``;
+    what it records offline says so, and ``wandb sync`` puts the parts together.
 
     Args:
         config: the run's config; stored with the W&B run.
         folder: the run folder.
+        tables: names of the tables the run was measured for.
     """
 
-    def __init__(self, config: RunConfig, folder: Path) -> None:
+    def __init__(self, config: RunConfig, folder: Path, tables: Iterable[str] = ()) -> None:
         import wandb
 
         folder = Path(folder).absolute()
@@ -177,8 +187,9 @@ class RunWandbLogger(WandbLogger):
             save_dir=folder,
             project=config.tracking.project,
             id=_run_id(folder),
-            group=config.tracking.group or None,
-            tags=list(config.tracking.tags) or None,
+            group=config.tracking.group or f"{config.method}-{config.preset}",
+            # W&B replaces the tags of a resumed run by these
+            tags=[*config.tracking.tags, *sorted({f"table:{name}" for name in tables})],
             config=to_dict(config),
             mode=wandb_mode(),
             settings=settings,
@@ -192,16 +203,21 @@ class RunWandbLogger(WandbLogger):
         """The W&B run, started at first use."""
         from wandb.errors import CommError, UsageError
 
-        # Offline there is no earlier history to look up; W&B would warn that it cannot.
-        if self._wandb_init["mode"] == "offline":
-            self._wandb_init["resume"] = None
         try:
             return super().experiment
         except (CommError, UsageError) as error:
             reason = str(error).strip().splitlines()[0]
             log.warning("W&B does not answer (%s); recording this run offline", reason)
-            self._wandb_init.update(mode="offline", resume=None)
+            self._wandb_init.update(mode="offline")
             return super().experiment
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """End the W&B run, so that another one can start in this process."""
+        super().finalize(status)
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=int(status == "failed"))
+            self._experiment = None
 
 
 def wandb_mode() -> str:

@@ -99,7 +99,9 @@ def _write_media(preview: Preview, pictures: Path, everything: bool) -> dict[str
         media["scene"] = [save_png(grid, pictures / "scene.png")]
         if everything:
             media["turntable"] = [turntable(scene, pictures / "turntable.mp4")]
-            media |= write_maps(scene, pictures)
+            for kind, files in write_maps(scene, pictures).items():
+                # a method's own batch of images may be called depth or normal
+                media[kind if kind == "mesh" else f"maps/{kind}"] = files
     return media
 
 
@@ -282,7 +284,8 @@ def _send(logger: WandbLogger, media: Mapping[str, list[Path]], step: int) -> No
     row: dict[str, Any] = {
         f"preview/{key}": [kinds[p.suffix](p) for p in paths] for key, paths in media.items()
     }
-    logger.log_metrics(row, step=step)
+    if row:
+        logger.log_metrics(row, step=step)
 
 
 def _look(scene: Scene, view: View, light: Light | None = None) -> Rendering:

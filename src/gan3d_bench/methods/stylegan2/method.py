@@ -15,6 +15,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.optim import Adam, Optimizer
 
 from gan3d_bench.assets.store import cache_dir
+from gan3d_bench.datamodules.heads_sampling import NUM_LATENTS
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import (
     Discriminator,
@@ -387,7 +388,7 @@ class StyleGAN2(PhasedMethod):
         return GeneratedHeads(self.generator_ema, z)
 
     def preview(self) -> Preview:
-        """Images of fixed latents, and beside them the images that belong to those."""
+        """Images of fixed latents, beside them the images that belong to those, and a scene."""
         z_dim = self.generator.config.z_dim
         # not the seed of the rendered heads, or these would be the training latents
         z = sample_z(32, z_dim, torch.Generator().manual_seed(self.config.seed + 1))
@@ -399,7 +400,9 @@ class StyleGAN2(PhasedMethod):
                 shown["reconstructed"] = sample_images(
                     self.generator_ema, latents.to(self.device)
                 ).cpu()
-        return Preview(images=shown)
+        turns = self._uses_pairs and z_dim >= NUM_LATENTS
+        scene = GeneratedHeads(self.generator_ema, z[:8].to(self.device)) if turns else None
+        return Preview(shown, scene)
 
     def extra_metadata(self) -> Mapping[str, Any]:
         parameters = {
