@@ -108,17 +108,18 @@ def markdown(table: Table) -> str:
 
 def brief(table: Table) -> str:
     """Return the table in Markdown as a README shows it: numbers, what they are, how made."""
-    header, align = ["Row"], [":--"]
+    header = ["Row"]
     for column in table.columns:
-        header += [heading(table, column), "reported"]
-        align += ["--:", "--:"]
-    rows = [[*header, "N"], [*align, "--:"]]
+        header += [heading(table, column), *["reported"] * compared(table, column)]
+    rows = [[*header, "N"], [":--", *["--:"] * len(header)]]
     for line in table.lines:
         row = [line.row]
         for column in table.columns:
             cell = line.cells[column.metric]
             value = number(column, cell)
-            row += [f"**{value}**" if cell.best else value, reported(column, cell)]
+            row.append(f"**{value}**" if cell.best else value)
+            if compared(table, column):
+                row.append(reported(column, cell))
         rows.append([*row, str(line.count or "")])
     body = ["| " + " | ".join(_pipe(text) for text in row) + " |" for row in rows]
     made = [result.provenance.get("measured", {}) for result in table.results]

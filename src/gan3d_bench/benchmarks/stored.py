@@ -67,8 +67,8 @@ class Stored:
             UserError: a file is missing or damaged.
         """
         rows = [row for row in self.of_files if row.table == table]
-        for run in self.runs:
-            rows += rows_in(run.tables, table)
+        for run in self.runs:  # a file may hold what is stored with a run too
+            rows += [row for row in rows_in(run.tables, table) if row not in rows]
         if self.files and not self.runs:
             return rows
         if not self.runs:

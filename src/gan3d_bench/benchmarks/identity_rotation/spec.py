@@ -27,7 +27,6 @@ SPEC = TableSpec(
         "HoloGAN",
         "GANSpace",
         "SeFa",
-        "Supervised",
         "GAN2Shape (3D)",
         "GAN2Shape (GAN)",
     ),
