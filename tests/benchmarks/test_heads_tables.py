@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +106,13 @@ def test_novel_views_of_the_truth_are_perfect_and_of_others_bad(cache):
         true = measure.method(Oracle(measure), "", [0, 1])
         other = measure.method(Oracle(measure, shift=1), "", [0, 1])
         still = measure.baseline(measure.baselines[0], [0, 1])
+    picture = measure.picture()
+    assert picture is not None
+    # two heads, the truth above the row's; of the first of the three measured rows
+    assert picture.size == (66 * len(VIEWS) + 2, 66 * 4 + 2)
+    pixels = torch.from_numpy(np.array(picture))
+    assert torch.equal(pixels[2:66], pixels[68:132])
+    assert measure.picture() is None
     assert true["psnr"] == [pytest.approx(100)] * 2
     assert max(true["lpips"]) < 1e-6
     assert min(true["identity"]) > 0.9999

@@ -76,3 +76,26 @@ def test_mistakes_are_one_line(cli, arguments, message):
     assert refused.code == 2
     assert message in refused.err
     assert len(refused.err.strip().splitlines()) == 1
+
+
+def test_a_missing_asset_is_named_with_the_command_before_work_starts(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("GAN3D_BENCH_HOME", str(tmp_path / "empty"))
+    shown = cli("eval", "--table", "novel-view", "--samples", 1, "--out", "out")
+    assert shown.code == 2
+    assert "gan3d-bench assets fetch arcface-mbf" in shown.err
+    assert not Path("out/novel-view.json").exists()
+    assert not list((tmp_path / "empty").rglob("heads*"))
+
+
+def test_a_run_without_a_checkpoint_or_of_another_method_is_refused(cli):
+    assert cli("fit", "--method", "supervised", "--preset", "check", "steps=2").code == 0
+    (run,) = Path("runs/supervised/check").iterdir()
+    shown = cli("eval", "--table", "fid", "--run", run, "--samples", 2)
+    assert shown.code == 2
+    assert "a run of 'supervised' has no row in table 'fid'" in shown.err
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    shown = cli("eval", "--table", "shape", "--run", run, "--samples", 1, "--out", "out")
+    assert shown.code == 2
+    assert "checkpoint" in shown.err and len(shown.err.strip().splitlines()) == 1
+    assert not Path("out").exists()

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from gan3d_bench.benchmarks.measure import Measure, Settings
 from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataModule, HeadsDataset
@@ -17,6 +19,9 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.tracking.pictures import to_image, unit_range
+
+PICTURED = 4  # heads in a row's picture
 
 
 class HeadsMeasure(Measure):
@@ -41,6 +46,7 @@ class HeadsMeasure(Measure):
     ) -> None:
         super().__init__(settings)
         self.image_size = image_size
+        self._pictures: list[Tensor] = []
         self.heads = HeadsDataModule(
             image_size, train_size=train_size, val_size=1, test_size=settings.samples, root=root
         )
@@ -88,6 +94,23 @@ class HeadsMeasure(Measure):
                 "which this table starts from"
             )
         return scene
+
+    def keep(self, pictures: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Keep a batch's pictures for `picture`, if it is the row's first batch.
+
+        Args:
+            pictures: for each view or light, the truth and what the row shows, (B, 3, S, S) each.
+        """
+        if not self._pictures:
+            self._pictures = [torch.stack(pair, 1)[:PICTURED].cpu() for pair in pictures]
+
+    def picture(self) -> Image.Image | None:
+        """What was kept: for each of the first heads the truth, and below it what the row shows."""
+        kept, self._pictures = self._pictures, []
+        if not kept:
+            return None
+        grid = torch.stack(kept, 2).flatten(0, 2)  # heads, truth and row, views
+        return to_image(make_grid(unit_range(grid), nrow=len(kept), padding=2))
 
     def truth(self, heads: HeadParameters) -> dict[str, Tensor]:
         """Render test heads afresh; see `render_heads`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 
 from gan3d_bench.benchmarks.results import Estimate
 from gan3d_bench.methods.base import Method
@@ -70,6 +71,13 @@ class Measure(ABC):
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         """Measure one of `baselines` on one batch of items."""
         raise NotImplementedError(f"{type(self).__name__} lists '{row}' but cannot measure it")
+
+    def picture(self) -> Image.Image | None:
+        """Return a picture of the row just measured, and forget it; None where there is none.
+
+        Asked on rank zero, which measures the first items.
+        """
+        return None
 
     def sets(self) -> dict[str, Estimate]:
         """Return the metrics of the whole set of items of a row, such as FID, and forget the row.

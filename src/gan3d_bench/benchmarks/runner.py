@@ -33,6 +33,7 @@ from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.runs import Run
 from gan3d_bench.spec import TableSpec, load
+from gan3d_bench.tracking.pictures import save_png
 from gan3d_bench.training import load_method
 
 
@@ -157,6 +158,8 @@ class _Evaluation:
         provenance = {"measured": {**_environment(), "seconds": seconds}, **facts}
         filled = replace(result, values=values, sets=sets, provenance=provenance)
         if self.processes.rank == 0:
+            if (picture := self.measure.picture()) is not None:
+                save_png(picture, path.with_name(path.name.replace(".row.json", ".png")))
             save_result(filled, path)
         return filled
 

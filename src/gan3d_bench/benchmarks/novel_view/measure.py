@@ -64,11 +64,13 @@ class NovelViewMeasure(HeadsMeasure):
 
     def _measure(self, heads: HeadParameters, turn: Any) -> Values:
         parts: dict[str, list[list[float]]] = {}
+        pictures: list[tuple[Tensor, Tensor]] = []
         for yaw, pitch in VIEWS:
             after = before_grey(turned(heads, float(yaw), float(pitch)))
             truth, rendering = self.truth(after), turn(after)
             subject = (truth["mask"] >= 0.5).float()
             real, shown = truth["image"] * subject, within(rendering, subject)
+            pictures.append((real, shown))
             values = {
                 "psnr": psnr(shown, real, subject),
                 "lpips": self.lpips.instances(shown, real),
@@ -82,6 +84,7 @@ class NovelViewMeasure(HeadsMeasure):
                 parts.setdefault(key, []).append(value.tolist())
                 place = f"yaw={yaw}" if pitch == 0 else f"pitch={pitch}"
                 parts[f"{key}@{place}"] = [value.tolist()]
+        self.keep(pictures)
         return {key: [_mean(column) for column in zip(*rows, strict=True)]
                 for key, rows in parts.items()}  # fmt: skip
 

@@ -56,7 +56,9 @@ class RelightMeasure(HeadsMeasure):
         return self._measure(items, lambda _: Rendering(image, torch.ones_like(image[:, :1])))
 
     def _measure(self, items: Sequence[int], relit: Callable[[Light], Rendering]) -> Values:
-        heads, parts = before_grey(self.parameters(items)), {}
+        heads = before_grey(self.parameters(items))
+        parts: dict[str, list[list[float]]] = {}
+        pictures: list[tuple[Tensor, Tensor]] = []
         for name, slopes in SLOPES.items():
             light = new_light(slopes, len(items))
             lit = replace(
@@ -69,6 +71,7 @@ class RelightMeasure(HeadsMeasure):
             subject = (truth["mask"] >= 0.5).float()
             real = truth["image"] * subject
             shown = equalised(within(relit(light), subject), real, subject)
+            pictures.append((real, shown))
             values = {
                 "psnr": psnr(shown, real, subject).tolist(),
                 "lpips": self.lpips.instances(shown, real).tolist(),
@@ -76,6 +79,7 @@ class RelightMeasure(HeadsMeasure):
             for key, value in values.items():
                 parts.setdefault(key, []).append(value)
                 parts[f"{key}@light={name}"] = [value]
+        self.keep(pictures)
         return {key: [fmean(column) for column in zip(*rows, strict=True)]
                 for key, rows in parts.items()}  # fmt: skip
 
