@@ -290,4 +290,4 @@ def test_generator_rotation_turns_heads_and_changes_them_more_than_the_truth(rea
     ]
     lines = {line.row: line for line in merge(SPEC, results).lines}
     assert lines[SEFA].cells["error_mean"].reported.value == 41.79
-    assert lines[TRUTH].cells["error_mean"].best
+    assert not lines[TRUTH].cells["error_mean"].best  # a bound
