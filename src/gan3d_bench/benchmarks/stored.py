@@ -67,8 +67,10 @@ class Stored:
             UserError: a file is missing or damaged.
         """
         rows = [row for row in self.of_files if row.table == table]
-        for run in self.runs:  # a file may hold what is stored with a run too
-            rows += [row for row in rows_in(run.tables, table) if row not in rows]
+        held = {(row.row, row.run) for row in rows}  # a file may hold a run's rows too
+        for run in self.runs:
+            own = rows_in(run.tables, table)
+            rows += [row for row in own if (row.row, row.run) not in held]
         if self.files and not self.runs:
             return rows
         if not self.runs:
