@@ -9,7 +9,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,50 +83,52 @@ def run_or_note(line: Line) -> str:
 
 def markdown(table: Table) -> str:
     """Return the table in Markdown, with its caption and notes."""
-    header, align = ["Row"], [":--"]
-    for column in table.columns:
-        header.append(heading(table, column))
-        align.append("--:")
-        if compared(table, column):
-            header.append(f"{column.heading} reported")
-            align.append("--:")
-    header += ["Data", "N", "Run"]
-    align += [":--", "--:", ":--"]
-    rows = [header, align]
-    for line in table.lines:
-        row = [line.row]
-        for column in table.columns:
-            cell = line.cells[column.metric]
-            value = number(column, cell)
-            row.append(f"**{value}**" if cell.best else value)
-            if compared(table, column):
-                row.append(reported(column, cell))
-        rows.append([*row, line.data, str(line.count or ""), run_or_note(line)])
-    body = ["| " + " | ".join(_pipe(text) for text in row) + " |" for row in rows]
-    return "\n\n".join([f"**{table.spec.title}**", "\n".join(body), *notes(table)]) + "\n"
+    header, rows = _numbers(table, bold="**{}**")
+    rows = [
+        [*row, line.data, str(line.count or ""), run_or_note(line)]
+        for row, line in zip(rows, table.lines, strict=True)
+    ]
+    align = [":--", *["--:"] * (len(header) - 1), ":--", "--:", ":--"]
+    body = _pipes([[*header, "Data", "N", "Run"], align, *rows])
+    return "\n\n".join([f"**{table.spec.title}**", body, *notes(table)]) + "\n"
 
 
 def brief(table: Table) -> str:
     """Return the table in Markdown as a README shows it: numbers, what they are, how made."""
+    header, rows = _numbers(table, bold="**{}**")
+    rows = [[*row, str(line.count or "")] for row, line in zip(rows, table.lines, strict=True)]
+    body = _pipes([[*header, "N"], [":--", *["--:"] * len(header)], *rows])
+    made = [result.provenance.get("measured", {}) for result in table.results]
+    commits = dict.fromkeys(str(facts.get("commit"))[:7] for facts in made)
+    stored = f"{table.spec.title}: results/{table.spec.name}.json"
+    below = [*caption(table), f"{stored}, commit {', '.join(commits)}." if commits else stored]
+    return "\n".join([body, "", textwrap.fill(" ".join(below), 100)]) + "\n"
+
+
+def _numbers(table: Table, bold: str) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of row names, measured numbers and, where there are any, the papers'.
+
+    `bold` is the format of the best numbers.
+    """
     header = ["Row"]
     for column in table.columns:
-        header += [heading(table, column), *["reported"] * compared(table, column)]
-    rows = [[*header, "N"], [":--", *["--:"] * len(header)]]
+        reports = [f"{column.heading} reported"] if compared(table, column) else []
+        header += [heading(table, column), *reports]
+    rows = []
     for line in table.lines:
         row = [line.row]
         for column in table.columns:
             cell = line.cells[column.metric]
             value = number(column, cell)
-            row.append(f"**{value}**" if cell.best else value)
+            row.append(bold.format(value) if cell.best else value)
             if compared(table, column):
                 row.append(reported(column, cell))
-        rows.append([*row, str(line.count or "")])
-    body = ["| " + " | ".join(_pipe(text) for text in row) + " |" for row in rows]
-    made = [result.provenance.get("measured", {}) for result in table.results]
-    commits = dict.fromkeys(str(facts.get("commit"))[:7] for facts in made)
-    stored = f"{table.spec.title}: results/{table.spec.name}.json"
-    below = [*caption(table), f"{stored}, commit {', '.join(commits)}." if commits else stored]
-    return "\n".join([*body, "", textwrap.fill(" ".join(below), 100)]) + "\n"
+        rows.append(row)
+    return header, rows
+
+
+def _pipes(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(map(_pipe, row)) + " |" for row in rows)
 
 
 def latex(table: Table) -> str:

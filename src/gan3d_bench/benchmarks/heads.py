@@ -95,6 +95,20 @@ class HeadsMeasure(Measure):
             )
         return scene
 
+    def in_input_view(
+        self, method: Method, kind: str, images: Tensor, *capabilities: str
+    ) -> tuple[Rendering, View]:
+        """The method's scene of the images at their own view, and that view.
+
+        Raises:
+            UserError: the scene does not know it, or lacks one of `capabilities`.
+        """
+        scene = self.scene(method, kind, images)
+        scene.require(*capabilities)
+        view = scene.input_view
+        assert view is not None
+        return scene.render(view, image_size=self.image_size), view
+
     def keep(self, pictures: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Keep a batch's pictures for `picture`, if it is the row's first batch.
 

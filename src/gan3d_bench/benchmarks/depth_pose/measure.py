@@ -33,13 +33,10 @@ class DepthPoseMeasure(HeadsMeasure):
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         batch = self.batch(items)
-        scene = self.scene(method, kind, batch["image"])
-        scene.require("depth")
-        assert scene.input_view is not None
-        rendering = scene.render(scene.input_view, image_size=self.image_size)
+        rendering, view = self.in_input_view(method, kind, batch["image"], "depth")
         assert rendering.depth is not None
         errors = self.depth.instances(rendering.depth, batch["depth"], rendering.mask)
-        return self._values(items, errors, scene.input_view)
+        return self._values(items, errors, view)
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         target = self.batch(items)["depth"]

@@ -23,9 +23,7 @@ class IntrinsicsMeasure(HeadsMeasure):
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         batch = self.batch(items)
-        scene = self.scene(method, kind, batch["image"])
-        assert scene.input_view is not None
-        rendering = scene.render(scene.input_view, image_size=self.image_size)
+        rendering, _ = self.in_input_view(method, kind, batch["image"], "normal")
         return self._errors(batch, rendering.albedo, rendering.normal, rendering.mask)
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:

@@ -46,10 +46,7 @@ class ShapeMeasure(HeadsMeasure):
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         batch = self.batch(items)
-        scene = self.scene(method, kind, batch["image"])
-        scene.require("depth")
-        assert scene.input_view is not None
-        rendering = scene.render(scene.input_view, image_size=self.image_size)
+        rendering, _ = self.in_input_view(method, kind, batch["image"], "depth")
         assert rendering.depth is not None
         return self._errors(rendering.depth, batch["depth"], rendering.mask)
 
