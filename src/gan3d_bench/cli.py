@@ -34,7 +34,7 @@ ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assi
 
 HEAVY = ("fit", "eval", "render", "check")
 REPEATABLE = {
-    "eval": ("--run", "--method", "--results"),
+    "eval": ("--run", "--method", "--results", "--network"),
     "compare": ("--run", "--results"),
     "report": ("--run", "--results"),
     "render": ("--yaw",),
@@ -82,12 +82,25 @@ def evaluate(
         bool, typer.Option("--latest", help="the latest finished run of each row; as without runs")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="measure stored rows again")] = False,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="METRIC=NAME or FILE, another network than the standard one"),
+    ] = None,
 ) -> int:
     """Fill a table: measured numbers beside the papers'. Without runs: the latest of each row."""
     from gan3d_bench.commands.evaluate import evaluate
 
     return evaluate(
-        table, run or [], method or [], samples, out, results or [], device, latest, fresh
+        table,
+        run or [],
+        method or [],
+        samples,
+        out,
+        results or [],
+        device,
+        latest,
+        fresh,
+        network or [],
     )
 
 

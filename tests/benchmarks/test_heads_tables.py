@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gan3d_bench.assets.fetch import fetch
+from gan3d_bench.assets.store import asset_path
 from gan3d_bench.benchmarks.heads import before_grey, moved, turned
 from gan3d_bench.benchmarks.intrinsics.measure import FRONTAL, INPUT, IntrinsicsMeasure
 from gan3d_bench.benchmarks.measure import Settings
@@ -167,3 +168,16 @@ def test_scenes_are_turned_by_as_much_as_the_true_head(cache):
     assert torch.allclose(view.yaw - own.yaw, 30.0 - heads.angles[:, 0])
     assert torch.allclose(view.pitch, -20.0 - heads.angles[:, 1])
     assert torch.equal(view.translation, own.translation)
+
+
+def test_another_network_is_measured_with_and_named(cache, tmp_path):
+    for name in ("alexnet-lpips", "arcface-mbf", "scrfd-500m"):
+        fetch(name)
+    mine = tmp_path / "mine.onnx"
+    mine.write_bytes(asset_path("arcface-mbf").read_bytes())
+    settings = Settings(1, 1, torch.device("cpu"), {"identity": str(mine)})
+    measure = NovelViewMeasure(settings, root=cache)
+    named = measure.protocol()["networks"]["identity"]
+    assert named.startswith("ArcFace mine.onnx") and str(tmp_path) not in named
+    assert measure.protocol()["networks"]["lpips"] == "LPIPS (alex)"
+    assert named != build(NovelViewMeasure, cache).protocol()["networks"]["identity"]

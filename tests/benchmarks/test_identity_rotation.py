@@ -150,6 +150,9 @@ class Embedder(torch.nn.Module):
 
     label = "embedder"
 
+    def __init__(self, weights="arcface-mbf"):
+        super().__init__()
+
     def forward(self, images):
         at = (100 * images.mean((1, 2, 3))).deg2rad()
         return torch.stack([at.cos(), at.sin()], 1)

@@ -99,3 +99,20 @@ def test_a_run_without_a_checkpoint_or_of_another_method_is_refused(cli):
     assert shown.code == 2
     assert "checkpoint" in shown.err and len(shown.err.strip().splitlines()) == 1
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "network", "message"),
+    [
+        ("novel-view", "identity", "expected METRIC=NAME"),
+        ("novel-view", "identiy=a.onnx", "did you mean 'identity'"),
+        ("novel-view", "identity=nowhere/a.onnx", "nowhere/a.onnx"),
+        ("relight", "lpips=alexx", "did you mean 'alex'"),
+        ("shape", "lpips=vgg", "unknown network of table 'shape' 'lpips'"),
+    ],
+)
+def test_wrong_networks_are_one_line(cli, table, network, message):
+    shown = cli("eval", "--table", table, "--samples", 1, "--network", network, "--out", "out")
+    assert shown.code == 2
+    assert message in shown.err and len(shown.err.strip().splitlines()) == 1
+    assert not Path("out").exists()

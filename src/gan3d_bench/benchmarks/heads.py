@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 from PIL import Image
@@ -15,8 +15,9 @@ from torchvision.utils import make_grid
 from gan3d_bench.benchmarks.measure import Measure, Settings
 from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataModule, HeadsDataset
 from gan3d_bench.datamodules.heads_sampling import FIELD_OF_VIEW, HeadParameters, render_heads
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.geometry.views import View
+from gan3d_bench.losses.perceptual import Net
 from gan3d_bench.methods.base import Method
 from gan3d_bench.scene import Rendering, Scene
 from gan3d_bench.tracking.pictures import to_image, unit_range
@@ -130,6 +131,18 @@ class HeadsMeasure(Measure):
         """Render test heads afresh; see `render_heads`."""
         maps = render_heads(heads, self.image_size, self.split("test").config.supersample)
         return {key: value.to(self.settings.device) for key, value in maps.items()}
+
+
+def lpips_net(networks: Mapping[str, str]) -> Net:
+    """The trunk of LPIPS that `Settings.networks` asks for, by default AlexNet.
+
+    Raises:
+        UserError: neither ``alex`` nor ``vgg``.
+    """
+    name = networks.get("lpips", "alex")
+    if name not in get_args(Net):
+        raise unknown_name("LPIPS network", name, get_args(Net))
+    return cast(Net, name)
 
 
 def turned(heads: HeadParameters, yaw: float, pitch: float = 0.0) -> HeadParameters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -26,11 +26,14 @@ class Settings:
         batch_size: items measured at once. Batches are the same whatever the number of
             processes, so that the numbers are too.
         device: where to compute.
+        networks: metric -> network to measure it with instead of its standard one: the name of an
+            asset or of a variant, or a local file.
     """
 
     samples: int
     batch_size: int
     device: torch.device
+    networks: Mapping[str, str] = field(default_factory=dict)
 
 
 class Measure(ABC):
@@ -39,11 +42,13 @@ class Measure(ABC):
     Attributes:
         requires: capabilities a method must have, checked on its spec before work starts.
         baselines: rows the table measures by itself.
+        exchangeable: keys of `Settings.networks` that the table knows.
         data: data set and split, in words.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()
     baselines: ClassVar[tuple[str, ...]] = ()
+    exchangeable: ClassVar[tuple[str, ...]] = ()
     data: str = ""
 
     def __init__(self, settings: Settings) -> None:

@@ -30,7 +30,7 @@ from gan3d_bench.benchmarks.results import (
 )
 from gan3d_bench.benchmarks.stored import assemble, row_path
 from gan3d_bench.config import to_dict
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.runs import Run
 from gan3d_bench.spec import TableSpec, load
 from gan3d_bench.tracking.pictures import save_png
@@ -48,6 +48,7 @@ def evaluate(
     batch_size: int = 8,
     device: str = "cpu",
     fresh: bool = False,
+    networks: Mapping[str, str] | None = None,
 ) -> Table:
     """Measure `runs` and the table's baselines, and make one table of them.
 
@@ -66,6 +67,7 @@ def evaluate(
         batch_size: items measured at once; halved as long as memory does not suffice.
         device: such as "cpu" or "cuda".
         fresh: measure stored rows again.
+        networks: networks to measure with instead of the standard ones, see `Settings`.
 
     Raises:
         UserError: a run has no row in this table or lacks a capability, no item is common to all
@@ -75,10 +77,13 @@ def evaluate(
     if not table.measure:
         raise UserError(f"table '{table.name}' cannot be measured yet: {table.protocol}")
     measure_class: type[Measure] = load(table.measure)
+    for key in networks or {}:
+        if key not in measure_class.exchangeable:
+            raise unknown_name(f"network of table '{table.name}'", key, measure_class.exchangeable)
     rows = [(run, _rows(table, run, measure_class.requires)) for run in runs]
     processes = Processes.detect()
     place = processes.device(device)
-    measure = measure_class(Settings(samples, batch_size, place))
+    measure = measure_class(Settings(samples, batch_size, place, networks or {}))
     items, protocol = measure.items(), dict(measure.protocol())
     evaluation = _Evaluation(table, measure, protocol, processes, batch_size, fresh)
 

@@ -26,6 +26,7 @@ def evaluate(
     device: str,
     latest: bool = False,
     fresh: bool = False,
+    networks: Sequence[str] = (),
 ) -> int:
     """Measure runs for a table, print it and write it to `out`; return the exit code.
 
@@ -35,6 +36,9 @@ def evaluate(
     spec = registry("tables").get(table)
     if not 1 <= samples <= MOST_SAMPLES:
         raise UserError(f"--samples {samples}: expected 1 or more, at most {MOST_SAMPLES}")
+    for text in networks:
+        if not all(text.partition("=")):
+            raise UserError(f"--network {text!r}: expected METRIC=NAME, such as identity=FILE")
     runs = choose_runs(table, paths, methods, latest)
     for path in results:
         if not os.path.isfile(path):
@@ -58,6 +62,7 @@ def evaluate(
         results=list(results),
         device=_device(device),
         fresh=fresh,
+        networks=dict(text.split("=", 1) for text in networks),
     )
     if rank_zero_only.rank == 0:
         Console().print(render(measured, "rich"))

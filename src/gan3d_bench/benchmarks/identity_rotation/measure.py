@@ -51,10 +51,12 @@ class IdentityRotationMeasure(HeadsMeasure):
 
     requires = frozenset({"reconstruct"})
     baselines = (TRUTH, GANSPACE, SEFA)
+    exchangeable = ("identity",)
 
     def __init__(self, settings: Settings, *, train_size: int = 256, **kwargs: Any) -> None:
         super().__init__(settings, train_size=train_size, **kwargs)
-        self.arcface = ArcFace().to(settings.device)
+        arcface = settings.networks.get("identity", "arcface-mbf")
+        self.arcface = ArcFace(arcface).to(settings.device)
         self.aligner = FaceAligner()
         self._directions: dict[str, Tensor] = {}
 

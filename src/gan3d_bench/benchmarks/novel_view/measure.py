@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, moved, turned, within
+from gan3d_bench.benchmarks.heads import (
+    HeadsMeasure,
+    before_grey,
+    lpips_net,
+    moved,
+    turned,
+    within,
+)
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.datamodules.heads_sampling import HeadParameters
 from gan3d_bench.faces.aligner import FaceAligner
@@ -31,12 +38,14 @@ class NovelViewMeasure(HeadsMeasure):
 
     requires = frozenset({"reconstruct"})
     baselines = (INPUT,)
+    exchangeable = ("identity", "lpips")
 
     def __init__(self, settings: Settings, **kwargs: Any) -> None:
         super().__init__(settings, **kwargs)
-        self.arcface = ArcFace().to(settings.device)
+        networks = settings.networks
+        self.arcface = ArcFace(networks.get("identity", "arcface-mbf")).to(settings.device)
         self.aligner = FaceAligner()
-        self.lpips = MeanLPIPS("alex").to(settings.device)
+        self.lpips = MeanLPIPS(lpips_net(networks)).to(settings.device)
         self.side = SIDE()
 
     def protocol(self) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, within
+from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, lpips_net, within
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.images import psnr
@@ -29,10 +29,11 @@ class RelightMeasure(HeadsMeasure):
 
     requires = frozenset({"reconstruct", "relight"})
     baselines = (INPUT,)
+    exchangeable = ("lpips",)
 
     def __init__(self, settings: Settings, **kwargs: Any) -> None:
         super().__init__(settings, **kwargs)
-        self.lpips = MeanLPIPS("alex").to(settings.device)
+        self.lpips = MeanLPIPS(lpips_net(settings.networks)).to(settings.device)
 
     def protocol(self) -> Mapping[str, Any]:
         lights = {name: list(slope) for name, slope in SLOPES.items()}
