@@ -116,7 +116,7 @@ class TableSpec:
             "" for a table that shows the papers' numbers only, as `protocol` then explains.
         reported: papers' numbers of rows that no method's spec carries (baselines).
         protocol: one paragraph: data, samples, views, masks, networks.
-        assets: registered assets that measuring needs.
+        assets: registered assets that measuring needs; results state their hashes.
         bounds: rows that show what can be reached at best, such as the truth itself; never marked
             as the best.
     """

@@ -28,6 +28,7 @@ TABLE = TableSpec(
     measure="toy",
     protocol="All toys are equal.",
     reported=(Reported("toy", "Theirs", "error", 0.25, "Paper, Table 1"),),
+    assets=("heads",),
 )
 SPEC = MethodSpec(
     name="ours",
@@ -106,6 +107,8 @@ def test_every_row_is_stored_with_where_it_came_from(toy, tmp_path):
     assert (facts["method"], facts["preset"], facts["seed"]) == ("ours", "p", 3)
     assert len(facts["config_sha256"]) == len(facts["checkpoint_sha256"]) == 64
     assert facts["trained"]["commit"] == "abc"
+    assert facts["measured"]["assets"] == {"heads": runner.environment.asset_hash("heads")}
+    assert facts["measured"]["assets"]["heads"]
     assert {"time", "commit", "gan3d_bench", "machine", "seconds"} <= set(facts["measured"])
     assert [line.row for line in table.lines] == ["Zero", "Ours", "Theirs"]
     assert table.lines[2].note == "reported only"

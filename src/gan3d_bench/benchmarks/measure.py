@@ -73,14 +73,14 @@ class Measure(ABC):
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         """Measure a method's scene of a kind (`Method.row_scene`) on one batch of items."""
 
+    @abstractmethod
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         """Measure one of `baselines` on one batch of items."""
-        raise NotImplementedError(f"{type(self).__name__} lists '{row}' but cannot measure it")
 
     def picture(self) -> Image.Image | None:
         """Return a picture of the row just measured, and forget it; None where there is none.
 
-        Asked on rank zero, which measures the first items.
+        Every process is asked; rank zero, which measures the first items, saves it.
         """
         return None
 

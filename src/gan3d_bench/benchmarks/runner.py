@@ -160,10 +160,13 @@ class _Evaluation:
         started = time.monotonic()
         values, sets = self._measure(result, work)
         seconds = round(time.monotonic() - started, 2)
-        provenance = {"measured": {**_environment(), "seconds": seconds}, **facts}
-        filled = replace(result, values=values, sets=sets, provenance=provenance)
+        measured = {**_environment(self.table.assets), "seconds": seconds}
+        filled = replace(
+            result, values=values, sets=sets, provenance={"measured": measured, **facts}
+        )
+        picture = self.measure.picture()
         if self.processes.rank == 0:
-            if (picture := self.measure.picture()) is not None:
+            if picture is not None:
                 save_png(picture, path.with_name(path.name.replace(".row.json", ".png")))
             save_result(filled, path)
         return filled
@@ -227,9 +230,10 @@ def _kept(path: Path, result: Result, facts: Mapping[str, Any]) -> Result | None
     )
     keys = ("config_sha256", "checkpoint_sha256")
     unchanged = all(kept.provenance.get(key) == facts.get(key) for key in keys)
-    code = kept.provenance.get("measured", {}).get("commit") == environment.commit()
-    dirty = str(environment.commit()).endswith("+dirty")  # nobody knows with which changes
-    return kept if same and unchanged and code and not dirty else None
+    commit = environment.commit()
+    dirty = str(commit).endswith("+dirty")  # nobody knows with which changes
+    code = not dirty and kept.provenance.get("measured", {}).get("commit") == commit
+    return kept if same and unchanged and code else None
 
 
 def _facts(run: Run, networks: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,8 +251,8 @@ def _facts(run: Run, networks: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, Any]:
-    facts = environment.describe()
+def _environment(assets: Sequence[str]) -> dict[str, Any]:
+    facts = environment.describe(assets)
     # a result is published: the program's name, not where it lies on this machine
     facts["command"] = [Path(sys.argv[0]).name, *map(_shown, sys.argv[1:])]
     return facts

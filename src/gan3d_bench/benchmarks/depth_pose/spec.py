@@ -49,4 +49,5 @@ SPEC = TableSpec(
         *_reported("LiftedGAN without L_regA", 0.467, 1.89, 4.81, 1.06),
         *_reported("LiftedGAN", 0.435, 1.86, 4.77, 1.07),
     ),
+    assets=("heads",),
 )

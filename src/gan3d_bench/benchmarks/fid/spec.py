@@ -50,5 +50,8 @@ SPEC = TableSpec(
         _reported("LiftedGAN without L_regA", 27.34, "Table 2, FFHQ"),
         _reported("LiftedGAN", 29.81, "Tables 2 and 5, FFHQ"),
     ),
-    assets=("inception-fid",),
+    assets=(
+        "heads",
+        "inception-fid",
+    ),
 )

@@ -51,5 +51,5 @@ SPEC = TableSpec(
         *_reported("GANSpace", 41.17, 58.93),
         *_reported("SeFa", 41.79, 60.73),
     ),
-    assets=("arcface-mbf", "scrfd-500m", "heads-teacher-64"),
+    assets=("heads", "arcface-mbf", "scrfd-500m", "heads-teacher-64"),
 )

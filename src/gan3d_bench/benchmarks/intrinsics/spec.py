@@ -18,4 +18,5 @@ SPEC = TableSpec(
         "2009). Normal error: mean angle to the true normals of the mesh, which unlike MAD has no "
         "floor."
     ),
+    assets=("heads",),
 )

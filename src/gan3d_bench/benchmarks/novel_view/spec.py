@@ -27,5 +27,5 @@ SPEC = TableSpec(
         "embeddings (where SCRFD finds a face in both) of the pictures; means over the views that "
         "could be compared, then over heads."
     ),
-    assets=("alexnet-lpips", "arcface-mbf", "scrfd-500m"),
+    assets=("heads", "alexnet-lpips", "arcface-mbf", "scrfd-500m"),
 )

@@ -19,5 +19,8 @@ SPEC = TableSpec(
         "not tell the light's colour from the albedo's. PSNR over the true head, LPIPS (alex) of "
         "the pictures; means over the four lights, then over heads."
     ),
-    assets=("alexnet-lpips",),
+    assets=(
+        "heads",
+        "alexnet-lpips",
+    ),
 )

@@ -49,4 +49,5 @@ SPEC = TableSpec(
         *_reported("Unsup3D, symmetric", 0.807, 16.34),
         *_reported("Unsup3D, not symmetric", 1.334, 33.79),
     ),
+    assets=("heads",),
 )

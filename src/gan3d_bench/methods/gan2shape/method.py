@@ -47,7 +47,7 @@ class GAN2Shape(GAN2ShapeTraining):
         return self._scene(join_factors(parts), found)
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
-        """ "": `reconstruct`; "gan": `gan_scene` of the instances that `images` show.
+        """The scene of a kind: "" by `reconstruct`, "gan" by `gan_scene` of the images' instances.
 
         Raises:
             UserError: as these two; for "gan", an image that the run was not fitted to.

@@ -16,8 +16,8 @@ from gan3d_bench.methods.gan2shape.losses import mirror
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import render_depth, sample_texture, view_grid
 
-# A point counts as seen when it lies no further than this behind the rendered surface; half the
-# depth range over 25.
+# A point counts as seen when it lies no further than this behind the rendered surface (scene units;
+# a fiftieth of the depth range).
 SEEN_TOLERANCE = 0.004
 
 
