@@ -77,7 +77,7 @@ def measure(batch: int, turns: int, precision: str) -> dict[str, tuple[float, fl
     torch.manual_seed(0)
     generator = Generator().eval()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    w = torch.randn(batch, generator.config.w_dim)
+    w = torch.randn(batch, generator.w_dim)
 
     def synthesize() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):

@@ -63,7 +63,7 @@ def test_plugin_parts_load(toy: Path) -> None:
     images, depth = next(iter(data.test_dataloader()))
     assert images.shape == (3, 3, 8, 8)
     assert depth.shape == (3,)
-    generator = load(registry("generators").get("toy-generator").loader)(Path("weights"))
+    generator, _ = load(registry("generators").get("toy-generator").loader)(Path("weights"))
     assert generator.synthesis(generator.mapping(torch.zeros(2, 1))).shape == (2, 3, 16, 16)
 
 

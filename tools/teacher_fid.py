@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.generators.stylegan2 import Generator, load_generator
-from gan3d_bench.generators.stylegan2.latents import sample_z
+from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.methods.stylegan2.data import Images, open_images
 from gan3d_bench.metrics.fid import collect_features, compare_features
 from gan3d_bench.metrics.inception import InceptionFeatures
@@ -33,7 +33,7 @@ from gan3d_bench.metrics.inception import InceptionFeatures
 def generated(generator: Generator, n: int, batch: int, seed: int, psi: float) -> Iterator[Tensor]:
     """Yield `n` images with fixed noise maps; the same ones at any batch size."""
     device = next(generator.parameters()).device
-    z = sample_z(n, generator.config.z_dim, torch.Generator().manual_seed(seed))
+    z = sample_z(n, generator.z_dim, torch.Generator().manual_seed(seed))
     for part in z.split(batch):
         yield generator(part.to(device), psi).clamp(-1, 1)
 

@@ -29,6 +29,7 @@ from rich.progress import (
 from gan3d_bench.checkpoints import KEY, card
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import PhasedMethod
+from gan3d_bench.tracking.progress import clock
 
 
 class Checkpointing(L.Callback):
@@ -231,12 +232,6 @@ class ProgressLine(L.Callback):
     def _losses(self) -> str:
         names = [name for name in self.scalars.values if name != "train/phase"][:4]
         return " ".join(f"{n.removeprefix('train/')} {self.scalars.values[n]:.4g}" for n in names)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as ``h:mm:ss``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _phase_name(method: PhasedMethod) -> str:

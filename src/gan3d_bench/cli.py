@@ -32,12 +32,13 @@ app.add_typer(assets_app, name="assets")
 # Typer carries click in newer versions and imports it in older ones; both end in this class.
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
-HEAVY = ("fit", "eval", "render", "check")
+HEAVY = ("fit", "eval", "render", "reconstruct", "invert", "directions", "check")
 REPEATABLE = {
     "eval": ("--run", "--method", "--results", "--network"),
     "compare": ("--run", "--results"),
     "report": ("--run", "--results"),
     "render": ("--yaw",),
+    "reconstruct": ("--set",),
 }
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
@@ -150,6 +151,115 @@ def render(
     from gan3d_bench.commands.render import render
 
     return render(run, yaw or [-30.0, 0.0, 30.0], pitch, roll, count, seed, out)
+
+
+@app.command()
+def reconstruct(
+    photographs: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
+    ],
+    method: Annotated[str, typer.Option(help="see `list methods`")],
+    out: Annotated[Path, typer.Option(help="folder of what is written")],
+    preset: Annotated[
+        str | None, typer.Option(help="default: the method's for photographs")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="a trained run that takes any image; nothing is trained")
+    ] = None,
+    faces: Annotated[str, typer.Option(help="of each picture: largest or all")] = "largest",
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="config key to change; may be repeated"),
+    ] = None,
+) -> int:
+    """Photographs of faces to 3D: aligned crop, views, depth, normals, mesh (GLB), turntable."""
+    from gan3d_bench.commands.reconstruct import reconstruct
+
+    return reconstruct(photographs, method, preset, run, out, faces, override or [])
+
+
+@app.command()
+def invert(
+    photographs: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
+    ],
+    teacher: Annotated[str, typer.Option(help="a teacher's name, folder or official file")],
+    out: Annotated[Path, typer.Option(help="folder of what is written")],
+    space: Annotated[str, typer.Option(help="w, or w+ with a stylecode for each layer")] = "w",
+    steps: Annotated[int, typer.Option(help="of Adam on the stylecodes")] = 100,
+    lr: Annotated[float, typer.Option(help="its learning rate")] = 0.1,
+    perceptual: Annotated[
+        str, typer.Option(help="lpips-vgg, lpips-alex, discriminator or discriminator-l1")
+    ] = "",
+    pixel: Annotated[float, typer.Option(help="weight of the mean squared error")] = 0.0,
+    noise_maps: Annotated[
+        bool, typer.Option("--noise-maps", help="fit StyleGAN2's noise maps, too")
+    ] = False,
+    pivotal: Annotated[int, typer.Option(help="steps of pivotal tuning")] = 0,
+    batch: Annotated[int, typer.Option(help="pictures at once")] = 8,
+    align: Annotated[
+        str, typer.Option(help="ffhq: the face as in FFHQ; none: the centred square")
+    ] = "ffhq",
+    image_size: Annotated[
+        int, typer.Option(help="of the teacher's images, where it can make several")
+    ] = 256,
+    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> int:
+    """Find the stylecodes of photographs: GAN inversion into W or W+, with pivotal tuning."""
+    from gan3d_bench.commands.invert import invert
+    from gan3d_bench.generators.inversion.config import InversionConfig, PivotalConfig
+
+    config = InversionConfig(
+        space=space, steps=steps, lr=lr, perceptual=perceptual, pixel=pixel, batch=batch,
+        noise_maps=noise_maps, pivotal=PivotalConfig(steps=pivotal),
+    )  # fmt: skip
+    return invert(photographs, teacher, config, align, image_size, seed, device, out)
+
+
+@app.command()
+def directions(
+    teacher: Annotated[str, typer.Option(help="a teacher's name, folder or official file")],
+    out: Annotated[Path, typer.Option(help="folder of what is written")],
+    samples: Annotated[
+        int, typer.Option(help="in which yaw is measured; 500 take 5 minutes on two free cores")
+    ] = 500,
+    truncation: Annotated[float, typer.Option(help="psi of the samples")] = 0.8,
+    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    image_size: Annotated[
+        int, typer.Option(help="of the teacher's images, where it can make several")
+    ] = 128,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> int:
+    """Find which way in W a teacher's faces turn: SeFa, GANSpace, yaw hyperplane, regression."""
+    from gan3d_bench.commands.directions import directions
+
+    return directions(teacher, samples, truncation, seed, image_size, device, out)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="an official checkpoint; nothing in it is run")],
+    family: Annotated[str, typer.Option("--as", help="what it is: stylegan2")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder; default: FILE without its suffix")
+    ] = None,
+) -> int:
+    """Import an official checkpoint as a teacher: .pt of rosinality, .pkl of NVIDIA."""
+    from gan3d_bench.commands.importing import import_checkpoint
+
+    return import_checkpoint(file, family, out)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="with generator.safetensors")],
+    file: Annotated[Path, typer.Argument(help="the .pt to write, in rosinality's format")],
+) -> int:
+    """Write StyleGAN2 networks in rosinality's format: g_ema, latent_avg, d."""
+    from gan3d_bench.commands.importing import export_checkpoint
+
+    return export_checkpoint(folder, file)
 
 
 @app.command("list")

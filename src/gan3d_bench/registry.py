@@ -30,6 +30,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "datamodules": {
         "heads": "gan3d_bench.datamodules.specs:HEADS",
         "synface": "gan3d_bench.datamodules.specs:SYNFACE",
+        "images": "gan3d_bench.datamodules.specs:IMAGES",
     },
     "tables": {
         "shape": "gan3d_bench.benchmarks.shape.spec:SPEC",
@@ -37,6 +38,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "relight": "gan3d_bench.benchmarks.relight.spec:SPEC",
         "intrinsics": "gan3d_bench.benchmarks.intrinsics.spec:SPEC",
         "identity-rotation": "gan3d_bench.benchmarks.identity_rotation.spec:SPEC",
+        "identity-rotation-ffhq": "gan3d_bench.benchmarks.identity_rotation.spec:FACES",
         "dataset-size": "gan3d_bench.benchmarks.dataset_size.spec:SPEC",
         "fid": "gan3d_bench.benchmarks.fid.spec:SPEC",
         "depth-pose": "gan3d_bench.benchmarks.depth_pose.spec:SPEC",
@@ -46,6 +48,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "generators": {
         "stylegan2": "gan3d_bench.generators.specs:STYLEGAN2",
+        "mobilestylegan": "gan3d_bench.generators.specs:MOBILESTYLEGAN",
     },
 }
 SPEC_TYPES: dict[str, type] = {

@@ -27,6 +27,20 @@ class Reported:
 
 
 @dataclass(frozen=True)
+class Photographs:
+    """How a method that is fitted to its images is fitted to photographs of faces.
+
+    Attributes:
+        preset: for them, unless the user names another.
+        overrides: ``key=value`` with ``{folder}`` of the aligned photographs, PNG files cut as
+            FFHQ's, and their ``{count}``.
+    """
+
+    preset: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MethodSpec:
     """What a method is, before any of its code is imported.
 
@@ -48,6 +62,8 @@ class MethodSpec:
         rows: maps (table name, resolved run config as plain dict) to the rows the run fills there
             and the kind of scene that fills each (`Method.row_scene`; "" is what `reconstruct`
             gives). Empty when the run does not belong in that table. Imports no torch.
+        photographs: for `gan3d-bench reconstruct`; None for methods whose trained runs take any
+            image, and for those that only sample.
     """
 
     name: str
@@ -66,6 +82,7 @@ class MethodSpec:
     rows: Callable[[str, Mapping[str, Any]], Mapping[str, str]] = field(
         default=lambda table, config: {}
     )
+    photographs: Photographs | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +96,38 @@ class DataModuleSpec:
 
 
 @dataclass(frozen=True)
+class Pretrained:
+    """A teacher that has a name.
+
+    Attributes:
+        asset: what it reads.
+        options: further arguments of the loader.
+        directions: asset with the directions of its W space (`generators.directions`), if any.
+    """
+
+    asset: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    directions: str = ""
+
+
+@dataclass(frozen=True)
 class GeneratorSpec:
-    """A family of teachers. `loader` is the import path of ``load(path) -> generator module``."""
+    """A family of teachers.
+
+    Attributes:
+        name: CLI name; ``teacher=NAME:PATH`` loads a file or folder of this family.
+        title: one line for lists.
+        loader: import path of ``load(path, image_size, **options)``, which returns the generator
+            (`generators.base.Generator`) and its discriminator or None, in evaluation mode and
+            without gradients to their weights. `image_size` is what the method works at, for
+            families that can make small images cheaply; others take no notice of it.
+        teachers: the pre-trained ones by name.
+    """
 
     name: str
     title: str
     loader: str
+    teachers: Mapping[str, Pretrained] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Weight files: our own, safetensors in float16 that say what they hold, and foreign ones."""
+"""Weight files: our own, safetensors that say what they hold, and foreign ones."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ FORMAT = "gan3d-bench/1"
 
 
 def save_weights(
-    path: Path, state: Mapping[str, Tensor], purpose: str, facts: Mapping[str, str] | None = None
+    path: Path,
+    state: Mapping[str, Tensor],
+    purpose: str,
+    facts: Mapping[str, str] | None = None,
+    dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write `state` in float16, by way of a temporary file beside it.
+    """Write `state`, by way of a temporary file beside it.
 
     Args:
         path: the file; its folder is made.
         state: keys to tensors.
         purpose: what the weights are of, as `read_weights` will demand it.
         facts: further metadata.
+        dtype: of the tensors in the file.
 
     Raises:
         UserError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {**(facts or {}), "format": FORMAT, "purpose": purpose}
-    tensors = {
-        key: value.detach().to("cpu", torch.float16).contiguous() for key, value in state.items()
-    }
+    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         save_file(tensors, partial, metadata)
         os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be written ({reason})") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Table `identity-rotation`: measuring yaw, turning stylecodes, comparing embeddings."""
+"""Table `identity-rotation`: comparing the embeddings of turned faces."""
 
 import math
 from types import SimpleNamespace
@@ -6,122 +6,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.benchmarks.heads import before_grey, turned
+from gan3d_bench.benchmarks.identity_rotation import identity
 from gan3d_bench.benchmarks.identity_rotation import measure as module
+from gan3d_bench.benchmarks.identity_rotation.identity import CURVE, VIEWS, from_front
 from gan3d_bench.benchmarks.identity_rotation.measure import (
-    CURVE,
     GANSPACE,
     SEFA,
     TRUTH,
-    VIEWS,
     IdentityRotationMeasure,
-    from_front,
-)
-from gan3d_bench.benchmarks.identity_rotation.rotation import (
-    TurnedStylecodes,
-    YawEstimator,
-    rising,
-    turning_direction,
 )
 from gan3d_bench.benchmarks.identity_rotation.spec import SPEC
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.benchmarks.results import Result, merge
 from gan3d_bench.config import RunConfig
-from gan3d_bench.errors import UserError
-from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
-from gan3d_bench.rendering.shading import Light
 from gan3d_bench.scene import Rendering, Scene
 
 HEADS = 4
-
-# -- the yaw of a face -------------------------------------------------------------------------
-
-
-def faces(yaw, rng):
-    """Five points of a rigid face at yaws (N,), anywhere, of any size, tilted a little."""
-    face = torch.tensor([[-3.0, -3, 0], [3, -3, 0], [0, 0, -3], [-2, 4, -1], [2, 4, -1]])
-    points = View.from_angles(yaw, centre_depth=0.0).rotate(face[None])[..., :2]
-    tilt = 0.2 * torch.randn(len(yaw), generator=rng)
-    roll = View.from_angles(roll=tilt.rad2deg()).rotation_matrix()[:, :2, :2]
-    size = 1 + 3 * torch.rand(len(yaw), 1, 1, generator=rng)
-    return size * points @ roll.mT + 30 * torch.rand(len(yaw), 1, 2, generator=rng)
-
-
-def test_yaw_is_measured_from_five_points_wherever_the_face_is():
-    rng = torch.Generator().manual_seed(0)
-    yaw = 60 * torch.rand(200, generator=rng) - 30
-    estimator = YawEstimator.fit(faces(yaw, rng), yaw)
-    other = torch.linspace(-28, 28, 50)
-    torch.testing.assert_close(estimator(faces(other, rng)), other, atol=1.0, rtol=0)
-
-
-# -- turning stylecodes ------------------------------------------------------------------------
-
-STEPS = [-2.0, -1.0, 0.0, 1.0, 2.0]
-
-
-class Plain:
-    """A generator whose pictures are as bright as the first entry of w."""
-
-    def synthesis(self, w):
-        return w[:, :1, None, None].expand(-1, 3, 4, 4)
-
-
-def brightness(images):
-    """Yaw of the pictures of `Plain`: brightness times 40; bright ones show no face."""
-    mean = images.mean((1, 2, 3))
-    return torch.where(mean < 0.75, 40 * mean, torch.nan)
-
-
-def test_the_direction_that_turns_most_is_chosen_with_its_sign():
-    w = 0.3 * torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
-    directions = torch.tensor([[0.0, 1, 0], [-0.8, 0, 0.6], [0.1, 0, 0.995]])
-    chosen = turning_direction(Plain(), directions, w, brightness)
-    spread = (w @ directions[1]).std()
-    torch.testing.assert_close(chosen, -directions[1] * spread)
-
-
-def test_no_direction_is_chosen_where_no_face_is_found():
-    with pytest.raises(ValueError, match="no sample shows a face"):
-        turning_direction(Plain(), torch.eye(3), torch.ones(4, 3), brightness)
-
-
-def test_stylecodes_turn_to_the_yaw_asked_for_and_no_further_than_they_reach():
-    w = torch.tensor([[0.0, 0.3], [0.2, 0.0], [0.9, 0.0]])
-    scene = TurnedStylecodes(Plain(), w, torch.tensor([0.25, 0.0]), brightness, STEPS)
-    shown = scene.render(View.from_angles([-15.0, -10.0, -15.0]), image_size=8)
-    assert shown.rgb.shape == (3, 3, 8, 8)
-    assert shown.mask.shape == (3, 1, 8, 8)
-    torch.testing.assert_close(brightness(shown.rgb[:2]), torch.tensor([-15.0, -10.0]))
-    assert shown.mask.amax((1, 2, 3)).tolist() == [1, 1, 0]  # the last one shows no face as it is
-    beyond = scene.render(View.from_angles([-20.5, 27.0, 0.0]))
-    assert beyond.mask.amax((1, 2, 3)).tolist() == [0, 1, 0]
-    with pytest.raises(UserError, match="relight"):
-        scene.render(View.from_angles([0.0] * 3), Light(*torch.ones(2, 3), torch.ones(3, 3)))
-
-
-def test_only_steps_that_turn_further_are_kept_up_to_the_first_without_a_face():
-    steps = np.arange(-4.0, 5)
-    yaw = np.array([-90, np.nan, -8, -9, 1, 4, 3, 7, np.nan])
-    kept, reached = rising(steps, yaw)
-    assert kept.tolist() == [-1, 0, 1, 3]
-    assert reached.tolist() == [-9, 1, 4, 7]
-
-
-@given(st.lists(st.floats(-90, 90) | st.just(math.nan), min_size=5, max_size=5))
-def test_steps_kept_and_their_yaw_rise(yaw):
-    kept, reached = rising(np.array(STEPS), np.array(yaw))
-    assert (np.diff(kept) > 0).all()
-    assert (np.diff(reached) > 0).all()
-    assert (0.0 in kept) == (not math.isnan(yaw[2]))
-    pairs = list(zip(STEPS, yaw, strict=True))
-    assert all(pair in pairs for pair in zip(kept.tolist(), reached.tolist(), strict=True))
-
 
 # -- comparing embeddings ----------------------------------------------------------------------
 
@@ -190,8 +94,8 @@ def settings(samples):
 
 @pytest.fixture
 def stubbed(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "FaceAligner", Finder)
-    monkeypatch.setattr(module, "ArcFace", Embedder)
+    monkeypatch.setattr(identity, "FaceAligner", Finder)
+    monkeypatch.setattr(identity, "ArcFace", Embedder)
     return IdentityRotationMeasure(settings(1), image_size=16, train_size=1, root=tmp_path)
 
 
@@ -236,8 +140,8 @@ def real(tmp_path_factory):
         patch.setattr(module, "SAMPLES", 4)
         patch.setattr(module, "DIRECTIONS", 3)
         patch.setattr(module, "GANSPACE_SAMPLES", 2000)
-        patch.setattr(module, "VIEWS", (-19.0, -7.0, 7.0, 19.0))
-        patch.setattr(module, "CURVE", ())
+        patch.setattr(identity, "VIEWS", (-19.0, -7.0, 7.0, 19.0))
+        patch.setattr(identity, "CURVE", ())
         root = tmp_path_factory.mktemp("heads")
         yield IdentityRotationMeasure(settings(HEADS), train_size=32, root=root)
 

@@ -5,8 +5,8 @@ import torch
 
 from gan3d_bench.generators import directions as module
 from gan3d_bench.generators.directions import ganspace, sefa
+from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig
-from gan3d_bench.generators.stylegan2.latents import sample_z
 
 SMALL = GeneratorConfig(16, z_dim=12, w_dim=10, mapping_layers=3, channels={4: 8, 8: 8, 16: 6})
 

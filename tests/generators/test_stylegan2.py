@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.generators.latents import sample_z, update_w_statistics
 from gan3d_bench.generators.stylegan2 import (
     Discriminator,
     DiscriminatorConfig,
@@ -23,13 +24,11 @@ from gan3d_bench.generators.stylegan2 import (
     save_network,
 )
 from gan3d_bench.generators.stylegan2.checkpoint import (
-    convert_discriminator,
-    convert_generator,
     read_metadata,
 )
 from gan3d_bench.generators.stylegan2.discriminator import append_stddev
 from gan3d_bench.generators.stylegan2.generator import channel_table, resolutions
-from gan3d_bench.generators.stylegan2.latents import sample_images, sample_z, update_w_statistics
+from gan3d_bench.generators.stylegan2.latents import sample_images
 
 CHANNELS = {4: 8, 8: 8, 16: 6}
 SMALL = GeneratorConfig(16, z_dim=12, w_dim=10, mapping_layers=3, channels=CHANNELS)
@@ -301,12 +300,3 @@ def test_wrong_architecture(tmp_path: Path, generator: Generator) -> None:
     save_network(generator, path)
     with pytest.raises(UserError, match=r"to_rgb\.bias' is \(4,\), expected \(3,\)"):
         load_generator(path)
-
-
-def test_foreign_state_dict() -> None:
-    with pytest.raises(UserError, match=r"unknown key 'layer1\.weight'"):
-        convert_generator({"layer1.weight": torch.zeros(1)})
-    with pytest.raises(UserError, match="no StyleGAN2 discriminator"):
-        convert_discriminator({"b4.out.bias": torch.zeros(1)})
-    with pytest.raises(UserError, match="no StyleGAN2 generator"):
-        convert_generator({"mapping.w_avg": torch.zeros(4)})

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan3d_bench.generators.stylegan2.checkpoint import convert_discriminator
 from gan3d_bench.generators.stylegan2.generator import Mapping
+from gan3d_bench.generators.stylegan2.official import convert_discriminator
 from gan3d_bench.losses.photometric import masked_l1
 from gan3d_bench.methods.gan2shape.factors import (
     OFFICIAL_NORMAL_EPSILON,

@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from gan3d_bench.generators.directions import semantic_directions
 from gan3d_bench.generators.stylegan2 import ops
-from gan3d_bench.generators.stylegan2.checkpoint import convert_discriminator, convert_generator
 from gan3d_bench.generators.stylegan2.generator import Generator
-from gan3d_bench.generators.stylegan2.latents import mix_styles, semantic_directions
+from gan3d_bench.generators.stylegan2.latents import mix_styles
+from gan3d_bench.generators.stylegan2.official import convert_discriminator, convert_generator
 from gan3d_bench.methods.stylegan2.losses import (
     discriminator_loss,
     generator_loss,

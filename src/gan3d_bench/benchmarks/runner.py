@@ -31,6 +31,7 @@ from gan3d_bench.benchmarks.results import (
 from gan3d_bench.benchmarks.stored import assemble, row_path
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run
 from gan3d_bench.spec import TableSpec, load
 from gan3d_bench.tracking.pictures import save_png
@@ -120,9 +121,13 @@ def evaluate(
 def _rows(table: TableSpec, run: Run, requires: frozenset[str]) -> Mapping[str, str]:
     rows = run.spec.rows(table.name, to_dict(run.config))
     if not rows:
+        others = [
+            name for name in registry("tables").names() if run.spec.rows(name, to_dict(run.config))
+        ]
         raise UserError(
             f"{run.path}: a run of '{run.spec.name}' with preset '{run.config.preset}' has no row "
-            f"in table '{table.name}'"
+            f"in table '{table.name}'; expected "
+            + (f"--table {' or '.join(others)}" if others else "another run")
         )
     missing = sorted(requires - run.spec.capabilities)
     if missing:

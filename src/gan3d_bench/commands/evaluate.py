@@ -60,7 +60,7 @@ def evaluate(
         out=folder,
         runs_root=runs_root(),
         results=list(results),
-        device=_device(device),
+        device=require_device(device),
         fresh=fresh,
         networks=dict(text.split("=", 1) for text in networks),
     )
@@ -118,7 +118,12 @@ def _latest_by_row(table: str, method: str) -> list[Run]:
     return list(rows.values())
 
 
-def _device(name: str) -> str:
+def require_device(name: str) -> str:
+    """Return the device called `name`; "auto" is a GPU if there is one.
+
+    Raises:
+        UserError: there is no such device here.
+    """
     import torch
 
     if name == "auto":

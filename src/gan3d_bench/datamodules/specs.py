@@ -14,3 +14,10 @@ SYNFACE = DataModuleSpec(
     module="gan3d_bench.datamodules.synface:SynfaceDataModule",
     needs=("the synface folder ({train,val,test}/{image,depth}/*.png)",),
 )
+
+IMAGES = DataModuleSpec(
+    name="images",
+    title="your own pictures: a folder, zip file or list, as squares or FFHQ-aligned faces",
+    module="gan3d_bench.datamodules.images:ImageFolderDataModule",
+    needs=("pictures (PNG, JPEG, WebP, ...)",),
+)

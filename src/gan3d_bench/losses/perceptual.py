@@ -11,7 +11,7 @@ a teacher's discriminator can stand in; a run states by name which loss it used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
@@ -25,6 +25,8 @@ from gan3d_bench.errors import UserError, unknown_name
 
 Images = Float[Tensor, "B 3 H W"]
 Net = Literal["vgg", "alex"]
+Distance = Callable[[Tensor], Tensor]
+"""From images (B, 3, H, W) in [-1, 1] to their distances (B,) from fixed ones."""
 
 
 class _Conv(NamedTuple):
@@ -160,12 +162,23 @@ class LPIPS(nn.Module):
         """Return the five terms of the distance between images in [-1, 1], in network order."""
         if x.shape != y.shape:
             raise ValueError(f"images differ in shape: {tuple(x.shape)} and {tuple(y.shape)}")
-        with torch.autocast(x.device.type, enabled=False):
+        return self._layers(self._unit_features(x), self._unit_features(y))
+
+    def against(self, y: Images) -> Distance:
+        """Return ``x -> self(x, y)``, the activations of `y` computed once, without gradient."""
+        with torch.no_grad():
+            features = self._unit_features(y)
+        return lambda x: self._layers(self._unit_features(x), features).sum(1)
+
+    def _unit_features(self, images: Images) -> list[Tensor]:
+        with torch.autocast(images.device.type, enabled=False):
+            return [_unit(f) for f in self.features(images)]
+
+    def _layers(self, x: list[Tensor], y: list[Tensor]) -> Float[Tensor, "B 5"]:
+        with torch.autocast(x[0].device.type, enabled=False):
             terms = [
-                ((_unit(f) - _unit(g)).square() * self.get_buffer(f"head_{index}"))
-                .sum(1)
-                .mean((-2, -1))
-                for index, (f, g) in enumerate(zip(self.features(x), self.features(y), strict=True))
+                ((f - g).square() * self.get_buffer(f"head_{index}")).sum(1).mean((-2, -1))
+                for index, (f, g) in enumerate(zip(x, y, strict=True))
             ]
         return torch.stack(terms, dim=1)
 
@@ -190,6 +203,10 @@ class PerceptualLoss(Protocol):
 
     def __call__(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor: ...
 
+    def against(self, y: Tensor) -> Distance:
+        """Return ``x -> loss(x, y)``, cheaper for many `x`; no gradient reaches `y`."""
+        ...
+
 
 class FeatureExtractor(Protocol):
     """What a discriminator must offer: its first `n` activations (B, C, h, w), finest first."""
@@ -212,6 +229,10 @@ class LPIPSLoss(nn.Module):
         if mask is not None:
             x, y = x * mask, y * mask
         return self.lpips(x, y)
+
+    def against(self, y: Images) -> Distance:
+        """See :class:`PerceptualLoss`."""
+        return self.lpips.against(y)
 
 
 class DiscriminatorFeatureLoss(nn.Module):
@@ -248,10 +269,18 @@ class DiscriminatorFeatureLoss(nn.Module):
         self, x: Images, y: Images, mask: Float[Tensor, "B 1 H W"] | None = None
     ) -> Float[Tensor, " B"]:
         """Return the distance of each pair; see :class:`PerceptualLoss`."""
+        return self._distance(self._features(x), self._features(y), mask)
+
+    def against(self, y: Images) -> Distance:
+        """See :class:`PerceptualLoss`."""
+        with torch.no_grad():
+            features = self._features(y)
+        return lambda x: self._distance(self._features(x), features, None)
+
+    def _distance(self, x: list[Tensor], y: list[Tensor], mask: Tensor | None) -> Tensor:
         # The network may run in the caller's reduced precision; distances do not.
-        pairs = list(zip(self._features(x), self._features(y), strict=True))
-        with torch.autocast(x.device.type, enabled=False):
-            terms = [self._term(f, g, mask) for f, g in pairs]
+        with torch.autocast(x[0].device.type, enabled=False):
+            terms = [self._term(f, g, mask) for f, g in zip(x, y, strict=True)]
         total = torch.stack(terms).sum(0)
         return total / len(terms) if self.distance == "unit" else total
 

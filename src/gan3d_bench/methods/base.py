@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
+from gan3d_bench.images import resize
 from gan3d_bench.scene import Scene
 
 
@@ -56,6 +57,13 @@ class Method(L.LightningModule):
             UserError: the method does not reconstruct, or the image size is not its own.
         """
         raise UserError(f"method '{self.config.method}' samples scenes, it does not reconstruct")
+
+    def framed(self, pictures: Tensor) -> Tensor:
+        """Whole pictures (B, 3, T, T), as a teacher makes them, as `reconstruct` takes them.
+
+        The middle of the picture, where a method works on that; the whole of it otherwise.
+        """
+        return resize(pictures, self.config.image_size)  # type: ignore[attr-defined]
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
         """The scene that fills a row of a table, of the kind that `MethodSpec.rows` names.

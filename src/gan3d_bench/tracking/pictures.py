@@ -93,13 +93,16 @@ def image_grid(images: Tensor, *, tile: int = 128, most: int = 64) -> Image.Imag
     return to_image(make_grid(pictures, nrow=columns, padding=4, pad_value=1.0))
 
 
-def labelled_grid(groups: Sequence[Sequence[Column]], *, tile: int = 128) -> Image.Image:
+def labelled_grid(
+    groups: Sequence[Sequence[Column]], *, tile: int = 128, names: Sequence[str] = ()
+) -> Image.Image:
     """Columns under their labels, groups of columns set apart, one row a subject.
 
     Args:
         groups: groups of columns that all have the same number of pictures; empty groups are
             left out.
         tile: width of a picture in pixels.
+        names: written to the left of the rows; none, or one for each.
     """
     groups = [group for group in groups if group]
     gutter, gap, margin = max(2, tile // 32), max(6, tile // 8), max(6, tile // 8)
@@ -112,11 +115,15 @@ def labelled_grid(groups: Sequence[Sequence[Column]], *, tile: int = 128) -> Ima
     row = max(pictures.shape[2] for group in scaled for pictures in group)
     rows = len(scaled[0][0])
     columns = sum(len(group) for group in groups)
-    width = columns * tile + (columns - len(groups)) * gutter + (len(groups) - 1) * gap
+    side = round(max((font.getlength(name) + gap for name in names), default=0))
+    width = side + columns * tile + (columns - len(groups)) * gutter + (len(groups) - 1) * gap
     height = header + rows * row + (rows - 1) * gutter
     canvas = Image.new("RGB", (width + 2 * margin, height + 2 * margin), "white")
     draw = ImageDraw.Draw(canvas)
-    x = margin
+    for i, name in enumerate(names):
+        y = margin + header + i * (row + gutter) + row // 2
+        draw.text((margin, y), name, _INK, font, anchor="lm")
+    x = margin + side
     for group, tensors in zip(groups, scaled, strict=True):
         for column, pictures in zip(group, tensors, strict=True):
             draw.text((x + tile // 2, margin), column.label, _INK, font, anchor="mt")

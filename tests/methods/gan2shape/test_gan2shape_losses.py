@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gan3d_bench.generators.stylegan2.generator import Mapping
+from gan3d_bench.generators.stylegan2.teacher import random_pair
 from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.photometric import masked_l1, masked_mean
 from gan3d_bench.methods.gan2shape.factors import BORDER_DEPTH, clamp_border, depth_from_raw
@@ -19,7 +20,6 @@ from gan3d_bench.methods.gan2shape.losses import (
     smoothness,
     surface_mask,
 )
-from gan3d_bench.methods.gan2shape.teacher import load_teacher
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import Light
@@ -136,7 +136,7 @@ def test_depth_is_centred_and_bounded_with_far_borders():
 
 
 def test_discriminator_distance():
-    _, discriminator = load_teacher("random-16")
+    _, discriminator = random_pair(16)
     fake = torch.rand(4, 3, 16, 16, requires_grad=True)
     real = torch.rand(4, 3, 16, 16, requires_grad=True)
     mask = torch.ones(4, 1, 16, 16)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.generators import base
 from gan3d_bench.generators.stylegan2 import ops
 from gan3d_bench.generators.stylegan2.layers import Linear, StyledConv, ToRGB
 
@@ -193,22 +194,17 @@ class Synthesis(nn.Module):
         raise UserError(f"noise={noise!r}: expected const, random or none")
 
 
-class Generator(nn.Module):
-    """StyleGAN2 generator: `mapping`, `synthesis`, and the statistics of w.
+class Generator(base.Generator):
+    """StyleGAN2 generator.
 
-    Attributes:
-        w_mean: (w_dim,) mean of w, a moving average during training.
-        w_std: (w_dim,) standard deviation of w per channel; its norm is the scalar that GAN
-            inversion scales its noise by.
-        num_ws: stylecodes per image, 2 log2(image_size) - 2.
-        image_size: side of the images.
+    `num_ws` is 2 log2(image_size) - 2; `w_mean` is a moving average during training.
 
     Raises:
         UserError: the config's channels do not fit its image size.
     """
 
-    w_mean: Tensor
-    w_std: Tensor
+    mapping: Mapping
+    synthesis: Synthesis
 
     def __init__(self, config: GeneratorConfig | None = None) -> None:
         super().__init__()
@@ -224,6 +220,14 @@ class Generator(nn.Module):
         self.register_buffer("w_std", torch.ones(config.w_dim))
 
     @property
+    def z_dim(self) -> int:
+        return self.config.z_dim
+
+    @property
+    def w_dim(self) -> int:
+        return self.config.w_dim
+
+    @property
     def num_ws(self) -> int:
         return self.synthesis.num_ws
 
@@ -231,31 +235,16 @@ class Generator(nn.Module):
     def image_size(self) -> int:
         return self.config.image_size
 
+    def style_weights(self) -> list[Tensor]:
+        """As the released code of SeFa: of the first ToRGB layer, too, but of no other."""
+        layers = [*self.synthesis.convs, self.synthesis.stages[0].to_rgb]
+        return [layer.affine.weight for layer in layers]
+
     def forward(
         self, z: Tensor, psi: float = 1.0, cutoff: int | None = None, noise: Noise = "const"
     ) -> Tensor:
         """Return images (B, 3, S, S) of latents z (B, z_dim), truncated by `psi`."""
         return self.synthesis(self.truncate(self.mapping(z), psi, cutoff), noise)
-
-    def truncate(self, w: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
-        """Move stylecodes towards the mean: w_mean + psi (w - w_mean).
-
-        Args:
-            w: (B, w_dim) or (B, num_ws, w_dim).
-            psi: 1 changes nothing, 0 gives the mean.
-            cutoff: only the first `cutoff` layers are moved; None moves all.
-
-        Returns:
-            the shape of `w`; (B, num_ws, w_dim) if `cutoff` is given.
-        """
-        if psi == 1.0:
-            return w
-        moved = self.w_mean.lerp(w, psi)
-        if cutoff is None:
-            return moved
-        if w.ndim == 2:
-            w, moved = (x[:, None].expand(-1, self.num_ws, -1) for x in (w, moved))
-        return torch.cat([moved[:, :cutoff], w[:, cutoff:]], dim=1)
 
     def features(self, w: Tensor, sizes: Sequence[int], noise: Noise = "const") -> list[Tensor]:
         """Return the features (B, C, R, R) after the last convolution of each resolution R.

@@ -14,16 +14,16 @@ from gan3d_bench.config import (
     require_side,
 )
 from gan3d_bench.errors import UserError
+from gan3d_bench.generators.inversion.config import PERCEPTUAL, ProjectionConfig
+from gan3d_bench.generators.names import expected_teachers
 
 DATA = ("heads", "images", "synface", "teacher")
-PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
 NETWORKS = ("depth", "albedo", "view", "light", "encoder")
 POSE_NETWORKS = ("view", "light", "encoder")
 CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
 EXACT = "exact"  # masks known with the data
 WHEN = ("never", "first", "later", "always")
-GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"  # of a teacher
 START = "networks.safetensors"
 
 
@@ -48,6 +48,8 @@ class WarmUpConfig:
     encoder: int = 0  # E, on pairs of samples
     lifted: int = 0  # E, on pseudo samples of lifted samples
     pose: int = 0  # V and L
+    pool: int = 0  # samples that steps draw from, each made when first drawn; 0: always new ones
+    truncation: float = 1.0  # of the samples
 
 
 @dataclass
@@ -137,22 +139,6 @@ class WidthConfig:
 
 
 @dataclass
-class InversionConfig:
-    """Projection of given images onto one stylecode each (facts gan2shape, section 7)."""
-
-    steps: int = 1000
-    lr: float = 0.1
-    ramp_up: float = 0.05  # share of the steps with rising learning rate
-    ramp_down: float = 0.25  # share with falling learning rate
-    noise: float = 0.05  # of w, relative to its deviation
-    noise_ramp: float = 0.75  # share of the steps with noise
-    perceptual: str = ""  # "": as `perceptual`
-    pixel: float = 0.0  # weight of the mean squared error
-    batch: int = 25  # images at once
-    compare_size: int = 256  # images are compared at most at this size
-
-
-@dataclass
 class CompatConfig:
     """Bugs of the released code, off by default."""
 
@@ -182,8 +168,11 @@ class GAN2ShapeConfig(RunConfig):
     mask_target: bool = False  # ours: and out of the target's own losses
     truncation: float = 0.7  # of the teacher's own samples (data=teacher)
 
-    teacher: str = "heads-teacher-64"  # asset, folder, .pt file, or random-<size>
+    teacher: str = "heads-teacher-64"  # see generators/teachers.py
     perceptual: str = "discriminator"  # lpips-vgg, lpips-alex, discriminator, discriminator-l1
+    # what E's projections are compared by beside their pixels: discriminator (the teacher's, as in
+    # the paper) or perceptual (the loss above; for teachers that come without a discriminator)
+    projection: str = "discriminator"
     start: str = ""  # asset, run folder or released checkpoint with the five networks to start from
 
     joint: bool = False  # pre-training: one set of weights for all instances, never reset
@@ -208,7 +197,7 @@ class GAN2ShapeConfig(RunConfig):
     view: ViewConfig = field(default_factory=ViewConfig)
     light: LightConfig = field(default_factory=LightConfig)
     width: WidthConfig = field(default_factory=WidthConfig)
-    inversion: InversionConfig = field(default_factory=InversionConfig)
+    inversion: ProjectionConfig = field(default_factory=ProjectionConfig)
     compat: CompatConfig = field(default_factory=CompatConfig)
 
     def validate(self) -> None:
@@ -220,14 +209,13 @@ class GAN2ShapeConfig(RunConfig):
         super().validate()
         require_choice("data", self.data, DATA)
         require_choice("perceptual", self.perceptual, PERCEPTUAL)
+        require_choice("projection", self.projection, ("discriminator", "perceptual"))
         require_choice("prior.shape", self.prior.shape, PRIOR_SHAPES)
         require_choice("prior.category", self.prior.category, CATEGORIES)
         require_choice("weights", self.weights, ("shared", "independent"))
         require_choice("symmetry.step1", self.symmetry.step1, WHEN)
         require_choice("symmetry.step3", self.symmetry.step3, WHEN)
         require_choice("offset.regularise", self.offset.regularise, ("mapping", "none"))
-        if self.inversion.perceptual:
-            require_choice("inversion.perceptual", self.inversion.perceptual, PERCEPTUAL)
         for name in self.share:
             require_choice("share", name, NETWORKS)
         self._validate_numbers()
@@ -235,17 +223,16 @@ class GAN2ShapeConfig(RunConfig):
         self._validate_paths()
 
     def _validate_numbers(self) -> None:
-        ramps = ("inversion.ramp_up", "inversion.ramp_down", "inversion.noise_ramp")
+        self.inversion.validate("inversion.")
         for key in (
             *("instances", "stages", "batch", "samples_per_instance", "supersample"),
-            *("original_size", "inversion.lr", "inversion.batch", *ramps),
+            "original_size",
             *(f"lr.{item.name}" for item in fields(self.lr)),
         ):
             require_positive(key, attrgetter(key)(self))
         for key in (
             *("first", "group", "targets", "projected_batch", "crop", "weight_decay", "truncation"),
             *("prior.steps", "offset.depth", "view.yaw_scale"),
-            *("inversion.steps", "inversion.noise", "inversion.pixel"),
             *(f"losses.{item.name}" for item in fields(self.losses)),
             *(f"warmup.{item.name}" for item in fields(self.warmup)),
             *(
@@ -255,10 +242,7 @@ class GAN2ShapeConfig(RunConfig):
             ),
         ):
             require_least(key, attrgetter(key)(self), 0)
-        for key in ramps:
-            require_most(key, attrgetter(key)(self), 1)
         require_most("supersample", self.supersample, 16)
-        require_least("inversion.compare_size", self.inversion.compare_size, 16)
 
     def _validate_sizes(self) -> None:
         require_side("image_size", self.image_size)
@@ -349,7 +333,7 @@ class GAN2ShapeConfig(RunConfig):
             if getattr(self, key) and not self.masks:
                 raise UserError(f"{key}=true: expected a folder of object masks in `masks`")
         if not self.teacher:
-            raise UserError(f"teacher='': expected {teachers()}")
+            raise UserError(f"teacher='': expected {expected_teachers()}")
 
     @property
     def group_size(self) -> int:
@@ -365,14 +349,6 @@ class GAN2ShapeConfig(RunConfig):
         """Whether `step` ("step1" or "step3") of a stage (from 0) uses mirrored copies."""
         when = getattr(self.symmetry, step)
         return when == "always" or when == ("first" if stage == 0 else "later")
-
-
-def teachers() -> str:
-    """Return in words what `teacher` may be."""
-    return (
-        f"an asset ({', '.join(assets_with(GENERATOR))}), a folder with {GENERATOR} and "
-        f"{DISCRIMINATOR}, or a .pt file with g_ema and d as rosinality/stylegan2-pytorch saves"
-    )
 
 
 def starts() -> str:

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.datamodules.heads import head_latents
 from gan3d_bench.datamodules.heads_cache import decode, encode
 from gan3d_bench.datamodules.heads_sampling import render_heads, sample_heads
-from gan3d_bench.datamodules.splits import Split
+from gan3d_bench.datamodules.photographs import centre, read_picture, to_tensor
+from gan3d_bench.datamodules.photographs import decode as decode_picture
+from gan3d_bench.datamodules.picture_sources import PictureFiles, PictureSource, open_source
+from gan3d_bench.datamodules.splits import SPLITS, Split
 from gan3d_bench.datamodules.synface import SynfaceDataset
 from gan3d_bench.errors import UserError, unknown_name
-from gan3d_bench.generators.stylegan2.generator import Generator
+from gan3d_bench.generators.base import Generator
+from gan3d_bench.generators.latents import numbered_z
+from gan3d_bench.images import frame, resize, to_uint8
 from gan3d_bench.methods.gan2shape.config import EXACT, GAN2ShapeConfig
-from gan3d_bench.methods.gan2shape.teacher import crop_like_data, resize
 from gan3d_bench.weights import read_torch
 
-MAX_PIXELS = 64_000_000
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-KINDS = "a PNG, JPEG, WebP or BMP file"
 RENDER_BATCH = 32
 
 
@@ -45,15 +43,12 @@ class Instances:
     latents: Tensor | None = None
 
 
-def load_instances(
-    config: GAN2ShapeConfig, generator: Generator, rng: torch.Generator
-) -> Instances:
+def load_instances(config: GAN2ShapeConfig, generator: Generator) -> Instances:
     """Load the images a config names.
 
     Args:
         config: the run's config.
-        generator: the teacher; draws the images of ``data=teacher``.
-        rng: for those draws.
+        generator: the teacher; makes the images of ``data=teacher``.
 
     Raises:
         UserError: missing, unreadable or too few images, masks or latents.
@@ -61,43 +56,28 @@ def load_instances(
     if config.data == "heads":
         return _heads(config, generator.image_size)
     if config.data == "teacher":
-        return _samples(config, generator, rng)
-    paths = _image_paths(config)
-    wanted = paths[config.first : config.first + config.instances]
+        return _samples(config, generator)
+    source = _source(config)
+    wanted = range(len(source))[config.first : config.first + config.instances]
     if len(wanted) < config.instances:
         raise UserError(
             f"instances={config.instances} first={config.first}: {config.images} has only "
-            f"{len(paths)} images"
+            f"{len(source)} images"
         )
-    pictures = [_read(path, "RGB", "images") for path in wanted]
+    pictures = [_read(source, index) for index in wanted]
+    stems = [Path(source.names[index]).stem for index in wanted]
     return Instances(
         torch.cat([_frame(picture, config) for picture in pictures]) * 2 - 1,
         torch.cat([to_uint8(resize(p, generator.image_size) * 2 - 1) for p in pictures]),
-        _masks(wanted, config),
-        _latents(wanted, config, generator.config.w_dim),
+        _masks(stems, config),
+        _latents(stems, config, generator.w_dim),
     )
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Images in [-1, 1] to 8 bits."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def from_uint8(images: Tensor) -> Tensor:
-    """Inverse of `to_uint8`."""
-    return images.float() / 127.5 - 1
 
 
 def _heads(config: GAN2ShapeConfig, teacher_size: int) -> Instances:
     """Rendered afresh: cheap, and bit for bit what the cached data set holds."""
-    if config.split not in get_args(Split):
-        raise unknown_name("split", config.split, get_args(Split))
-    parameters = sample_heads(
-        head_latents(
-            config.split,  # type: ignore[arg-type]
-            range(config.first, config.first + config.instances),
-        )
-    )
+    numbers = range(config.first, config.first + config.instances)
+    parameters = sample_heads(head_latents(_split(config), numbers))
     parts = [
         decode(encode(render_heads(parameters[i : i + RENDER_BATCH], config.image_size)))
         for i in range(0, config.instances, RENDER_BATCH)
@@ -107,89 +87,71 @@ def _heads(config: GAN2ShapeConfig, teacher_size: int) -> Instances:
     return Instances(images, originals, masks if config.masks == EXACT else None)
 
 
+def _split(config: GAN2ShapeConfig) -> Split:
+    if config.split not in SPLITS:
+        raise unknown_name("split", config.split, SPLITS)
+    return config.split
+
+
 @torch.no_grad()
-def _samples(config: GAN2ShapeConfig, generator: Generator, rng: torch.Generator) -> Instances:
-    """Truncated samples; sample i does not depend on how many there are."""
-    z = torch.randn(config.first + config.instances, generator.config.z_dim, generator=rng)
-    mean = generator.w_mean
-    w = generator.truncate(generator.mapping(z[config.first :].to(mean)), config.truncation)
+def _samples(config: GAN2ShapeConfig, generator: Generator) -> Instances:
+    """Truncated samples of the teacher, by number."""
+    numbers = range(config.first, config.first + config.instances)
+    z = numbered_z(_split(config), numbers, generator.z_dim).to(generator.w_mean)
+    w = generator.truncate(generator.mapping(z), config.truncation)
     whole = torch.cat([generator.synthesis(part) for part in w.split(RENDER_BATCH)]).clamp(-1, 1)
-    images = crop_like_data(whole, config.image_size, config.crop, config.original_size)
+    images = frame(whole, config.image_size, config.crop, config.original_size)
     return Instances(images.cpu(), to_uint8(whole.cpu()), latents=w.cpu())
 
 
-def _image_paths(config: GAN2ShapeConfig) -> list[Path]:
-    """Image files in order: of a Synface split, a folder, or a list file of relative paths."""
-    root = Path(config.images)
-    if config.data == "synface":
-        try:
-            return SynfaceDataset(root, config.split, config.image_size).images  # type: ignore[arg-type]
-        except UserError as error:
-            raise UserError(f"images={config.images!r}: {error}") from error
-    if root.is_dir():
-        return sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES)
+def _source(config: GAN2ShapeConfig) -> PictureSource:
+    """The images in order: of a Synface split, a folder, a zip file, or a list of paths."""
+    if config.data != "synface":
+        return open_source(config.images)
     try:
-        if not root.is_file():
-            raise FileNotFoundError(root)
-        lines = root.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"images={config.images!r}: expected a folder of images or a text file of paths"
-        ) from error
-    return [root.parent / line.strip() for line in lines if line.strip()]
+        paths = SynfaceDataset(config.images, _split(config), config.image_size).images
+    except UserError as error:
+        raise UserError(f"images={config.images!r}: {error}") from error
+    return PictureFiles([path.name for path in paths], paths)
 
 
-def _read(path: Path, mode: str, key: str) -> Tensor:
-    """A picture's centred square (1, C, H, H) in [0, 1]; `key` is the one that names it."""
-    named = f"{key}: {str(path)!r}"
+def _read(source: PictureSource, index: int) -> Tensor:
+    """An image's centred square (1, 3, H, H) in [0, 1]."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UserError(
-                    f"{named}: {width}x{height} pixels; expected at most {MAX_PIXELS} pixels"
-                )
-            side = min(width, height)
-            left, top = (width - side) // 2, (height - side) // 2
-            square = image.convert(mode).crop((left, top, left + side, top + side))
-            array = np.array(square)
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{named}: no such image; expected {KINDS}") from None
-    except Image.DecompressionBombError:
-        raise UserError(f"{named} is too large; expected at most {MAX_PIXELS} pixels") from None
-    except Exception as error:  # a foreign file may fail in any way
-        raise UserError(f"{named} is not a readable image; expected {KINDS}") from error
-    return torch.from_numpy(array).float().div(255).reshape(side, side, -1).permute(2, 0, 1)[None]
+        picture = decode_picture(source.read(index), source.names[index])
+    except UserError as error:
+        raise UserError(f"images: {error}") from error
+    return to_tensor(centre(picture))[None] / 2 + 0.5
+
+
+def _read_mask(path: Path) -> Tensor:
+    """A mask's centred square (1, 1, H, H) in [0, 1]; what is transparent is outside."""
+    try:
+        picture = read_picture(path, background=0)
+    except UserError as error:
+        raise UserError(f"masks: {error}") from error
+    return to_tensor(centre(picture)).mean(0)[None, None] / 2 + 0.5
 
 
 def _frame(picture: Tensor, config: GAN2ShapeConfig) -> Tensor:
-    """Centre crop and resize a picture (1, C, H, H) to the training size."""
-    if config.crop:
-        if picture.shape[-1] < config.crop:
-            raise UserError(
-                f"crop={config.crop}: an image has only {picture.shape[-1]} pixels a side"
-            )
-        margin = (picture.shape[-1] - config.crop) // 2
-        picture = picture[..., margin : margin + config.crop, margin : margin + config.crop]
-    return resize(picture, config.image_size)
+    """A picture (1, C, H, H) in the frame of the run, as the teacher's images are."""
+    return frame(picture, config.image_size, config.crop, config.original_size)
 
 
-def _masks(paths: list[Path], config: GAN2ShapeConfig) -> Tensor | None:
+def _masks(stems: list[str], config: GAN2ShapeConfig) -> Tensor | None:
     if not config.masks:
         return None
     folder = Path(config.masks)
-    return torch.cat([_frame(_read(folder / f"{p.stem}.png", "L", "masks"), config) for p in paths])
+    return torch.cat([_frame(_read_mask(folder / f"{stem}.png"), config) for stem in stems])
 
 
-def _latents(paths: list[Path], config: GAN2ShapeConfig, w_dim: int) -> Tensor | None:
+def _latents(stems: list[str], config: GAN2ShapeConfig, w_dim: int) -> Tensor | None:
     """Stylecodes from ``<stem>.pt`` files: a tensor, or a dict with the entry ``latent``."""
     if not config.latents:
         return None
     rows = []
-    for path in paths:
-        file = Path(config.latents) / f"{path.stem}.pt"
+    for stem in stems:
+        file = Path(config.latents) / f"{stem}.pt"
         expected = f"a code of {w_dim} finite numbers"
         try:
             state = read_torch(file, expected)

@@ -1,8 +1,9 @@
-"""Latent offsets that stay valid: ``dw = F(E(I')) - F(0)``, partly or whole (paper 3.2, A.2).
+"""Stylecodes of instances, and offsets of them that stay valid (paper 3.2, A.2).
 
-The mapping network counts as n + 1 modules, the latent normalisation and n layers. F1, of depth
-d, holds the last d + 1 of them, F2 the others: d = 2 is the last THREE layers and d = n the whole
-network, normalisation included (facts gan2shape, 4.2).
+An offset is ``dw = F(E(I')) - F(0)``, of the mapping network F or its end. F counts as n + 1
+modules, the latent normalisation and n layers. F1, of depth d, holds the last d + 1 of them, F2
+the others: d = 2 is the last THREE layers and d = n the whole network, normalisation included
+(facts gan2shape, 4.2).
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ def run_modules(modules: list[nn.Module | None], x: Tensor) -> Tensor:
         for module in modules:
             x = normalize_latent(x) if module is None else module(x)
         return x
+
+
+class Latents(nn.Module):
+    """Stylecodes of N instances, as one parameter `w` (N, w_dim)."""
+
+    def __init__(self, n: int, w_dim: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(n, w_dim))
 
 
 class LatentOffset:

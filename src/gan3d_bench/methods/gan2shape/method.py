@@ -82,9 +82,9 @@ class GAN2Shape(GAN2ShapeTraining):
         )
 
     def items(self) -> list[int] | None:
-        """Test heads the run was fitted to; None when its networks take any image."""
+        """Test heads or samples the run was fitted to; None when its networks take any image."""
         config = self.config
-        if config.data == "heads" and config.split == "test" and not config.joint:
+        if config.data in ("heads", "teacher") and config.split == "test" and not config.joint:
             return list(range(config.first, config.first + config.instances))
         return None if self._takes_any else []
 

@@ -11,9 +11,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator
-from gan3d_bench.generators.stylegan2.generator import Generator
+from gan3d_bench.generators.stylegan2.generator import Mapping as MappingNetwork
+from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.geometry.views import View
+from gan3d_bench.images import frame
 from gan3d_bench.losses.perceptual import PerceptualLoss, build_perceptual
 from gan3d_bench.methods.gan2shape.checkpoint import ENTRIES, States, read_start
 from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
@@ -24,8 +27,7 @@ from gan3d_bench.methods.gan2shape.factors import (
     light_from_raw,
     view_from_raw,
 )
-from gan3d_bench.methods.gan2shape.inversion import Latents
-from gan3d_bench.methods.gan2shape.latents import LatentOffset
+from gan3d_bench.methods.gan2shape.latents import LatentOffset, Latents
 from gan3d_bench.methods.gan2shape.losses import Reconstruction, photogeometric
 from gan3d_bench.methods.gan2shape.networks import (
     AutoEncoder,
@@ -34,7 +36,6 @@ from gan3d_bench.methods.gan2shape.networks import (
     Regressor,
 )
 from gan3d_bench.methods.gan2shape.sampling import load_statistics
-from gan3d_bench.methods.gan2shape.teacher import crop_like_data, load_teacher
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
@@ -76,19 +77,24 @@ class GAN2ShapeModel(PhasedMethod):
 
     def __init__(self, config: GAN2ShapeConfig) -> None:
         super().__init__(config)
-        generator, discriminator = load_teacher(config.teacher)
+        teacher = load_teacher(config.teacher, self.whole_size)
+        generator = teacher.generator
+        if teacher.discriminator is None and config.projection == "discriminator":
+            raise UserError(
+                f"projection=discriminator: teacher={config.teacher} has none; expected "
+                "projection=perceptual"
+            )
         self._check_teacher(generator)
         # Outside the module tree: frozen, and no part of the checkpoint.
-        self._frozen: dict[str, nn.Module] = {
-            "generator": generator,
-            "discriminator": discriminator,
-        }
+        self._frozen: dict[str, nn.Module] = {"generator": generator}
+        if teacher.discriminator is not None:
+            self._frozen["discriminator"] = teacher.discriminator
         self.camera = PinholeCamera(config.image_size)
         for name, network in self._networks(config.group_size).items():
             setattr(self, name, network)
         n, k, s = config.instances, config.group_size, config.image_size
         p = config.samples_per_instance
-        self.latents = Latents(n, generator.config.w_dim)
+        self.latents = Latents(n, generator.w_dim)
         buffers = {
             "targets": torch.zeros(n, 3, s, s),
             "originals": torch.zeros(
@@ -101,7 +107,7 @@ class GAN2ShapeModel(PhasedMethod):
             "w_deviation": torch.zeros(()),
             "projected": torch.zeros(k, p, 3, s, s, dtype=torch.float16),
             "projected_masks": torch.zeros(k, p, 1, s, s, dtype=torch.bool),
-            "directions": torch.zeros(generator.config.w_dim, 10),
+            "directions": torch.zeros(generator.w_dim, 10),
             "group_index": torch.zeros((), dtype=torch.int64),
             "fitted": torch.zeros(n, dtype=torch.bool),
             "fitted_depth": torch.ones(n, 1, s, s),
@@ -113,13 +119,23 @@ class GAN2ShapeModel(PhasedMethod):
             self.register_buffer(name, buffer)
         self._cache: dict[tuple[int, str], Any] = {}
 
+    @property
+    def whole_size(self) -> int:
+        """Side of whole images of the teacher, before the crop."""
+        return self.config.original_size if self.config.crop else self.config.image_size
+
     def _check_teacher(self, generator: Generator) -> None:
         if self.config.image_size > generator.image_size:
             raise UserError(
                 f"image_size={self.config.image_size}: expected at most {generator.image_size}, "
                 f"the size of the images of teacher={self.config.teacher}"
             )
-        layers, depth = generator.config.mapping_layers, self.config.offset.depth
+        if not isinstance(generator.mapping, MappingNetwork):
+            raise UserError(
+                f"teacher={self.config.teacher}: expected StyleGAN's mapping network, of which F1 "
+                "is a part"
+            )
+        layers, depth = len(generator.mapping.layers), self.config.offset.depth
         if not 0 <= depth <= layers:
             raise UserError(
                 f"offset.depth={depth}: expected 0 to {layers}, the layers of the teacher's "
@@ -129,8 +145,8 @@ class GAN2ShapeModel(PhasedMethod):
     def _networks(self, instances: int) -> dict[str, InstanceNetwork]:
         """Fresh networks for a number of instances, by attribute name."""
         size, width = self.config.image_size, self.config.width
-        teacher = self.generator.config
-        whole = self.config.offset.depth == teacher.mapping_layers
+        teacher = self.generator
+        whole = self.config.offset.depth == len(self.mapping.layers)
         mapped = self.config.offset.regularise == "mapping"
         code = teacher.z_dim if mapped and whole else teacher.w_dim
         shape, pose = width.shape or None, width.pose or None
@@ -156,7 +172,14 @@ class GAN2ShapeModel(PhasedMethod):
         return self._frozen["generator"]  # type: ignore[return-value]
 
     @property
-    def discriminator(self) -> Discriminator:
+    def mapping(self) -> MappingNetwork:
+        return self.generator.mapping  # type: ignore[return-value]
+
+    @property
+    def projection_discriminator(self) -> Discriminator | None:
+        """Whose features compare pseudo and projected samples; None: the perceptual loss does."""
+        if self.config.projection == "perceptual":
+            return None
         return self._frozen["discriminator"]  # type: ignore[return-value]
 
     def perceptual(self, name: str = "") -> PerceptualLoss:
@@ -168,7 +191,7 @@ class GAN2ShapeModel(PhasedMethod):
         name = name or self.config.perceptual
         key = f"perceptual {name}"
         if key not in self._frozen:
-            loss = build_perceptual(name, self.discriminator)
+            loss = build_perceptual(name, self._frozen.get("discriminator"))  # type: ignore[arg-type]
             self._frozen[key] = loss.to(self.device)  # type: ignore[attr-defined]
         return self._frozen[key]  # type: ignore[return-value]
 
@@ -190,7 +213,7 @@ class GAN2ShapeModel(PhasedMethod):
         if self.loaded:
             return
         config = self.config
-        instances = load_instances(config, self.generator, self.rng("teacher samples", step=0))
+        instances = load_instances(config, self.generator)
         self.targets.copy_(instances.images)
         self.originals.copy_(instances.originals)
         if instances.masks is not None:
@@ -309,16 +332,19 @@ class GAN2ShapeModel(PhasedMethod):
 
     def generated(self, w: Tensor) -> Tensor:
         """Images (B, 3, S, S) of stylecodes (B, w_dim) in the frame of the targets."""
-        images = self.generator.synthesis(w, noise="const").float().clamp(-1, 1)
+        return self.framed(self.generator.synthesis(w).float().clamp(-1, 1))
+
+    def framed(self, pictures: Tensor) -> Tensor:
+        """See `Method.framed`: the centre crop that `crop` asks for."""
         config = self.config
-        return crop_like_data(images, config.image_size, config.crop, config.original_size)
+        return frame(pictures, config.image_size, config.crop, config.original_size)
 
     @property
     def offset(self) -> LatentOffset:
         """Codes of E to offsets of w."""
         config = self.config.offset
         depth = config.depth if config.regularise == "mapping" else None
-        return LatentOffset(self.generator.mapping, depth)
+        return LatentOffset(self.mapping, depth)
 
     def project(
         self, pseudo: Tensor, w: Tensor, reference: Tensor, slots: Sequence[int]
@@ -334,13 +360,16 @@ class GAN2ShapeModel(PhasedMethod):
         Returns:
             projected samples (k * m, 3, S, S) in [-1, 1] and offsets (k * m, w_dim).
         """
-        samples = len(pseudo) // len(w)
+        offset = self.find_offset(pseudo, reference, slots)
+        return self.generated(w.repeat_interleave(len(pseudo) // len(w), 0) + offset), offset
+
+    def find_offset(self, pseudo: Tensor, reference: Tensor, slots: Sequence[int]) -> Tensor:
+        """The offsets (k * m, w_dim) of `project`, without what they generate."""
         code = self.encoder(pseudo, slots)
-        centre = None
-        if self.config.offset.relative:
-            centre = self.encoder(reference, slots).repeat_interleave(samples, 0)
-        offset = self.offset(code, centre)
-        return self.generated(w.repeat_interleave(samples, 0) + offset), offset
+        if not self.config.offset.relative:
+            return self.offset(code)
+        centre = self.encoder(reference, slots)
+        return self.offset(code, centre.repeat_interleave(len(pseudo) // len(reference), 0))
 
     def extra_metadata(self) -> Mapping[str, Any]:
         """Names of the teacher and the perceptual network."""

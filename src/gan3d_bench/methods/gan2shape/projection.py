@@ -123,7 +123,11 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         self, projected: Tensor, pseudo: Tensor, masks: Tensor, offset: Tensor, instances: int
     ) -> dict[str, Tensor]:
         """The losses of eq. 2; images and masks are instance-major."""
-        distance = discriminator_distance(projected, pseudo, masks, self.discriminator, instances)
+        discriminator = self.projection_discriminator
+        if discriminator is None:
+            distance = self.perceptual()(projected, pseudo, masks)
+        else:
+            distance = discriminator_distance(projected, pseudo, masks, discriminator, instances)
         return {
             "projection_l1": masked_l1(projected, pseudo, masks, instances).mean(),
             "projection_features": distance.mean(),

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gan3d_bench.spec import MethodSpec, Reported
+from gan3d_bench.spec import MethodSpec, Photographs, Reported
 
 _PAPER = "GAN2Shape (Pan et al., 2021)"
+_FFHQ = "identity-rotation-ffhq"
 _PRIOR_ROWS = {
     "ellipsoid": "GAN2Shape, symmetric",
     "asymmetric": "GAN2Shape, asymmetric prior",
@@ -21,11 +22,11 @@ def _shape(row: str, side: float, mad: float, table: int) -> tuple[Reported, Rep
     return Reported("shape", row, "side", side, source), Reported("shape", row, "mad", mad, source)
 
 
-def _rotation(row: str, mean: float, worst: float) -> tuple[Reported, Reported]:
-    source = f"{_PAPER}, Table 3"
-    return (
-        Reported("identity-rotation", row, "error_mean", mean, source),
-        Reported("identity-rotation", row, "error_max", worst, source),
+def _rotation(row: str, mean: float, worst: float) -> tuple[Reported, ...]:
+    return tuple(
+        Reported(table, row, metric, value, f"{_PAPER}, Table 3")
+        for table in ("identity-rotation", _FFHQ)
+        for metric, value in (("error_mean", mean), ("error_max", worst))
     )
 
 
@@ -42,6 +43,8 @@ _TABLES = {
 
 def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Rows of a table that a run with `config` fills, and their kinds of scene."""
+    if table == _FFHQ:
+        return _TABLES["identity-rotation"] if _is_ffhq(config) else {}
     # the tables are measured on held-out heads at 64 pixels, and a run on what it was fitted to
     if (config["data"], config["split"], config["image_size"]) != ("heads", "test", 64):
         return {}
@@ -49,6 +52,16 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     if table == "shape":
         return {row: ""}
     return _TABLES.get(table, {}) if row == _PRIOR_ROWS["ellipsoid"] else {}
+
+
+def _is_ffhq(config: Mapping[str, Any]) -> bool:
+    """Whether a run was fitted to the samples that the table measures on."""
+    keys = ("data", "split", "truncation", "image_size")
+    return (
+        tuple(config[key] for key in keys) == ("teacher", "test", 0.7, 128)
+        and config["teacher"].startswith("mobilestylegan-ffhq")
+        and not config["joint"]
+    )
 
 
 def _shape_row(config: Mapping[str, Any]) -> str:
@@ -69,6 +82,9 @@ SPEC = MethodSpec(
     presets={
         "heads-64": "eight synthetic heads at 64 pixels, minutes on a CPU, no downloads",
         "heads-64-joint": "what heads-64 starts from: joint training on 24 train heads",
+        "ffhq-128": "real faces at 128 pixels: one in minutes on a CPU, a hundred on a GPU",
+        "ffhq-256": "real faces at 256 pixels by the paper's schedule, on a GPU",
+        "ffhq-128-joint": "what ffhq-128 starts from: joint training on the FFHQ teacher",
         "check": "seconds on a CPU with a random teacher; for `gan3d-bench check`",
         "paper-synface-joint": "BFM faces, joint pre-training on 200 images (8 GPUs)",
         "paper-synface": "BFM faces, fine-tuning; start=RUN of paper-synface-joint",
@@ -83,6 +99,7 @@ SPEC = MethodSpec(
     capabilities=frozenset({"reconstruct", "depth", "normal", "albedo", "relight", "mesh"}),
     needs=(
         "heads-64: the bundled head model, teacher and start",
+        "ffhq-*: the assets mobilestylegan-ffhq and alexnet-lpips (ffhq-256: vgg16-lpips)",
         "paper-*: teacher=FILE (StyleGAN2 with discriminator), images=PATH, view.statistics=FILE, "
         "light.statistics=FILE and the asset vgg16-lpips",
         "paper-car, paper-church: masks=FOLDER as well",
@@ -105,4 +122,8 @@ SPEC = MethodSpec(
         *_rotation(_BY_GAN, 39.85, 57.21),
     ),
     rows=table_rows,
+    photographs=Photographs(
+        preset="ffhq-128",
+        overrides=("data=images", "images={folder}", "instances={count}", "first=0"),
+    ),
 )

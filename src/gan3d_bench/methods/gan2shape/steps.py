@@ -17,19 +17,20 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from gan3d_bench.generators.stylegan2.latents import w_statistics
-from gan3d_bench.methods.gan2shape.data import from_uint8
+from gan3d_bench.generators.inversion.projection import (
+    learning_rate_factor,
+    noise_scale,
+    projection_terms,
+)
+from gan3d_bench.generators.latents import w_statistics
+from gan3d_bench.images import from_uint8, resize
+from gan3d_bench.losses.perceptual import Distance
 from gan3d_bench.methods.gan2shape.factors import (
     Factors,
     clamp_border,
     depth_from_raw,
     light_from_raw,
     view_from_raw,
-)
-from gan3d_bench.methods.gan2shape.inversion import (
-    inversion_loss,
-    learning_rate_factor,
-    noise_scale,
 )
 from gan3d_bench.methods.gan2shape.losses import (
     image_loss,
@@ -238,9 +239,15 @@ class GAN2ShapeTraining(WarmUp):
             return self._idle()
         scale = noise_scale(config, self.phase_step) * self.w_deviation
         w = self.latents.w[local] + scale * torch.stack(noise).to(self.device)
-        targets = from_uint8(self.originals[local])
-        perceptual = self.perceptual(config.perceptual)
-        return self.descend(inversion_loss(self.generator, w, targets, perceptual, config))
+        targets, distance = self.cached("inversion", partial(self._inversion_targets, local))
+        images = self.generator.synthesis(w)
+        return self.descend(projection_terms(images, targets, distance, config.pixel))
+
+    def _inversion_targets(self, local: list[int]) -> tuple[Tensor, Distance]:
+        config = self.config.inversion
+        size = min(self.generator.image_size, config.compare_size)
+        targets = resize(from_uint8(self.originals[local]), size)
+        return targets, self.perceptual(config.perceptual).against(targets)
 
     def _fit_prior(self, group: range, _: Any) -> Terms:
         shard = self._shard(group[:1] if self.config.compat.prior_first_image else group)

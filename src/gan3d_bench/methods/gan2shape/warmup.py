@@ -12,16 +12,19 @@ The paper brings these networks up over thousands of iterations of joint pre-tra
    and how it is lit, relative to the other. With new subjects in every step they cannot learn
    subjects by heart, and seeing samples of the teacher only, they cannot tell views by the defects
    of pseudo samples. An image and its mirror image get mirrored views, which tells where zero is.
+
+Where samples are dear, steps draw from a pool of `warmup.pool`, each made when it is first drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from gan3d_bench.generators.stylegan2.latents import sample_z
+from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.methods.gan2shape.factors import (
     Factors,
     clamp_border,
@@ -32,7 +35,7 @@ from gan3d_bench.methods.gan2shape.factors import (
 )
 from gan3d_bench.methods.gan2shape.losses import mirror, surface_mask
 from gan3d_bench.methods.gan2shape.prior import FLAT_DEPTH
-from gan3d_bench.methods.gan2shape.projection import GAN2ShapeSampler, PseudoSamples
+from gan3d_bench.methods.gan2shape.projection import CHUNK, GAN2ShapeSampler, PseudoSamples
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import diffuse_shading
 
@@ -45,18 +48,39 @@ DIRECTION_SAMPLES, DIRECTION_BATCH = 2048, 32
 RIDGE = 1e-6
 
 
+class SamplePool:
+    """Images kept in half precision, each made when it is first asked for.
+
+    Args:
+        count: images.
+        shape: of one.
+    """
+
+    def __init__(self, count: int, shape: Sequence[int]) -> None:
+        self.images = torch.zeros(count, *shape, dtype=torch.float16)
+        self.made = torch.zeros(count, dtype=torch.bool)
+
+    def take(self, index: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """Images (n, ...) of indices (n,); `make` gives those of indices that are new."""
+        new = index[~self.made[index]].unique()
+        if len(new):
+            self.images[new] = make(new).to("cpu", torch.float16)
+            self.made[new] = True
+        return self.images[index].float()
+
+
 class WarmUp(GAN2ShapeSampler):
     """Losses of the warm-up, and the directions of w found between them."""
 
     def encoder_terms(self, count: int, local: Sequence[int]) -> dict[str, Tensor]:
         """Loss of E on `count` pairs of samples, of which this process has `local`: the error of
         the offset between the two, relative to the variance of w."""
-        w = self._sample_w(2 * count, self.rng("warm-up"))
-        first, second = w.unflatten(0, (2, count))[:, list(local)]
-        images = self.generated(torch.cat((first, second)))
+        both = [*local, *(count + i for i in local)]
+        w, images, variance = self._draw(2 * count, both, self.rng("warm-up"))
+        first, second = w.chunk(2)
         code, centre = self.encoder(images, [0]).chunk(2)
         error = (self.offset(code, centre) - (first - second)).square().mean()
-        return {"encoder": error / w.var(0).mean()}
+        return {"encoder": error / variance}
 
     def lifted_terms(self, prior: Tensor, count: int, local: Sequence[int]) -> dict[str, Tensor]:
         """Losses of E on pseudo samples of `count` new samples with the depth `prior` (S, S)."""
@@ -66,12 +90,7 @@ class WarmUp(GAN2ShapeSampler):
 
     def pose_terms(self, count: int, local: Sequence[int]) -> dict[str, Tensor]:
         """Losses of V and L on `count` pairs of samples, apart along the directions."""
-        rng = self.rng("warm-up")
-        w = self._sample_w(count, rng)[list(local)]
-        pose = self._sample_poses(count, rng)[list(local)]
-        with torch.no_grad():
-            moved = self.generated(torch.cat((w, w + pose @ self.directions.T)))
-        pairs = torch.stack(moved.chunk(2), 1)
+        pose, pairs = self._draw_pairs(count, local, self.rng("warm-up"))
         both = torch.stack((pairs, mirror(pairs)), 2)  # (B, pair, mirrored, 3, S, S)
         images = both.flatten(0, 2)
         raw = torch.cat((self.raw_view(images, [0]), self.raw_light(images, [0])), 1)
@@ -91,8 +110,8 @@ class WarmUp(GAN2ShapeSampler):
         batch = range(DIRECTION_BATCH)
         offsets, poses = [], []
         for _ in range(DIRECTION_SAMPLES // DIRECTION_BATCH):
-            w, images, pose, pseudo = self._lift(prior, len(batch), batch, rng)
-            offsets.append(self.project(pseudo.images, w, images, [0])[1])
+            _, images, pose, pseudo = self._lift(prior, len(batch), batch, rng)
+            offsets.append(self.find_offset(pseudo.images, images, [0]))
             poses.append(pose)
         self.directions.copy_(regress(torch.cat(poses), torch.cat(offsets)))
 
@@ -101,10 +120,60 @@ class WarmUp(GAN2ShapeSampler):
         """Mean raw view and light (10,)."""
         return torch.cat((self.view_mean, self.light_mean))
 
+    @torch.no_grad()
     def _sample_w(self, count: int, rng: torch.Generator) -> Tensor:
-        z = sample_z(count, self.generator.config.z_dim, rng)
-        with torch.no_grad():
-            return self.generator.mapping(z.to(self.device)).float()
+        z = sample_z(count, self.generator.z_dim, rng).to(self.device)
+        return self.generator.truncate(self.generator.mapping(z), self.config.warmup.truncation)
+
+    @torch.no_grad()
+    def _draw(
+        self, count: int, local: Sequence[int], rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of `count` samples those of `local`: w, images; and the variance of w over all."""
+        pool = self.config.warmup.pool
+        if not pool:
+            w = self._sample_w(count, rng)
+            return w[list(local)], self.generated(w[list(local)]), w.var(0).mean()
+        index = torch.randint(pool, (count,), generator=rng)
+        w = self._pool_w[index.to(self.device)]
+        images = self._pool.take(index[list(local)], lambda new: self._made(self._pool_w, new))
+        return w[list(local)], images.to(self.device), w.var(0).mean()
+
+    @torch.no_grad()
+    def _draw_pairs(
+        self, count: int, local: Sequence[int], rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Relative poses (k, 10), and pairs of images (k, 2, 3, S, S) of samples so far apart."""
+        pool = self.config.warmup.pool
+        if not pool:
+            w = self._sample_w(count, rng)[list(local)]
+            pose = self._sample_poses(count, rng)[list(local)]
+            images = self.generated(torch.cat((w, w + pose @ self.directions.T)))
+            return pose, torch.stack(images.chunk(2), 1)
+        index = torch.randint(pool, (count,), generator=rng)[list(local)]
+        poses = self._sample_poses(pool, self.rng("pool poses", step=0))
+        turned = self._pool_w + poses @ self.directions.T
+        pairs = (
+            self._pool.take(index, lambda new: self._made(self._pool_w, new)),
+            self._turned_pool.take(index, lambda new: self._made(turned, new)),
+        )
+        return poses[index.to(self.device)], torch.stack(pairs, 1).to(self.device)
+
+    def _made(self, w: Tensor, index: Tensor) -> Tensor:
+        parts = w[index.to(w.device)].split(CHUNK)
+        return torch.cat([self.generated(part) for part in parts])
+
+    @functools.cached_property
+    def _pool_w(self) -> Tensor:
+        return self._sample_w(self.config.warmup.pool, self.rng("pool", step=0))
+
+    @functools.cached_property
+    def _pool(self) -> SamplePool:
+        return SamplePool(self.config.warmup.pool, self.targets.shape[1:])
+
+    @functools.cached_property
+    def _turned_pool(self) -> SamplePool:
+        return SamplePool(self.config.warmup.pool, self.targets.shape[1:])
 
     def _sample_poses(self, count: int, rng: torch.Generator) -> Tensor:
         """Raw views and lights (count, 10) of pseudo samples, relative to the mean ones."""
@@ -119,9 +188,8 @@ class WarmUp(GAN2ShapeSampler):
         self, prior: Tensor, count: int, local: Sequence[int], rng: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, PseudoSamples]:
         """New samples: w, images, poses relative to theirs, and pseudo samples at these poses."""
-        w = self._sample_w(count, rng)[list(local)]
+        w, images, _ = self._draw(count, local, rng)
         pose = self._sample_poses(count, rng)[list(local)]
-        images = self.generated(w)
         n = len(images)
         # D's depth is centred about 1, so that is how it can follow the prior
         depth = clamp_border((prior - prior.mean() + FLAT_DEPTH)[None, None])

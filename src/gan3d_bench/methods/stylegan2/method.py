@@ -17,6 +17,7 @@ from torch.optim import Adam, Optimizer
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.heads_sampling import NUM_LATENTS
 from gan3d_bench.errors import UserError
+from gan3d_bench.generators.latents import sample_z, update_w_statistics
 from gan3d_bench.generators.stylegan2 import (
     Discriminator,
     DiscriminatorConfig,
@@ -30,8 +31,6 @@ from gan3d_bench.generators.stylegan2.generator import channel_table
 from gan3d_bench.generators.stylegan2.latents import (
     mix_styles,
     sample_images,
-    sample_z,
-    update_w_statistics,
 )
 from gan3d_bench.generators.stylegan2.layers import Linear
 from gan3d_bench.losses.perceptual import build_perceptual
@@ -173,14 +172,14 @@ class StyleGAN2(PhasedMethod):
         if self._images is None:
             path, size = self.config.data.path, self.image_size
             if not path:
-                z_dim, seed = self.generator.config.z_dim, self.config.seed
+                z_dim, seed = self.generator.z_dim, self.config.seed
                 count = self.config.data.count
                 folder = data.heads_folder(cache_dir(), count, size, z_dim, seed)
                 data.render_heads_once(folder, count, size, z_dim, seed)
                 if _world() > 1:
                     dist.barrier()
                 path = str(folder)
-            z_dim = self.generator.config.z_dim if self._uses_pairs else None
+            z_dim = self.generator.z_dim if self._uses_pairs else None
             self._images = data.open_images(path, size, z_dim)
         return self._images
 
@@ -328,7 +327,7 @@ class StyleGAN2(PhasedMethod):
         """Draw stylecodes (B, num_ws, w_dim) with style mixing; `track` updates their mean."""
         generator, rng = self.generator, self.rng(f"z/{key}")
         z, z2 = (
-            self._share(sample_z(self.config.batch, generator.config.z_dim, rng)).to(self.device)
+            self._share(sample_z(self.config.batch, generator.z_dim, rng)).to(self.device)
             for _ in range(2)
         )
         w = generator.mapping(z)
@@ -384,12 +383,12 @@ class StyleGAN2(PhasedMethod):
                 "method 'stylegan2' gives a scene only after a warm start on rendered heads "
                 "(regression.steps > 0 or adversarial.anchor > 0)"
             )
-        z = sample_z(n, self.generator.config.z_dim, generator).to(self.device)
+        z = sample_z(n, self.generator.z_dim, generator).to(self.device)
         return GeneratedHeads(self.generator_ema, z)
 
     def preview(self) -> Preview:
         """Images of fixed latents, beside them the images that belong to those, and a scene."""
-        z_dim = self.generator.config.z_dim
+        z_dim = self.generator.z_dim
         # not the seed of the rendered heads, or these would be the training latents
         z = sample_z(32, z_dim, torch.Generator().manual_seed(self.config.seed + 1))
         shown = {"samples": sample_images(self.generator_ema, z.to(self.device)).cpu()}

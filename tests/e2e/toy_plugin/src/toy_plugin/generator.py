@@ -26,6 +26,6 @@ class DiscGenerator(nn.Module):
         return discs(w[:, 0], self.image_size)[0]
 
 
-def load(path: Path) -> DiscGenerator:
-    """Return the generator; it has no weights, so `path` is only looked at for its name."""
-    return DiscGenerator()
+def load(path: Path, image_size: int | None = None) -> tuple[DiscGenerator, None]:
+    """Return the generator and no discriminator; it has no weights, so `path` is not opened."""
+    return DiscGenerator(image_size or 16), None

@@ -1,0 +1,111 @@
+"""How far ArcFace's embedding of a face moves while the face is turned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.benchmarks.measure import Settings, Values
+from gan3d_bench.faces.aligner import FaceAligner
+from gan3d_bench.faces.arcface import ArcFace, angle
+from gan3d_bench.geometry.views import View
+from gan3d_bench.scene import Scene
+
+VIEWS = tuple(round(yaw, 3) for yaw in torch.linspace(-20, 20, 20).tolist())
+"""Yaw in degrees (GAN2Shape, Table 3)."""
+CURVE = (-60, -45, -30, -15, 0, 15, 30, 45, 60)
+"""Yaw in degrees at which the cosine is measured too (LiftedGAN, Figure 7)."""
+CHUNK = 32  # images ArcFace takes at once
+
+Turn = Callable[[float], Tensor]
+"""Yaw in degrees -> pictures (B, 3, S, S) of a batch of faces, grey where there is nothing."""
+
+
+class RotationIdentity:
+    """Measures turned faces beside their own front views.
+
+    Args:
+        settings: device, and perhaps another network for ``identity`` than ``arcface-mbf``.
+
+    Raises:
+        UserError: an asset is missing or damaged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.arcface = ArcFace(settings.networks.get("identity", "arcface-mbf"))
+        self.arcface.to(settings.device)
+        self.aligner = FaceAligner()
+        self.device = settings.device
+
+    def protocol(self) -> Mapping[str, object]:
+        """What a table's protocol says about views and networks."""
+        network = f"{self.arcface.label}, {self.aligner.label}"
+        return {
+            "yaw_deg": list(VIEWS),
+            "curve_yaw_deg": list(CURVE),
+            "networks": {
+                "error_mean": network,
+                "error_max": network,
+                "faces": self.aligner.label,
+                "similarity": network,
+            },
+        }
+
+    def of_scene(self, scene: Scene, image_size: int) -> Values:
+        """Measure a scene about its canonical view, pitch and roll 0."""
+
+        def turn(yaw: float) -> Tensor:
+            view = View.from_angles([yaw] * scene.batch_size, device=self.device)
+            rendering = scene.render(view, image_size=image_size)
+            return rendering.rgb * rendering.mask
+
+        return self(turn)
+
+    def __call__(self, turn: Turn) -> Values:
+        """Measure pictures at all views: one number per face and metric."""
+        yaws = (0.0, *VIEWS, *(float(yaw) for yaw in CURVE if yaw))
+        images = torch.stack([turn(yaw) for yaw in yaws], 1)
+        embeddings = self._embed(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        angles, reference = from_front(embeddings, torch.tensor(yaws))
+        compared = angles.scatter(1, reference[:, None], torch.nan)[:, : 1 + len(VIEWS)]
+        turned_by = angles[:, 1 : 1 + len(VIEWS)]
+        cosines = dict(zip(yaws, angles.deg2rad().cos().T.tolist(), strict=True))
+        return {
+            "error_mean": compared.nanmean(1).tolist(),
+            "error_max": [max(_known(row), default=math.nan) for row in compared.tolist()],
+            "faces": [100 * len(_known(row)) / len(VIEWS) for row in turned_by.tolist()],
+            **{f"similarity@yaw={yaw}": cosines[float(yaw)] for yaw in CURVE},
+        }
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """Embeddings (N, D) on the CPU of the faces in images, NaN where none is found."""
+        aligned = [self.aligner(part) for part in images.split(CHUNK)]
+        known = torch.cat([self.arcface(part.images).cpu() for part in aligned])
+        result = known.new_full((len(images), known.shape[1]), torch.nan)
+        result[torch.cat([part.found for part in aligned])] = known
+        return result
+
+
+def from_front(embeddings: Tensor, yaws: Tensor) -> tuple[Tensor, Tensor]:
+    """Angles between each view's embedding and the front view's.
+
+    Args:
+        embeddings: (B, V, D), NaN where no face was found.
+        yaws: (V,) degrees.
+
+    Returns:
+        (B, V) degrees, NaN where no face was found, and (B,) the index of the view nearest to the
+        front in which one was: it stands in for the front view.
+    """
+    found = ~embeddings.isnan().any(2)
+    reference = yaws.abs().where(found, torch.inf).argmin(1)
+    front = embeddings[torch.arange(len(embeddings)), reference]
+    angles = angle(embeddings.flatten(0, 1), front.repeat_interleave(len(yaws), 0))
+    return angles.view(found.shape), reference
+
+
+def _known(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]

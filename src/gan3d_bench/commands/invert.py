@@ -1,0 +1,198 @@
+"""``gan3d-bench invert``: stylecodes of photographs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan3d_bench import environment
+from gan3d_bench.assets.manifest import sha256_of
+from gan3d_bench.config import SEEDS, require_least, require_side
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.inversion.config import InversionConfig
+from gan3d_bench.generators.names import pretrained
+from gan3d_bench.runs import write_json
+from gan3d_bench.tracking.files import explaining, replacing, require_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan3d_bench.generators.inversion.invert import Inversion
+
+ALIGN = ("ffhq", "none")
+
+
+def invert(
+    photographs: Sequence[Path],
+    teacher: str,
+    config: InversionConfig,
+    align: str,
+    image_size: int,
+    seed: int,
+    device: str,
+    out: Path,
+) -> int:
+    """Find the stylecodes of photographs and write what the teacher makes of them.
+
+    Written to `out`: ``<stem>.pt`` with the tensor ``latent``, (w_dim,) or (num_ws, w_dim), and
+    ``noise``, a list of maps, if they were fitted; ``images/<stem>.png``, what was inverted;
+    ``<stem>/generator.safetensors``, the tuned generator of a StyleGAN2 teacher;
+    ``inversion.png``; ``inversion.json``.
+
+    Args:
+        photographs: pictures, folders or zip files.
+        teacher: see `generators.teachers.load_teacher`.
+        config: how; see there.
+        align: ``ffhq`` cuts a picture's largest face as FFHQ's, ``none`` its centred square.
+        image_size: of the teacher's images, where it makes several.
+        seed: of all random numbers.
+        device: such as "cpu" or "cuda"; "auto" takes a GPU if there is one.
+        out: folder.
+
+    Raises:
+        UserError: an option out of range, no such teacher, or a picture that cannot be used.
+    """
+    if align not in ALIGN:
+        raise UserError(f"--align {align}: expected {' or '.join(ALIGN)}")
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
+    require_side("--image-size", image_size)
+    require_least("--pivotal", config.pivotal.steps, 0)
+    config.validate("--")
+    require_folder("--out", out)
+
+    import torch
+
+    from gan3d_bench.commands.evaluate import require_device
+    from gan3d_bench.generators.inversion.invert import invert, joined, steps_in_all
+    from gan3d_bench.generators.inversion.pictures import save_inversion
+    from gan3d_bench.generators.teachers import load_teacher
+    from gan3d_bench.tracking.progress import StepProgress
+
+    place = require_device(device)
+    loaded = load_teacher(teacher, image_size)
+    for network in (loaded.generator, loaded.discriminator):
+        if network is not None:
+            network.to(place)
+    given = _read(photographs, align, loaded.generator.image_size)
+    names, images = list(given), torch.stack(list(given.values()))
+    began, each = time.monotonic(), steps_in_all(config, 1)
+    found: list[Inversion] = []
+    with StepProgress(each * len(names)) as bar:
+        for first in range(0, len(names), config.batch):
+            part = slice(first, first + config.batch)
+            inversion = invert(
+                loaded,
+                images[part],
+                config,
+                torch.Generator().manual_seed(seed),
+                lambda what, done, before=first * each: bar.update(what, before + done),
+                first=first,
+            )
+            _write(inversion, names[part], images[part], out)
+            # tuned generators are large: one batch's at a time
+            found.append(replace(inversion, generators=()))
+    seconds = time.monotonic() - began
+    whole = joined(found)
+    written = [save_inversion(whole, images, out / "inversion.png"), out / "inversion.json"]
+    write_json(
+        written[-1],
+        {
+            "teacher": {
+                "name": teacher,
+                "image_size": loaded.generator.image_size,
+                "sha256": _teacher_hash(teacher),
+            },
+            "config": asdict(config),
+            "align": align,
+            "seed": seed,
+            "images": _rows(names, whole),
+            "distance": whole.perceptual,
+            "seconds": round(seconds, 2),
+            "environment": environment.describe(),
+        },
+    )
+    for row in _rows(names, whole):
+        print(f"{row['name']}: {whole.perceptual} {row['distance']:.4f}, PSNR {row['psnr']:.1f} dB")
+    for file in written:
+        print(file)
+    return 0
+
+
+def _read(photographs: Sequence[Path], align: str, size: int) -> dict[str, Tensor]:
+    """Images (3, size, size) in [-1, 1] by their stems, in the order given."""
+    from gan3d_bench.datamodules.photographs import decode, square, to_tensor
+    from gan3d_bench.datamodules.picture_sources import open_source
+    from gan3d_bench.faces.ffhq import PhotographAligner
+
+    aligner = PhotographAligner(size=size) if align == "ffhq" else None
+    images: dict[str, Tensor] = {}
+    for path in photographs:
+        source = open_source(path)
+        for index, name in enumerate(source.names):
+            stem = Path(name).stem
+            if stem in images:
+                raise UserError(
+                    f"{name!r}: its files would be those of another picture called '{stem}'; "
+                    "expected different names"
+                )
+            picture = decode(source.read(index), name)
+            if aligner is None:
+                images[stem] = to_tensor(square(picture, size))
+            else:
+                images[stem] = aligner(to_tensor(picture), [name])[0].image
+    return images
+
+
+def _write(inversion: Inversion, names: Sequence[str], images: Tensor, out: Path) -> None:
+    import torch
+
+    from gan3d_bench.generators.stylegan2.checkpoint import save_network
+    from gan3d_bench.generators.stylegan2.generator import Generator
+    from gan3d_bench.generators.stylegan2.teacher import GENERATOR
+    from gan3d_bench.tracking.pictures import save_png, to_image, unit_range
+
+    for i, name in enumerate(names):
+        save_png(to_image(unit_range(images[i])), out / "images" / f"{name}.png")
+        codes: dict[str, Any] = {"latent": inversion.w[i].cpu()}
+        if inversion.noise:
+            codes["noise"] = [level[i].cpu() for level in inversion.noise]
+        file = out / f"{name}.pt"
+        with explaining(file), replacing(file) as draft:
+            torch.save(codes, draft)
+    for name, generator in zip(names, inversion.generators, strict=False):
+        if isinstance(generator, Generator):
+            save_network(generator, out / name / GENERATOR)
+
+
+def _rows(names: Sequence[str], inversion: Inversion) -> list[dict[str, Any]]:
+    """What was reached, image by image. PSNR is that of the pixels as compared, in dB."""
+    rows = []
+    for i, name in enumerate(names):
+        error = float(inversion.error[i])
+        rows.append(
+            {
+                "name": name,
+                "distance": float(inversion.distance[i]),
+                "psnr": 10 * math.log10(4 / max(error, 1e-12)),
+            }
+        )
+        if inversion.projection is not None:
+            rows[-1]["distance_before_tuning"] = float(inversion.projection.distance[i])
+    return rows
+
+
+def _teacher_hash(name: str) -> Any:
+    """SHA-256 of the files a teacher was read from, None for a random one."""
+    if name in pretrained():
+        return environment.asset_hash(pretrained()[name][1].asset)
+    path = Path(name)
+    if not path.exists():
+        path = Path(name.partition(":")[2] or name)
+    if path.is_dir():
+        return {file.name: sha256_of(file) for file in sorted(path.glob("*.safetensors"))}
+    return sha256_of(path) if path.is_file() else None

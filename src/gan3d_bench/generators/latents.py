@@ -1,0 +1,52 @@
+"""Latents of any teacher: drawing them, statistics of w."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.generators.base import Generator
+
+
+def sample_z(n: int, z_dim: int, rng: torch.Generator) -> Tensor:
+    """Draw `n` standard normal latents (n, z_dim) on the device of `rng`."""
+    return torch.randn(n, z_dim, generator=rng, device=rng.device)
+
+
+def numbered_z(split: str, numbers: Iterable[int], z_dim: int) -> Tensor:
+    """The latents (N, z_dim) of a split's samples, each by its number alone.
+
+    They make a data set of any teacher's own samples: sample i of a split is the same in every
+    run and table, however many are drawn.
+    """
+    rows = []
+    for number in numbers:
+        key = hashlib.sha256(f"teacher/{split}/{number}".encode()).digest()
+        rng = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
+        rows.append(torch.randn(z_dim, generator=rng))
+    return torch.stack(rows) if rows else torch.empty(0, z_dim)
+
+
+@torch.no_grad()
+def w_statistics(
+    generator: Generator, rng: torch.Generator, n: int = 10000
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (w_dim,) of w over `n` latents.
+
+    The standard deviation is per channel, without Bessel's correction; its norm is the scalar
+    of StyleGAN2's projector.
+    """
+    device = generator.w_mean.device
+    z = sample_z(n, generator.z_dim, rng).to(device)
+    w = torch.cat([generator.mapping(part) for part in z.split(1024)])
+    return w.mean(0), w.std(0, correction=0)
+
+
+def update_w_statistics(generator: Generator, rng: torch.Generator, n: int = 10000) -> None:
+    """Set the generator's `w_mean` and `w_std` from `n` latents."""
+    mean, std = w_statistics(generator, rng, n)
+    generator.w_mean.copy_(mean)
+    generator.w_std.copy_(std)

@@ -1,0 +1,54 @@
+"""Finding the teacher that a name stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gan3d_bench.assets.store import asset_path
+from gan3d_bench.errors import UserError, nearest
+from gan3d_bench.generators.base import Teacher
+from gan3d_bench.generators.names import RANDOM, expected_teachers, pretrained
+from gan3d_bench.registry import registry
+from gan3d_bench.spec import load
+
+
+def load_teacher(name: str, image_size: int | None = None) -> Teacher:
+    """Load the frozen generator and discriminator that `name` stands for.
+
+    Args:
+        name: a teacher's name; ``FAMILY:PATH``; the path of a folder or an official file of
+            StyleGAN2; or ``random-16`` and ``random-32``, untrained networks for tests.
+        image_size: size that the caller works at: families that make small images cheaply do.
+
+    Raises:
+        UserError: no such teacher, its asset is missing, or its files are damaged.
+    """
+    try:
+        return Teacher(name, *_load(name, image_size))
+    except UserError as error:
+        raise UserError(f"teacher={name!r}: {error}") from error
+
+
+def _load(name: str, image_size: int | None) -> tuple:
+    families, known = registry("generators"), pretrained()
+    if name.startswith(RANDOM):
+        from gan3d_bench.generators.stylegan2.teacher import random_pair
+
+        size = name.removeprefix(RANDOM)
+        return random_pair(int(size) if size.isdecimal() else 0)
+    if name in known:
+        family, teacher = known[name]
+        return load(family.loader)(asset_path(teacher.asset), image_size, **teacher.options)
+    family, colon, path = name.partition(":")
+    if not colon or family not in families.specs:
+        family, path = "stylegan2", name
+    if path in ("", ".") or "\0" in path or not _exists(Path(path)):
+        raise UserError(f"no teacher{nearest(name, known)}; expected {expected_teachers()}")
+    return load(families.get(family).loader)(Path(path), image_size)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file() or path.is_dir()
+    except OSError:  # a name too long for the file system
+        return False

@@ -1,0 +1,38 @@
+"""Batches of square images: sizes, and the way to 8 bits and back."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Square images (B, C, S, S) to another size: bilinear up, area down."""
+    if images.shape[-1] == size:
+        return images
+    if size > images.shape[-1]:
+        return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
+    return F.interpolate(images, (size, size), mode="area")
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images in [-1, 1] to 8 bits."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def from_uint8(images: Tensor) -> Tensor:
+    """Inverse of `to_uint8`."""
+    return images.float() / 127.5 - 1
+
+
+def frame(images: Tensor, image_size: int, crop: int, original_size: int) -> Tensor:
+    """Whole images (B, C, T, T) of a teacher to the frame that a method works in.
+
+    Resized to the original size, centre-cropped, resized to `image_size`; without a crop
+    resized at once.
+    """
+    if crop:
+        margin = (original_size - crop) // 2
+        images = resize(images, original_size)[..., margin : margin + crop, margin : margin + crop]
+    return resize(images, image_size)
