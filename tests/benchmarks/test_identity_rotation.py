@@ -9,8 +9,9 @@ import torch
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.benchmarks.heads import before_grey, turned
-from gan3d_bench.benchmarks.identity_rotation import identity
+from gan3d_bench.benchmarks.identity_rotation import faces, identity
 from gan3d_bench.benchmarks.identity_rotation import measure as module
+from gan3d_bench.benchmarks.identity_rotation.faces import FaceRotationMeasure
 from gan3d_bench.benchmarks.identity_rotation.identity import CURVE, VIEWS, from_front
 from gan3d_bench.benchmarks.identity_rotation.measure import (
     GANSPACE,
@@ -18,11 +19,15 @@ from gan3d_bench.benchmarks.identity_rotation.measure import (
     TRUTH,
     IdentityRotationMeasure,
 )
-from gan3d_bench.benchmarks.identity_rotation.spec import SPEC
+from gan3d_bench.benchmarks.identity_rotation.spec import FACES, SPEC
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.benchmarks.results import Result, merge
-from gan3d_bench.config import RunConfig
+from gan3d_bench.config import RunConfig, compose, to_dict
+from gan3d_bench.generators import base
+from gan3d_bench.generators.base import Teacher
+from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.methods.base import Method
+from gan3d_bench.methods.gan2shape.spec import SPEC as GAN2SHAPE
 from gan3d_bench.scene import Rendering, Scene
 
 HEADS = 4
@@ -84,6 +89,9 @@ class Turner(Method):
         super().__init__(RunConfig(method="turner"))
         self.scene = scene
 
+    def framed(self, pictures):
+        return pictures
+
     def reconstruct(self, images):
         return self.scene(images)
 
@@ -126,6 +134,72 @@ def test_the_protocol_states_the_networks(stubbed):
     networks = stubbed.protocol()["networks"]
     assert networks["error_mean"] == networks["error_max"] == "embedder, finder"
     assert networks["faces"] == "finder"
+
+
+# -- on samples of a teacher -------------------------------------------------------------------
+
+
+class Turning(base.Generator):
+    """Pictures as bright as the sum of their stylecode is degrees turned."""
+
+    z_dim = w_dim = 4
+    num_ws, image_size = 1, 8
+
+    def __init__(self):
+        super().__init__()
+        self.mapping = torch.nn.Identity()
+        self.register_buffer("w_mean", torch.zeros(4))
+
+    def style_weights(self):
+        return []
+
+    def synthesis(self, w):
+        return (0.5 + 0.01 * w.sum(1))[:, None, None, None].expand(-1, 3, 8, 8)
+
+
+@pytest.fixture
+def on_samples(monkeypatch):
+    monkeypatch.setattr(identity, "FaceAligner", Finder)
+    monkeypatch.setattr(identity, "ArcFace", Embedder)
+    teacher = Teacher("turning", Turning())
+    monkeypatch.setattr(faces, "load_teacher", lambda name, size: teacher)
+    steps = {kind: torch.full((4,), 0.25) for kind in faces.BASELINES.values()}
+    known = SimpleNamespace(of_teacher=lambda name: SimpleNamespace(steps=steps))
+    monkeypatch.setattr(faces, "Directions", known)
+    measure = FaceRotationMeasure(settings(3))
+    measure.yaw = lambda images: 100 * (images.mean((1, 2, 3)) - 0.5)
+    return measure
+
+
+def test_baselines_move_samples_to_where_they_measure_the_yaw(on_samples):
+    """Whatever its stylecode, a sample shows each view where its picture says so."""
+    for row in on_samples.baselines:
+        values = on_samples.baseline(row, [0, 2])
+        assert values["error_mean"] == pytest.approx([np.abs(VIEWS).mean()] * 2, abs=0.05)
+        assert values["error_max"] == pytest.approx([20] * 2, abs=0.05)
+        assert values["faces"] == [100, 100]
+
+
+def test_methods_see_the_samples_of_their_items(on_samples):
+    seen = []
+
+    def scene(images):
+        seen.append(images)
+        return Faded(len(images), 90)
+
+    values = on_samples.method(Turner(scene), "", [1, 2])
+    assert values["error_mean"] == pytest.approx([np.abs(VIEWS).mean()] * 2, abs=0.05)
+    w = numbered_z("test", [1, 2], 4) * 0.7
+    assert torch.equal(seen[0], Turning().synthesis(w))
+    assert on_samples.items() == [0, 1, 2]
+
+
+def test_runs_on_faces_have_rows_where_they_were_measured():
+    config = to_dict(compose(GAN2SHAPE, "ffhq-128", None, []))
+    assert GAN2SHAPE.rows(FACES.name, config) == {"GAN2Shape (3D)": "", "GAN2Shape (GAN)": "gan"}
+    assert GAN2SHAPE.rows(SPEC.name, config) == {}
+    for other in ({"split": "train"}, {"truncation": 1.0}, {"teacher": "x"}, {"image_size": 64}):
+        assert GAN2SHAPE.rows(FACES.name, {**config, **other}) == {}
 
 
 # -- on real networks ---------------------------------------------------------------------------

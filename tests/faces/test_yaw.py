@@ -56,7 +56,7 @@ def test_images_without_a_face_have_no_yaw():
     class Finder:
         def __call__(self, images):
             found = images.mean((1, 2, 3)) > 0
-            return SimpleNamespace(found=found, points=images[found, :1, :1, :1].expand(-1, 5, 2))
+            return SimpleNamespace(found=found, points=images[found][:, :1, :1, 0].expand(-1, 5, 2))
 
     meter = YawMeter(Finder(), lambda points: 10 * points[:, 0, 0])
     images = torch.tensor([0.5, -0.5, 1.0]).view(3, 1, 1, 1).expand(-1, 3, 4, 4)

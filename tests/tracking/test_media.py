@@ -190,6 +190,19 @@ def test_colours() -> None:
     assert on_white(torch.zeros(1, 3, 1, 3), mask)[0, 0, 0].tolist() == [1.0, 0.5, 0.0]
 
 
+def test_labelled_grid_writes_names_left_of_the_rows() -> None:
+    column = Column("a", torch.full((2, 3, TILE, TILE), 0.5))
+    plain = np.asarray(labelled_grid([[column]], tile=TILE))
+    named = np.asarray(labelled_grid([[column]], tile=TILE, names=["first", "second"]))
+    side = named.shape[1] - plain.shape[1]
+    assert side > 0
+    assert (named[:, side + 6 :] == plain[:, 6:]).all()
+    ink = (named[:, : side + 6] < 255).any((1, 2))
+    top = len(plain) - 6 - 2 * TILE - 2
+    assert ink[top : top + TILE].any() and ink[top + TILE + 2 :].any()
+    assert not ink[:top].any()
+
+
 def test_labelled_grid_leaves_out_empty_groups_and_keeps_proportions() -> None:
     wide = Column("wide", torch.zeros(1, 3, 10, 20))
     assert labelled_grid([[wide], []], tile=TILE).size == labelled_grid([[wide]], tile=TILE).size

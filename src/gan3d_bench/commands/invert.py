@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan3d_bench import environment
-from gan3d_bench.assets.manifest import sha256_of
 from gan3d_bench.config import SEEDS, require_least, require_side
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import InversionConfig
-from gan3d_bench.generators.names import pretrained
+from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.runs import write_json
 from gan3d_bench.tracking.files import explaining, replacing, require_folder
 
@@ -105,7 +104,7 @@ def invert(
             "teacher": {
                 "name": teacher,
                 "image_size": loaded.generator.image_size,
-                "sha256": _teacher_hash(teacher),
+                "sha256": teacher_hash(teacher),
             },
             "config": asdict(config),
             "align": align,
@@ -184,15 +183,3 @@ def _rows(names: Sequence[str], inversion: Inversion) -> list[dict[str, Any]]:
         if inversion.projection is not None:
             rows[-1]["distance_before_tuning"] = float(inversion.projection.distance[i])
     return rows
-
-
-def _teacher_hash(name: str) -> Any:
-    """SHA-256 of the files a teacher was read from, None for a random one."""
-    if name in pretrained():
-        return environment.asset_hash(pretrained()[name][1].asset)
-    path = Path(name)
-    if not path.exists():
-        path = Path(name.partition(":")[2] or name)
-    if path.is_dir():
-        return {file.name: sha256_of(file) for file in sorted(path.glob("*.safetensors"))}
-    return sha256_of(path) if path.is_file() else None

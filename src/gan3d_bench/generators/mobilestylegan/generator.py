@@ -173,7 +173,17 @@ class MobileStyleGAN(base.Generator):
 
         Half the full size is the image's low-pass band, the exact area mean of the full image and
         cheaper than it. Further down there are two ways, area means of that band, and a last block
-        run at half its resolution, from which there is no way back.
+        run at half its resolution, from which there is no way back. PSNR (peak 2) of the latter to
+        the area means of the full image, 12 stylecodes, truncation 1, 0.7, 0.5 in equal parts
+        (``perf/mobilestylegan.py``):
+
+        ========  ==========  ==========
+        pixels    mean, dB    worst, dB
+        ========  ==========  ==========
+        256       37.8        34.2
+        128       38.8        34.6
+        64        39.4        34.9
+        ========  ==========  ==========
 
         Args:
             image_size: one of `sizes`.

@@ -65,6 +65,5 @@ class HalvedBlock(nn.Module):
 
     def forward(self, x: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
         """Map (B, Cin, H, W) to (B, Cout, H, W); see `Block`."""
-        x = ops.depthwise(x, self.conv1.depthwise)
-        x = self.conv1.mix(x.unflatten(1, (4, -1)).sum(1), inner)
-        return self.conv2(x, outer)
+        x = ops.sum_bands(ops.depthwise(x, self.conv1.depthwise))
+        return self.conv2(self.conv1.mix(x, inner), outer)
