@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from gan3d_bench.config import to_dict
-from gan3d_bench.generators.stylegan2.checkpoint import save_network
 from gan3d_bench.generators.latents import update_w_statistics
+from gan3d_bench.generators.stylegan2.checkpoint import save_network
 from gan3d_bench.runs import Run
 from gan3d_bench.training import load_method
 

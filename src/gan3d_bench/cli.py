@@ -191,7 +191,13 @@ def invert(
     perceptual: Annotated[
         str, typer.Option(help="lpips-vgg, lpips-alex, discriminator or discriminator-l1")
     ] = "",
-    pixel: Annotated[float, typer.Option(help="weight of the mean squared error")] = 0.0,
+    pixel: Annotated[float, typer.Option(help="weight of the mean squared error")] = 1.0,
+    prior: Annotated[
+        float, typer.Option(help="weight of the squared distance from the mean of w")
+    ] = 0.05,
+    noise: Annotated[
+        float, typer.Option(help="on stylecodes, in deviations; StyleGAN2's 1000 steps had 0.05")
+    ] = 0.0,
     noise_maps: Annotated[
         bool, typer.Option("--noise-maps", help="fit StyleGAN2's noise maps, too")
     ] = False,
@@ -211,8 +217,8 @@ def invert(
     from gan3d_bench.generators.inversion.config import InversionConfig, PivotalConfig
 
     config = InversionConfig(
-        space=space, steps=steps, lr=lr, perceptual=perceptual, pixel=pixel, batch=batch,
-        noise_maps=noise_maps, pivotal=PivotalConfig(steps=pivotal),
+        space=space, steps=steps, lr=lr, perceptual=perceptual, pixel=pixel, prior=prior,
+        noise=noise, noise_maps=noise_maps, batch=batch, pivotal=PivotalConfig(steps=pivotal),
     )  # fmt: skip
     return invert(photographs, teacher, config, align, image_size, seed, device, out)
 
@@ -222,7 +228,7 @@ def directions(
     teacher: Annotated[str, typer.Option(help="a teacher's name, folder or official file")],
     out: Annotated[Path, typer.Option(help="folder of what is written")],
     samples: Annotated[
-        int, typer.Option(help="in which yaw is measured; 500 take 5 minutes on two free cores")
+        int, typer.Option(help="in which yaw is measured; 500 take under 5 minutes on two cores")
     ] = 500,
     truncation: Annotated[float, typer.Option(help="psi of the samples")] = 0.8,
     seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,

@@ -1,6 +1,7 @@
 """Directions of W."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +214,19 @@ def test_the_face_teacher_has_its_directions_under_either_name():
         assert float(found.steps[kind] @ found.regression.gradient) > 0
     card = json.loads(json.dumps(found.card, allow_nan=False))
     assert card["teacher"]["same_w"] == ["mobilestylegan-ffhq", "mobilestylegan-ffhq-fast"]
+
+
+def test_the_page_shows_what_the_card_says():
+    page = (Path(__file__).parents[2] / "docs/directions.md").read_text()
+    card = Directions.of_teacher("mobilestylegan-ffhq").card
+    assert f"R2 {card['regression']['r2']:.2f}" in page
+    assert f"; {card['samples']} samples, a face in every one" in page
+    assert card["pose"]["faces"] == card["samples"]
+    lines = page.splitlines()
+    for kind in module.KINDS:
+        row = card["turned"][kind]
+        pairs = zip(row["mean"], row["std"], strict=True)
+        measured = " | ".join(f"{round(mean)} ± {round(std)}" for mean, std in pairs)
+        (place,) = (i for i, line in enumerate(lines) if line.endswith(f"measured | {measured} |"))
+        cosines = " | ".join(f"{value:.2f}" for value in row["cosine"])
+        assert lines[place + 1] == f"| cosine | {cosines} |"

@@ -29,8 +29,8 @@ from gan3d_bench.generators.inversion.projection import (
 from gan3d_bench.generators.mobilestylegan.generator import MobileStyleGAN, MobileStyleGANConfig
 from gan3d_bench.generators.teachers import load_teacher
 
-QUICK = InversionConfig(steps=12, noise=0.0, pixel=1.0)
-FITTED = InversionConfig(steps=80, noise=0.0, pixel=1.0)
+QUICK = InversionConfig(steps=12, prior=0.0)
+FITTED = replace(QUICK, steps=80)
 
 
 def rng(seed: int = 0) -> torch.Generator:

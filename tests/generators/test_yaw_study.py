@@ -108,7 +108,7 @@ def test_each_step_turns_faces_by_a_degree(directions):
         degrees = directions.card[kind]["degrees_per_unit"]
         assert abs(degrees[YAW]) == pytest.approx(DEGREES, rel=0.02)
         assert len(degrees) == 10
-    along = directions.card["hyperplane"]["degrees_per_unit"][0]
+    along = directions.card["hyperplane"]["degrees_per_unit"]
     assert along == pytest.approx(DEGREES * float(directions.hyperplane[YAW]), rel=1e-3)
 
 
@@ -131,6 +131,12 @@ def test_turned_faces_are_measured_and_compared_with_their_front(directions):
     assert found.yaw[:, 3].isnan().all() and found.cosine[:, 3].isnan().all()
     expected = torch.tensor([30.0, 0, 20]).deg2rad().cos().expand(3, 3)
     torch.testing.assert_close(found.cosine[:, :3], expected, atol=5e-3, rtol=0)
+    summary = found.summary()
+    assert summary["found"] == [1, 1, 1, 0]
+    assert summary["mean"][:3] == pytest.approx(found.yaw[:, :3].mean(0).tolist(), abs=1e-4)
+    assert summary["std"][0] == pytest.approx(float(found.yaw[:, 0].std()), abs=1e-4)
+    assert summary["cosine"][1] == 1
+    assert summary["mean"][3] is summary["cosine"][3] is summary["std"][3] is None
 
 
 def test_too_few_faces_are_refused(samples):

@@ -144,6 +144,21 @@ def test_mask_multiplies_both_images(networks, pair):
     torch.testing.assert_close(loss(x, changed, mask), loss(x, y, mask))
 
 
+@pytest.mark.parametrize("name", ["lpips", "discriminator", "discriminator-l1"])
+def test_against_is_the_distance_from_fixed_images(networks, pair, name):
+    loss = LPIPSLoss(lpips=networks[0]) if name == "lpips" else build_perceptual(name, Pyramid())
+    gradients, distances = [], []
+    x, y = (image[..., :40, :32].clone().requires_grad_() for image in pair)
+    for distance in (loss.against(y), lambda x: loss(x, y.detach())):
+        distances.append(distance(x))
+        gradients += torch.autograd.grad(distances[-1].sum(), x)
+    torch.testing.assert_close(*distances)
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0
+    assert distances[0].requires_grad
+    assert not loss.against(y)(x.detach()).requires_grad
+
+
 class Pyramid(nn.Module):
     """Stands for a discriminator: images halved in size n times, scaled by a weight."""
 

@@ -259,6 +259,25 @@ BUILTIN: tuple[Asset, ...] = (
         licence="CC0-1.0",
         files=("gan2shape-heads-64/networks.safetensors", "gan2shape-heads-64/card.json"),
     ),
+    BundledAsset(
+        name="gan2shape-ffhq-128",
+        purpose="GAN2Shape's networks, trained jointly on samples of mobilestylegan-ffhq",
+        unlocks="real faces in minutes (gan2shape, preset ffhq-128)",
+        licence="found from samples of mobilestylegan-ffhq: non-commercial as FFHQ and StyleGAN2",
+        commercial=False,
+        files=("gan2shape-ffhq-128/networks.safetensors", "gan2shape-ffhq-128/card.json"),
+    ),
+    BundledAsset(
+        name="directions-ffhq",
+        purpose="directions of the W space of mobilestylegan-ffhq that turn faces, pose statistics",
+        unlocks="turning faces by their stylecode; statistics of views of real faces",
+        licence=(
+            "derived from samples of mobilestylegan-ffhq and InsightFace's measurements in them: "
+            "the non-commercial terms of both apply"
+        ),
+        commercial=False,
+        files=("directions-ffhq/directions.safetensors", "directions-ffhq/card.json"),
+    ),
 )
 
 

@@ -126,7 +126,11 @@ def directions(
         "seed": seed,
         **found.card,
         "yaw_estimator": [round(float(weight), 4) for weight in meter.estimator.weights],
-        "turned": {"faces": FACES, "yaw_deg": list(YAWS), **_rows(turned)},
+        "turned": {
+            "faces": FACES,
+            "yaw_deg": list(YAWS),
+            **{kind: faces.summary() for kind, faces in turned.items()},
+        },
         "networks": {"yaw": meter.aligner.label, "cosine": arcface.label},
         "environment": environment.describe(("heads", "scrfd-500m", "arcface-mbf")),
     }
@@ -196,42 +200,19 @@ def _heading(kind: str, card: Mapping[str, Any]) -> str:
     }[kind]
 
 
-def _rows(turned: Mapping[str, Turned]) -> dict[str, Any]:
-    """What was measured at each yaw: mean, standard deviation, cosine, share of faces found."""
-    result = {}
-    for kind, faces in turned.items():
-        yaws = [_known(column) for column in faces.yaw.T]
-        result[kind] = {
-            "mean": [_value(yaw.mean()) for yaw in yaws],
-            "std": [_value(yaw.std()) for yaw in yaws],
-            "cosine": [_value(_known(column).mean()) for column in faces.cosine.T],
-            "found": [len(yaw) / len(faces.yaw) for yaw in yaws],
-        }
-    return result
-
-
 def _table(turned: Mapping[str, Turned], names: Mapping[str, str]) -> Table:
     from rich.table import Table
 
     table = Table(title="Faces turned by their stylecode: measured yaw, cosine to the front")
-    table.add_column("direction")
+    table.add_column("direction", no_wrap=True)
     for yaw in YAWS:
         table.add_column(f"{yaw}°", justify="right", no_wrap=True)
-    for kind, row in _rows(turned).items():
+    for kind, faces in turned.items():
+        row = faces.summary()
         cells = zip(row["mean"], row["std"], row["cosine"], strict=True)
         shown = [
-            "-" if mean is None or std is None else f"{mean:.0f} ± {std:.0f}\n{cosine:.2f}"
+            "-" if mean is None or std is None else f"{round(mean)}±{round(std)}\n{cosine:.2f}"
             for mean, std, cosine in cells
         ]
         table.add_row(names[kind], *shown)
     return table
-
-
-def _known(values: Tensor) -> Tensor:
-    return values[~values.isnan()]
-
-
-def _value(number: Tensor) -> float | None:
-    """A number for JSON, which knows no NaN."""
-    value = float(number)
-    return None if value != value else round(value, 4)

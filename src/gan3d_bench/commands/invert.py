@@ -166,6 +166,8 @@ def _write(inversion: Inversion, names: Sequence[str], images: Tensor, out: Path
     for name, generator in zip(names, inversion.generators, strict=False):
         if isinstance(generator, Generator):
             save_network(generator, out / name / GENERATOR)
+        else:
+            print(f"{name}: no file of the tuned generator; only those of StyleGAN2 are written")
 
 
 def _rows(names: Sequence[str], inversion: Inversion) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ class Directions:
     def turned(self, w: Tensor, yaw: float, kind: str = "regression") -> Tensor:
         """Move stylecodes (B, w_dim) to where a yaw in degrees is expected.
 
-        Safe to about 25 degrees; see `docs/directions.md`.
+        See `docs/directions.md` for how far faces stay the same person.
         """
         missing = yaw - self.regression.predict(w)
         return w + missing[:, None] * self.steps[kind].to(w)

@@ -51,7 +51,7 @@ class Samples:
         return {
             "samples": len(self.w),
             "faces": len(yaw),
-            "yaw_deg": {**_moments(yaw), "range": [float(yaw.min()), float(yaw.max())]},
+            "yaw_deg": {**_moments(yaw), "range": plain(torch.stack([yaw.min(), yaw.max()]))},
             "roll_deg": _moments(self.roll),
             "points_sides": _moments(self.points),
         }
@@ -102,10 +102,9 @@ def find_directions(
     card: dict[str, Any] = {
         "pose": samples.statistics(),
         "regression": {
-            "r2": regression.r2,
+            "r2": round(regression.r2, 4),
             "components": COMPONENTS,
-            "yaw_at_mean_deg": regression.yaw_mean,
-            "degrees_per_unit": float(1 / regression.step.norm()),
+            "degrees_per_unit": plain(1 / regression.step.norm()),
         },
     }
     trials = samples.w[known.to(samples.w.device)][:TRIALS]
@@ -119,9 +118,10 @@ def find_directions(
         steps[kind] = rows[best] / degrees[best]
         card[kind] = {
             "turning": best,
-            "degrees_per_unit": [None if math.isnan(d) else d for d in degrees.tolist()],
+            "degrees_per_unit": plain(degrees),
         }
-    card["hyperplane"]["share"] = SHARE
+    (degrees,) = card["hyperplane"]["degrees_per_unit"]
+    card["hyperplane"] = {"share": SHARE, "degrees_per_unit": degrees}
     return Directions(
         regression, found["hyperplane"][0], found["sefa"], found["ganspace"], steps, card
     )
@@ -137,6 +137,18 @@ class Turned:
     """(F, T) degrees measured, NaN without a face."""
     cosine: Tensor
     """(F, T) of ArcFace's embeddings with that at the expected yaw 0, NaN without a face."""
+
+    def summary(self) -> dict[str, list[float | None]]:
+        """At each yaw, over the faces found: mean and standard deviation of the measured yaw, mean
+        cosine; and the share of faces found. Plain values."""
+        found = ~self.yaw.isnan()
+        columns = [self.yaw[known, i] for i, known in enumerate(found.T)]
+        return {
+            "mean": [plain(yaw.mean()) for yaw in columns],
+            "std": [plain(yaw.std()) for yaw in columns],
+            "cosine": plain(self.cosine.nanmean(0)),
+            "found": plain(found.float().mean(0)),
+        }
 
 
 @torch.no_grad()
@@ -174,4 +186,12 @@ def turn_faces(
 
 
 def _moments(values: Tensor) -> dict[str, Any]:
-    return {"mean": values.mean(0).tolist(), "std": values.std(0).tolist()}
+    return {"mean": plain(values.mean(0)), "std": plain(values.std(0))}
+
+
+def plain(values: Tensor) -> Any:
+    """Numbers for the card, to four digits after the point; None for what is not known."""
+    if values.ndim:
+        return [plain(value) for value in values]
+    number = round(float(values), 4)
+    return None if math.isnan(number) else number

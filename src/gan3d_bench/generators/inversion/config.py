@@ -64,11 +64,20 @@ class PivotalConfig:
 
 @dataclass
 class InversionConfig(ProjectionConfig):
-    """Projection into W or W+, with noise maps and pivotal tuning as options."""
+    """Projection into W or W+, with noise maps and pivotal tuning as options.
 
-    space: str = "w"  # w: one stylecode an image; w+: one a layer
-    prior: float = 0.0  # weight of the squared distance from the mean of w, in deviations
+    The defaults are ours, for few steps: noise only delays those, pixels mend colours that the
+    perceptual distance cares little about, and the prior keeps stylecodes as far from the mean as
+    samples are at no cost in likeness. The released projector's are those of `ProjectionConfig`.
+    """
+
+    steps: int = 100
+    noise: float = 0.0
+    pixel: float = 1.0
+    batch: int = 8
+    prior: float = 0.05  # weight of the squared distance from the mean of w, in deviations
     spread: float = 0.0  # weight of that among the layers' stylecodes in W+
+    space: str = "w"  # w: one stylecode an image; w+: one a layer
     noise_maps: bool = False  # fit the generator's noise maps, too
     noise_regulariser: float = 1e5  # weight of their regulariser
     pivotal: PivotalConfig = field(default_factory=PivotalConfig)

@@ -190,6 +190,10 @@ class WarmUp(GAN2ShapeSampler):
         """New samples: w, images, poses relative to theirs, and pseudo samples at these poses."""
         w, images, _ = self._draw(count, local, rng)
         pose = self._sample_poses(count, rng)[list(local)]
+        return w, images, pose, self.lifted(prior, images, pose)
+
+    def lifted(self, prior: Tensor, images: Tensor, pose: Tensor) -> PseudoSamples:
+        """Pseudo samples of images (B, 3, S, S), lifted by `prior`, at relative poses (B, 10)."""
         n = len(images)
         # D's depth is centred about 1, so that is how it can follow the prior
         depth = clamp_border((prior - prior.mean() + FLAT_DEPTH)[None, None])
@@ -202,8 +206,7 @@ class WarmUp(GAN2ShapeSampler):
         factors = Factors(depth, albedo, normal, view_from_raw(0 * pose[:, :6]), mean)
         view = view_from_raw(pose[:, :6])
         rendered = self.render(factors, view, light_from_raw(pose[:, 6:] + self.light_mean))
-        pseudo = PseudoSamples(rendered.image, surface_mask(None, rendered.warp))
-        return w, images, pose, pseudo
+        return PseudoSamples(rendered.image, surface_mask(None, rendered.warp))
 
 
 def sum_of_squares(error: Tensor) -> Tensor:
