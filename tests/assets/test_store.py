@@ -158,7 +158,8 @@ def test_a_non_commercial_licence_is_shown_before_the_fetch(index, toy, monkeypa
     assert "NON-COMMERCIAL: research only" in console.file.getvalue()
     assert "NON-COMMERCIAL" in printed(list_assets)
     assert {a.name for a in registry_module.BUILTIN if not a.commercial} == {
-        "arcface-mbf", "scrfd-500m", "landmarks-106", "mobilestylegan-ffhq", "directions-ffhq"
+        *("arcface-mbf", "scrfd-500m", "landmarks-106"),
+        *("mobilestylegan-ffhq", "directions-ffhq", "gan2shape-ffhq-128"),
     }  # fmt: skip
 
 

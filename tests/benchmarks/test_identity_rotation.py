@@ -175,6 +175,7 @@ def test_baselines_move_samples_to_where_they_measure_the_yaw(on_samples):
     """Whatever its stylecode, a sample shows each view where its picture says so."""
     for row in on_samples.baselines:
         values = on_samples.baseline(row, [0, 2])
+        assert values["turned"] == pytest.approx([40] * 2, abs=0.05)
         assert values["error_mean"] == pytest.approx([np.abs(VIEWS).mean()] * 2, abs=0.05)
         assert values["error_max"] == pytest.approx([20] * 2, abs=0.05)
         assert values["faces"] == [100, 100]
@@ -188,6 +189,7 @@ def test_methods_see_the_samples_of_their_items(on_samples):
         return Faded(len(images), 90)
 
     values = on_samples.method(Turner(scene), "", [1, 2])
+    assert values["turned"] == pytest.approx([40] * 2, abs=0.05)
     assert values["error_mean"] == pytest.approx([np.abs(VIEWS).mean()] * 2, abs=0.05)
     w = numbered_z("test", [1, 2], 4) * 0.7
     assert torch.equal(seen[0], Turning().synthesis(w))

@@ -145,7 +145,7 @@ class Turned:
         columns = [self.yaw[known, i] for i, known in enumerate(found.T)]
         return {
             "mean": [plain(yaw.mean()) for yaw in columns],
-            "std": [plain(yaw.std()) for yaw in columns],
+            "std": [plain(yaw.std()) if len(yaw) > 1 else None for yaw in columns],
             "cosine": plain(self.cosine.nanmean(0)),
             "found": plain(found.float().mean(0)),
         }

@@ -11,6 +11,7 @@ from torch import Tensor
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.arcface import ArcFace, angle
+from gan3d_bench.generators.turning import MeasureYaw
 from gan3d_bench.geometry.views import View
 from gan3d_bench.scene import Scene
 
@@ -29,16 +30,18 @@ class RotationIdentity:
 
     Args:
         settings: device, and perhaps another network for ``identity`` than ``arcface-mbf``.
+        yaw: measures yaw in pictures.
 
     Raises:
         UserError: an asset is missing or damaged.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, yaw: MeasureYaw | None = None) -> None:
         self.arcface = ArcFace(settings.networks.get("identity", "arcface-mbf"))
         self.arcface.to(settings.device)
         self.aligner = FaceAligner()
         self.device = settings.device
+        self.yaw = yaw
 
     def protocol(self) -> Mapping[str, object]:
         """What a table's protocol says about views and networks."""
@@ -65,7 +68,11 @@ class RotationIdentity:
         return self(turn)
 
     def __call__(self, turn: Turn) -> Values:
-        """Measure pictures at all views: one number per face and metric."""
+        """Measure pictures at all views: one number per face and metric.
+
+        With a `yaw` meter also ``turned``, by how much yaw measured in the pictures grows from the
+        first of `VIEWS` to the last: half of it is nearly as good for identity as no turn at all.
+        """
         yaws = (0.0, *VIEWS, *(float(yaw) for yaw in CURVE if yaw))
         images = torch.stack([turn(yaw) for yaw in yaws], 1)
         embeddings = self._embed(images.flatten(0, 1)).unflatten(0, images.shape[:2])
@@ -73,7 +80,12 @@ class RotationIdentity:
         compared = angles.scatter(1, reference[:, None], torch.nan)[:, : 1 + len(VIEWS)]
         turned_by = angles[:, 1 : 1 + len(VIEWS)]
         cosines = dict(zip(yaws, angles.deg2rad().cos().T.tolist(), strict=True))
+        measured = {}
+        if self.yaw is not None:
+            first, last = (self.yaw(images[:, 1 + i]) for i in (0, len(VIEWS) - 1))
+            measured = {"turned": (last - first).tolist()}
         return {
+            **measured,
             "error_mean": compared.nanmean(1).tolist(),
             "error_max": [max(_known(row), default=math.nan) for row in compared.tolist()],
             "faces": [100 * len(_known(row)) / len(VIEWS) for row in turned_by.tolist()],

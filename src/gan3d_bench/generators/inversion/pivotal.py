@@ -51,6 +51,7 @@ def tune(
         images = resize(synthesis(tuned, w), target.shape[-1]).float()
         seen = distance(resize(images, small.shape[-1])).sum()
         if config.stop and seen.item() <= config.stop:
+            progress(config.steps)
             break
         loss = config.perceptual * seen + config.pixel * squared_error(images, target).sum()
         if config.locality:
@@ -65,7 +66,6 @@ def tune(
         loss.backward()
         optimiser.step()
         progress(step + 1)
-    progress(config.steps)
     return tuned.requires_grad_(False)
 
 
