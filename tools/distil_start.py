@@ -28,7 +28,7 @@ from gan3d_bench.methods.gan2shape.method import GAN2Shape
 from gan3d_bench.runs import Run
 from gan3d_bench.training import build, load_method
 
-BATCH, PART = 16, 16
+BATCH, PART, LEARNING_RATE = 16, 16, 1e-3
 Net = Callable[[Tensor], Tensor]
 
 
@@ -53,11 +53,11 @@ def samples(method: GAN2Shape, count: int) -> dict[str, Tensor]:
 
 
 def distil(
-    name: str, student: nn.Module, inputs: Tensor, targets: Tensor, net: Net, steps: int, lr: float
+    name: str, student: nn.Module, inputs: Tensor, targets: Tensor, net: Net, steps: int
 ) -> float:
     """Fit `net` to targets by squared error in units of their variance; return what is left."""
     rng = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.Adam(student.parameters(), lr, fused=True)
+    optimizer = torch.optim.Adam(student.parameters(), LEARNING_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     first = targets[:BATCH].float()
     scale = first.var()
@@ -110,11 +110,11 @@ def main() -> None:
     seen = torch.cat((images["sample"], images["moved"]))
     coded = torch.cat((images["sample"], images["pseudo"]))
     plan = {
-        "view_net": (seen, lambda x: wide.view_net(x, [0]), 1e-3),
-        "light_net": (seen, lambda x: wide.light_net(x, [0]), 1e-3),
-        "encoder": (coded, lambda x: wide.encoder(x, [0]), 1e-3),
-        "depth_net": (seen, lambda x: wide.depth_net(x, [0]), 1e-3),
-        "albedo_net": (seen, lambda x: x, 1e-3),
+        "view_net": (seen, lambda x: wide.view_net(x, [0])),
+        "light_net": (seen, lambda x: wide.light_net(x, [0])),
+        "encoder": (coded, lambda x: wide.encoder(x, [0])),
+        "depth_net": (seen, lambda x: wide.depth_net(x, [0])),
+        "albedo_net": (seen, lambda x: x),
     }
     errors = {}
     if options.only:
@@ -123,11 +123,11 @@ def main() -> None:
         ]
         narrow.reset_networks()
         plan = {options.only: plan[options.only]}
-    for name, (inputs, net, lr) in plan.items():
+    for name, (inputs, net) in plan.items():
         student = getattr(narrow, name)
         errors[name] = distil(
             name, student, inputs, outputs(inputs, net),
-            lambda x, student=student: student(x, [0]), options.steps, lr,
+            lambda x, student=student: student(x, [0]), options.steps,
         )  # fmt: skip
         print(name, errors[name], f"{time.time() - started:.0f} s", flush=True)
     save_networks(narrow, options.out)

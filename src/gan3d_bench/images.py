@@ -17,8 +17,14 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Images in [-1, 1] to 8 bits."""
-    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    """Quantise images in [-1, 1] (float) to [0, 255] (uint8), to nearest; uint8 passes through."""
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise ValueError(f"images: expected float in [-1, 1] or uint8, got {images.dtype}")
+    if not images.isfinite().all():
+        raise ValueError("images: values are not finite")
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def from_uint8(images: Tensor) -> Tensor:

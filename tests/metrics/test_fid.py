@@ -20,6 +20,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.images import to_uint8
 from gan3d_bench.metrics.feature_cache import (
     FeatureStatistics,
     cached_features,
@@ -33,7 +34,7 @@ from gan3d_bench.metrics.fid import (
     fid_of,
     frechet_distance,
 )
-from gan3d_bench.metrics.inception import InceptionFeatures, StoredFeatures, to_uint8
+from gan3d_bench.metrics.inception import InceptionFeatures, StoredFeatures
 from gan3d_bench.metrics.kid import InceptionKID
 
 DIM = 12

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan3d_bench import environment
+from gan3d_bench.commands.device import require_device
 from gan3d_bench.config import SEEDS, require_side
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.names import pretrained, teacher_hash
@@ -69,7 +70,6 @@ def directions(
     import torch
     from rich.console import Console
 
-    from gan3d_bench.commands.evaluate import require_device
     from gan3d_bench.faces.arcface import ArcFace
     from gan3d_bench.faces.yaw import YawMeter
     from gan3d_bench.generators.directions import KINDS

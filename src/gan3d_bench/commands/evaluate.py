@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan3d_bench.commands.device import require_device
 from gan3d_bench.config import to_dict
-from gan3d_bench.errors import UserError, nearest
+from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run, runs_root
 from gan3d_bench.tracking.files import require_folder
@@ -116,24 +117,3 @@ def _latest_by_row(table: str, method: str) -> list[Run]:
             continue
         rows |= dict.fromkeys(filled, run)
     return list(rows.values())
-
-
-def require_device(name: str) -> str:
-    """Return the device called `name`; "auto" is a GPU if there is one.
-
-    Raises:
-        UserError: there is no such device here.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError) as error:
-        known = ["auto", "cpu", *(["cuda", "cuda:0"] if torch.cuda.is_available() else [])]
-        raise UserError(
-            f"--device {name!r}: not available here; expected such as {', '.join(known)}"
-            f"{nearest(name, known)}"
-        ) from error
-    return name

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan3d_bench import environment
+from gan3d_bench.commands.device import require_device
 from gan3d_bench.config import SEEDS, require_least, require_side
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import InversionConfig
@@ -66,7 +67,6 @@ def invert(
 
     import torch
 
-    from gan3d_bench.commands.evaluate import require_device
     from gan3d_bench.generators.inversion.invert import invert, joined, steps_in_all
     from gan3d_bench.generators.inversion.pictures import save_inversion
     from gan3d_bench.generators.teachers import load_teacher

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import unknown_name
+from gan3d_bench.images import to_uint8
 
 Resize = Literal["tf1", "half-pixel", "antialias"]
 INPUT_SIZE = 299
@@ -100,17 +101,6 @@ def _tf1_resize(x: Tensor, dim: int) -> Tensor:
     part = (source - low).view(-1, *[1] * (-dim - 1))
     high = (low + 1).clamp_max(size - 1)
     return torch.lerp(x.index_select(dim, low), x.index_select(dim, high), part)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Quantise images in [-1, 1] (float) to [0, 255] (uint8), to nearest; uint8 passes through."""
-    if images.dtype == torch.uint8:
-        return images
-    if not images.is_floating_point():
-        raise ValueError(f"images: expected float in [-1, 1] or uint8, got {images.dtype}")
-    if not images.isfinite().all():
-        raise ValueError("images: values are not finite")
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 class StoredFeatures(nn.Module):

@@ -19,7 +19,6 @@ from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.generators.turning import TurnedStylecodes
 from gan3d_bench.methods.base import Method
-from gan3d_bench.scene import Scene
 
 TEACHER = "mobilestylegan-ffhq-fast"
 IMAGE_SIZE = 128  # of what methods render, the middle of pictures of ...
@@ -67,17 +66,13 @@ class FaceRotationMeasure(Measure):
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         whole = self.teacher.synthesis(self.stylecodes(items)).clamp(-1, 1)
         scene = method.row_scene(kind, method.framed(whole))
-        return self._measured(scene, IMAGE_SIZE)
+        return self.identity.of_scene(scene, IMAGE_SIZE, self.yaw)
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         step = self.directions.steps[BASELINES[row]].to(self.settings.device)
         w = self.stylecodes(items)
         scene = TurnedStylecodes(self.teacher, w, step, self.yaw, STEPS)
-        return self._measured(scene, WHOLE)
-
-    def _measured(self, scene: Scene, image_size: int) -> Values:
-        self.identity.yaw = self.yaw
-        return self.identity.of_scene(scene, image_size)
+        return self.identity.of_scene(scene, WHOLE, self.yaw)
 
     @functools.cached_property
     def directions(self) -> Directions:

@@ -30,18 +30,16 @@ class RotationIdentity:
 
     Args:
         settings: device, and perhaps another network for ``identity`` than ``arcface-mbf``.
-        yaw: measures yaw in pictures.
 
     Raises:
         UserError: an asset is missing or damaged.
     """
 
-    def __init__(self, settings: Settings, yaw: MeasureYaw | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.arcface = ArcFace(settings.networks.get("identity", "arcface-mbf"))
         self.arcface.to(settings.device)
         self.aligner = FaceAligner()
         self.device = settings.device
-        self.yaw = yaw
 
     def protocol(self) -> Mapping[str, object]:
         """What a table's protocol says about views and networks."""
@@ -57,21 +55,21 @@ class RotationIdentity:
             },
         }
 
-    def of_scene(self, scene: Scene, image_size: int) -> Values:
-        """Measure a scene about its canonical view, pitch and roll 0."""
+    def of_scene(self, scene: Scene, image_size: int, yaw: MeasureYaw | None = None) -> Values:
+        """Measure a scene about its canonical view, pitch and roll 0; see `__call__`."""
 
         def turn(yaw: float) -> Tensor:
             view = View.from_angles([yaw] * scene.batch_size, device=self.device)
             rendering = scene.render(view, image_size=image_size)
             return rendering.rgb * rendering.mask
 
-        return self(turn)
+        return self(turn, yaw)
 
-    def __call__(self, turn: Turn) -> Values:
+    def __call__(self, turn: Turn, yaw: MeasureYaw | None = None) -> Values:
         """Measure pictures at all views: one number per face and metric.
 
-        With a `yaw` meter also ``turned``, by how much yaw measured in the pictures grows from the
-        first of `VIEWS` to the last: half of it is nearly as good for identity as no turn at all.
+        With a measure of `yaw` also ``turned``, by how much yaw measured in the pictures grows from
+        the first of `VIEWS` to the last: half of it is nearly as good for identity as no turn.
         """
         yaws = (0.0, *VIEWS, *(float(yaw) for yaw in CURVE if yaw))
         images = torch.stack([turn(yaw) for yaw in yaws], 1)
@@ -81,8 +79,8 @@ class RotationIdentity:
         turned_by = angles[:, 1 : 1 + len(VIEWS)]
         cosines = dict(zip(yaws, angles.deg2rad().cos().T.tolist(), strict=True))
         measured = {}
-        if self.yaw is not None:
-            first, last = (self.yaw(images[:, 1 + i]) for i in (0, len(VIEWS) - 1))
+        if yaw is not None:
+            first, last = (yaw(images[:, 1 + i]) for i in (0, len(VIEWS) - 1))
             measured = {"turned": (last - first).tolist()}
         return {
             **measured,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Generator
+from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator
 from gan3d_bench.generators.stylegan2.generator import Mapping as MappingNetwork
 from gan3d_bench.generators.teachers import load_teacher
@@ -372,9 +373,10 @@ class GAN2ShapeModel(PhasedMethod):
         return self.offset(code, centre.repeat_interleave(len(pseudo) // len(reference), 0))
 
     def extra_metadata(self) -> Mapping[str, Any]:
-        """Names of the teacher and the perceptual network."""
+        """The teacher, with its hash, and the perceptual network."""
         return {
             "teacher": self.config.teacher,
+            "teacher_sha256": teacher_hash(self.config.teacher),
             "perceptual": self.config.perceptual,
             "data": f"{self.config.data} {self.config.split}".strip(),
         }
