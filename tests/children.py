@@ -111,10 +111,10 @@ def die_inside_step(step: int) -> None:
 
     original = PhasedMethod._average_gradients
 
-    def average(self: Any, *arguments: Any) -> None:
+    def average(self: Any, *arguments: Any) -> bool:
         if self.step == step:
             os.kill(os.getpid(), signal.SIGKILL)
-        original(self, *arguments)
+        return original(self, *arguments)
 
     PhasedMethod._average_gradients = average  # type: ignore[method-assign]
 
@@ -159,9 +159,38 @@ def signal_at_step(step: int, number: int) -> None:
 
     original = PhasedMethod._average_gradients
 
-    def average(self: Any, *arguments: Any) -> None:
+    def average(self: Any, *arguments: Any) -> bool:
         if self.step == step:
             os.kill(os.getpid(), number)
-        original(self, *arguments)
+        return original(self, *arguments)
 
     PhasedMethod._average_gradients = average  # type: ignore[method-assign]
+
+
+def lose_at_step(step: int, value: float = float("nan")) -> None:
+    """Have the first loss term of step `step` become `value`, and its batch known."""
+    from gan3d_bench.methods.phases import PhasedMethod
+
+    original = PhasedMethod.descend
+
+    def descend(self: Any, terms: Any, name: str | None = None) -> Any:
+        if self.step == step:
+            self.batch = {"step": step, "nested": [next(self.parameters()).data[:1]]}
+            terms = {key: term * value for key, term in terms.items()}
+        return original(self, terms, name)
+
+    PhasedMethod.descend = descend  # type: ignore[method-assign]
+
+
+def lose_gradient_at_step(step: int) -> None:
+    """Have an infinite gradient at step `step`, of finite losses."""
+    from gan3d_bench.methods.phases import PhasedMethod
+
+    original = PhasedMethod.manual_backward
+
+    def backward(self: Any, loss: Any, *arguments: Any, **options: Any) -> None:
+        original(self, loss, *arguments, **options)
+        if self.step == step:
+            next(p for p in self.parameters() if p.grad is not None).grad[0] = float("inf")
+
+    PhasedMethod.manual_backward = backward  # type: ignore[method-assign]

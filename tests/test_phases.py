@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
+from gan3d_bench.breakdown import Breakdown, save
+from gan3d_bench.callbacks import Checkpointing
 from gan3d_bench.config import RunConfig
-from gan3d_bench.methods.phases import NonFiniteLossError, Phase, PhasedMethod, Trainable
+from gan3d_bench.errors import NonFiniteLossError
+from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
 
@@ -73,7 +81,9 @@ class Twofold(PhasedMethod):
         return self.descend({"error": error * self.loss_scale})
 
 
-def train(method: PhasedMethod, *callbacks: L.Callback, **options: Any) -> None:
+def train(
+    method: PhasedMethod, *callbacks: L.Callback, plugins: Sequence[Any] = (), **options: Any
+) -> None:
     trainer = L.Trainer(
         max_epochs=-1,
         accelerator="cpu",
@@ -82,6 +92,7 @@ def train(method: PhasedMethod, *callbacks: L.Callback, **options: Any) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=list(callbacks),
+        plugins=list(plugins),
     )
     trainer.fit(method, **options)
 
@@ -183,12 +194,90 @@ def test_schedule_scales_the_learning_rate() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_is_named(bad: float) -> None:
+def test_a_loss_that_is_not_finite_is_named_with_its_batch(bad: float) -> None:
+    method, save = Twofold(), Save()
+
+    class Spoil(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+            method.loss_scale = bad if method.step == 4 else 1.0
+
+    message = r"^loss term 'error' is (nan|inf) in phase 'second' at step 1$"
+    with pytest.raises(NonFiniteLossError, match=message) as caught:
+        train(method, save, Spoil())
+    error = caught.value
+    assert (error.phase, error.step, error.rank, error.batch) == ("second", 1, 0, 1)
+    assert not math.isfinite(error.terms["error"])
+    # as it was before the step, to be looked into
+    assert changed(save.states[-1], state(method)) == set()
+
+
+def test_a_gradient_that_is_not_finite_is_named() -> None:
     method = Twofold()
-    method.loss_scale = bad
-    message = r"loss term 'error' is (nan|inf) in phase 'first' at step 0"
+    method.left.weight.register_hook(lambda grad: grad * float("inf"))
+    start = state(method)
+    message = "the gradient of weight 'left.weight' is NaN or infinite in phase 'first' at step 0"
     with pytest.raises(NonFiniteLossError, match=message):
         train(method)
+    assert changed(start, state(method)) == {"doubled"}
+
+
+def test_an_infinite_gradient_of_a_scaled_loss_skips_the_step() -> None:
+    """With float16 that is how the scale is found: no breakdown."""
+    method, save = Twofold((4, 0, 0)), Save()
+    method.left.weight.register_hook(lambda grad: grad * float("inf") if method.step == 1 else grad)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    train(method, save, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    moved = [changed(*states) for states in pairwise(save.states)]
+    assert moved == [set(), {"left"}, {"left"}]
+    assert scaler.get_scale() == 512.0
+
+
+def test_broken_weights_are_not_saved(tmp_path: Path) -> None:
+    """Not even those that no loss has shown yet; the former checkpoint stays."""
+    method = Twofold()
+
+    class Spoil(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            if method.step == 2:
+                method.right.weight.data[0, 0] = float("nan")
+
+    saving = Checkpointing(tmp_path / "last.ckpt", minutes=1e-9)
+    with pytest.raises(NonFiniteLossError, match=r"'right.weight' is NaN .* after 2 steps"):
+        train(method, Spoil(), saving, Breakdown(tmp_path))
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert kept["phase"] == {"index": 0, "step": 1}
+    assert kept["state_dict"]["right.weight"].isfinite().all()
+    found = torch.load(tmp_path / "nonfinite.pt", weights_only=True)
+    assert "right.weight" in found["message"]
+
+
+class Pair(NamedTuple):
+    image: Tensor
+    label: str
+
+
+@dataclass
+class Views:
+    yaw: Tensor
+    path: Path
+
+
+def test_any_batch_is_saved_as_plain_values(tmp_path: Path) -> None:
+    whole = torch.arange(10**6)
+    batch: dict[Any, Any] = {
+        0: [Pair(whole[:2], "a"), (1.5, None)],
+        "views": Views(torch.ones(2, requires_grad=True), Path("p")),
+        "number": np.float64(2.5),
+    }
+    save(NonFiniteLossError("why", "phase", 3, {"a": 1.0}, batch), tmp_path / "nonfinite.pt")
+    found = torch.load(tmp_path / "nonfinite.pt", weights_only=True)
+    assert (found["message"], found["terms"]) == ("why", {"a": 1.0})
+    pair, rest = found["batch"][0]
+    assert torch.equal(pair["image"], whole[:2]) and pair["label"] == "a" and rest == (1.5, None)
+    views = found["batch"]["views"]
+    assert torch.equal(views["yaw"], torch.ones(2)) and "p" in views["path"]
+    assert "2.5" in found["batch"]["number"]
+    assert (tmp_path / "nonfinite.pt").stat().st_size < 10_000  # not all that the tensor views
 
 
 def test_random_numbers_depend_on_seed_step_and_key_only() -> None:

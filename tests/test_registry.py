@@ -64,7 +64,15 @@ def test_plugin_parts_load(toy: Path) -> None:
     assert images.shape == (3, 3, 8, 8)
     assert depth.shape == (3,)
     generator, _ = load(registry("generators").get("toy-generator").loader)(Path("weights"))
-    assert generator.synthesis(generator.mapping(torch.zeros(2, 1))).shape == (2, 3, 16, 16)
+    w = generator.mapping(torch.randn(4096, 1, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(generator.w_mean, w.mean(0), rtol=0, atol=0.01)
+    torch.testing.assert_close(generator.w_std, w.std(0), rtol=0, atol=0.01)
+    assert generator(torch.zeros(2, 1)).shape == (2, 3, 16, 16)
+    assert (generator.num_ws, generator.image_size) == (1, 16)
+    image, features = generator.image_and_features(w[:2])
+    assert torch.equal(image, features) and image.shape[1] == generator.feature_channels
+    every = generator.synthesis(w[:2, None].expand(-1, generator.num_ws, -1))
+    assert torch.equal(every, image)
 
 
 def test_broken_plugin_is_kept_out_with_the_reason() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,25 +15,18 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.pytorch.loggers import Logger
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from gan3d_bench.checkpoints import KEY, card
+from gan3d_bench.errors import NonFiniteLossError
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import PhasedMethod
-from gan3d_bench.tracking.progress import clock
+from gan3d_bench.tracking.progress import StepProgress
 
 
 class Checkpointing(L.Callback):
     """Saves ``last.ckpt`` every few minutes, at the end of each phase, and when told to stop.
 
+    Weights that are NaN or infinite are not saved: a `NonFiniteLossError` keeps the file as it was.
     SIGINT and SIGTERM let the step end, save, and stop; `signal` then says which it was. All
     processes decide together, whichever of them got the signal.
     """
@@ -61,6 +53,7 @@ class Checkpointing(L.Callback):
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
         due, self.signal = self._agree(trainer, due)
         if due or self.signal or method.phase_index != self._phase:
+            _require_finite(method)
             trainer.save_checkpoint(self.path)
             self._saved_at = time.monotonic()
             self._phase = method.phase_index
@@ -171,67 +164,42 @@ class ProgressLine(L.Callback):
     def __init__(self, scalars: LatestScalars, seconds: float = 10.0) -> None:
         self.scalars = scalars
         self.seconds = seconds
-        self._bar: Progress | None = None
+        self._progress: StepProgress | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         method = _phased(pl_module)
-        self._first_step = method.step
-        self._began = self._printed = time.monotonic()
-        console = Console(stderr=True)
-        if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[losses]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(
-                _phase_name(method), total=method.total_steps, completed=method.step, losses=""
-            )
+        self._progress = StepProgress(method.total_steps, self.seconds, done=method.step)
+        self._progress.start(_phase_name(method))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
     ) -> None:
         method = _phased(pl_module)
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                completed=method.step,
-                description=_phase_name(method),
-                losses=self._losses(),
-            )
-        elif method.finished or time.monotonic() - self._printed >= self.seconds:
-            self._printed = time.monotonic()
-            self._print(method)
+        assert self._progress is not None
+        self._progress.update(_phase_name(method), method.step, self._losses)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._progress is not None:  # training may fail before it starts
+            self._progress.stop()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         self.on_train_end(trainer, pl_module)
 
-    def _print(self, method: PhasedMethod) -> None:
-        elapsed = time.monotonic() - self._began
-        left = (method.total_steps - method.step) * elapsed / (method.step - self._first_step)
-        print(
-            f"{_phase_name(method)}: step {method.step}/{method.total_steps}, {self._losses()}, "
-            f"elapsed {clock(elapsed)}, left {clock(left)}",
-            file=sys.stderr,
-            flush=True,
-        )
-
     def _losses(self) -> str:
         names = [name for name in self.scalars.values if name != "train/phase"][:4]
         return " ".join(f"{n.removeprefix('train/')} {self.scalars.values[n]:.4g}" for n in names)
+
+
+def _require_finite(method: PhasedMethod) -> None:
+    for name, weight in method.named_parameters():
+        if not weight.isfinite().all():
+            raise NonFiniteLossError(
+                f"weight '{name}' is NaN or infinite after {method.step} steps, not saved",
+                _phase_name(method),
+                method.phase_step,
+            )
 
 
 def _phase_name(method: PhasedMethod) -> str:

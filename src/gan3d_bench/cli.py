@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from gan3d_bench import __version__
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import NonFiniteLossError, UserError
 
 app = typer.Typer(
     name="gan3d-bench",
@@ -32,12 +32,13 @@ app.add_typer(assets_app, name="assets")
 # Typer carries click in newer versions and imports it in older ones; both end in this class.
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
-HEAVY = ("fit", "eval", "render", "reconstruct", "invert", "directions", "check")
+HEAVY = ("fit", "eval", "render", "figures", "reconstruct", "invert", "directions", "check")
 REPEATABLE = {
     "eval": ("--run", "--method", "--results", "--network"),
     "compare": ("--run", "--results"),
     "report": ("--run", "--results"),
     "render": ("--yaw",),
+    "figures": ("--image", "--style"),
     "reconstruct": ("--set",),
 }
 ALLOCATOR = {
@@ -154,6 +155,31 @@ def render(
 
 
 @app.command()
+def figures(
+    run: Annotated[Path, typer.Option(help="a run folder")],
+    count: Annotated[int, typer.Option(help="subjects, where the method samples")] = 4,
+    seed: Annotated[int, typer.Option(help="of the samples")] = 0,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(help="picture, folder or zip file of subjects to show; may be repeated"),
+    ] = None,
+    style: Annotated[
+        list[Path] | None,
+        typer.Option(help="the same, of styles to give the first subject; may be repeated"),
+    ] = None,
+    align: Annotated[
+        str, typer.Option(help="pictures: ffhq, the face as in FFHQ; none, the centred square")
+    ] = "ffhq",
+    out: Annotated[Path | None, typer.Option(help="folder; default RUN/pictures/figures")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> int:
+    """Draw a run's figures: faces, sweeps, relighting; LiftedGAN: interpolation, style, too."""
+    from gan3d_bench.commands.figures import figures
+
+    return figures(run, count, seed, image or [], style or [], align, out, device)
+
+
+@app.command()
 def reconstruct(
     photographs: Annotated[
         list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
@@ -246,12 +272,12 @@ def directions(
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="an official checkpoint; nothing in it is run")],
-    family: Annotated[str, typer.Option("--as", help="what it is: stylegan2")],
+    family: Annotated[str, typer.Option("--as", help="what it is: stylegan2, liftedgan or idnet")],
     out: Annotated[
         Path | None, typer.Option(help="folder; default: FILE without its suffix")
     ] = None,
 ) -> int:
-    """Import an official checkpoint as a teacher: .pt of rosinality, .pkl of NVIDIA."""
+    """Import an official checkpoint: StyleGAN2's .pt or .pkl, LiftedGAN's .pth."""
     from gan3d_bench.commands.importing import import_checkpoint
 
     return import_checkpoint(file, family, out)
@@ -259,13 +285,16 @@ def import_(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="with generator.safetensors")],
-    file: Annotated[Path, typer.Argument(help="the .pt to write, in rosinality's format")],
+    folder: Annotated[Path, typer.Argument(help="what import or fit wrote")],
+    file: Annotated[Path, typer.Argument(help="the file to write")],
+    family: Annotated[
+        str, typer.Option("--as", help="stylegan2 (rosinality's .pt) or liftedgan (its .pth)")
+    ] = "stylegan2",
 ) -> int:
-    """Write StyleGAN2 networks in rosinality's format: g_ema, latent_avg, d."""
+    """Write networks as an official checkpoint: StyleGAN2 in rosinality's format, LiftedGAN."""
     from gan3d_bench.commands.importing import export_checkpoint
 
-    return export_checkpoint(folder, file)
+    return export_checkpoint(folder, file, family)
 
 
 @app.command("list")
@@ -368,6 +397,9 @@ def run(arguments: list[str]) -> int:
         return app(arguments, standalone_mode=False) or 0
     except UserError as error:
         return _fail(str(error))
+    except NonFiniteLossError as error:
+        _say(f"training stopped: {error}")
+        return 1
     except ClickError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())  # type: ignore[attr-defined]
@@ -387,9 +419,13 @@ def _refuse_repeated(arguments: list[str]) -> None:
 
 
 def _fail(message: str) -> int:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one a process
-        print(f"gan3d-bench: error: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"error: {message}")
     return 2
+
+
+def _say(message: str) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one a process
+        print(f"gan3d-bench: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _use_patient_allocator() -> None:

@@ -175,7 +175,7 @@ class _Checks:
             for kind, scene in self._scenes().items()
             for angle in (0.0, 20.0)
         ]
-        if not checked:
+        if not checked and self.spec.capabilities:
             raise Failed("it gives no scene: neither sample, reconstruct nor preview")
         return f"{len(checked)} renderings"
 
@@ -252,14 +252,25 @@ def scenes_of(method: Method, spec: MethodSpec) -> dict[str, Scene]:
 
 
 def outputs(method: Method, spec: MethodSpec) -> dict[str, Tensor]:
-    """Render every scene of a method from the front; the pictures by name."""
+    """Render every scene of a method from the front; the pictures by name.
+
+    Of a method that makes no scenes (it claims no capability) the images of its preview.
+
+    Raises:
+        Failed: it gives neither.
+    """
     with looking(method):
-        return {
+        found = {
             f"{kind}/{name}": value.cpu()
             for kind, scene in scenes_of(method, spec).items()
             for name, value in vars(_render(scene, 0.0)).items()
             if value is not None
         }
+        if not found and not spec.capabilities:
+            found = {f"preview/{name}": x.cpu() for name, x in method.preview().images.items()}
+            if not found:
+                raise Failed("it gives neither scenes nor images in its preview")
+        return found
 
 
 def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:

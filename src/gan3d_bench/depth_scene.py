@@ -8,7 +8,12 @@ from torch import Tensor
 
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.depth_mesh import depth_normals, warp_to_view
+from gan3d_bench.rendering.depth_mesh import (
+    clamping_range,
+    depth_normals,
+    interpolate_in_view,
+    warp_to_view,
+)
 from gan3d_bench.rendering.shading import Light, lit_texture, shade
 from gan3d_bench.scene import Rendering, Scene, SceneMesh
 
@@ -25,6 +30,8 @@ class DepthMapScene(Scene):
         depth_range: least and greatest canonical depth; what lies far outside is not rendered.
         mask: (B, 1, S, S) in [0, 1], 1 where the canonical maps show the subject, which renderings'
             masks and meshes are limited to; None where that is not known.
+        blend: (B, 1, S, S) in [0, 1], how much each pixel follows the view (LiftedGAN's
+            transformation map); None: all entirely.
     """
 
     capabilities = frozenset({"depth", "normal", "albedo", "relight", "mesh"})
@@ -39,6 +46,7 @@ class DepthMapScene(Scene):
         fov: float = 10.0,
         depth_range: tuple[float, float] = (0.9, 1.1),
         mask: Tensor | None = None,
+        blend: Tensor | None = None,
     ) -> None:
         self.depth = depth.float()
         self.albedo = albedo.float()
@@ -47,6 +55,7 @@ class DepthMapScene(Scene):
         self.camera = PinholeCamera(depth.shape[-1], fov)
         self.depth_range = depth_range
         self.mask = mask
+        self.blend = None if blend is None else blend.float()
 
     @property
     def batch_size(self) -> int:
@@ -61,17 +70,24 @@ class DepthMapScene(Scene):
         light = (light or self.light).to(device)
         depth, albedo, camera = self.depth, self.albedo, self.camera
         mask = torch.ones_like(depth) if self.mask is None else self.mask.float()
+        blend = torch.ones_like(depth) if self.blend is None else self.blend
         if image_size is not None and image_size != camera.width:
             # The camera spans pixel centres, so corners stay corners.
-            depth, albedo, mask = (
+            depth, albedo, mask, blend = (
                 F.interpolate(x, (image_size, image_size), mode="bilinear", align_corners=True)
-                for x in (depth, albedo, mask)
+                for x in (depth, albedo, mask, blend)
             )
             camera = camera.resized(image_size)
         normal = depth_normals(depth, camera)
         shading = shade(normal, light)
         maps = torch.cat((lit_texture(albedo, shading), albedo, normal, shading, mask), 1)
-        warp = warp_to_view(maps, depth, view, camera, depth_range=self.depth_range)
+        if self.blend is None:
+            warp = warp_to_view(maps, depth, view, camera, depth_range=self.depth_range)
+        else:
+            warp = interpolate_in_view(
+                maps, depth, view, camera, blend=blend, supersample=2, extend_border=True
+            )
+        empty = clamping_range(self.depth_range)[1]
         rgb, seen_albedo, seen_normal, seen_shading, seen_mask = warp.image.split(
             (3, 3, 3, shading.shape[1], 1), 1
         )
@@ -79,7 +95,7 @@ class DepthMapScene(Scene):
         return Rendering(
             rgb=rgb.clamp(-1, 1),
             mask=warp.mask if self.mask is None else warp.mask * (seen_mask > 0.5),
-            depth=warp.depth,
+            depth=torch.where(warp.mask > 0, warp.depth, empty),
             normal=F.normalize(turned, dim=1),
             albedo=seen_albedo.clamp(-1, 1),
             shading=seen_shading.clamp(min=0),

@@ -1,9 +1,11 @@
-"""The one exception for a user's mistake, and the wording all of them share."""
+"""What the command line tells in one line: a user's mistake, and a training that broke down."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 
 class UserError(Exception):
@@ -11,6 +13,42 @@ class UserError(Exception):
 
     The message names the key, the value given and what was expected.
     """
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or a gradient became NaN or infinite: training stops, exit code 1.
+
+    The message names the loss term or the weight, the phase and the step.
+
+    Attributes:
+        phase: name of the phase.
+        step: of the phase, from 0.
+        terms: this process's loss terms, name -> value.
+        batch: what this process's step worked on; None if it is not known.
+        rank: the process whose loss it was.
+        file: where that process saved all this; None if it did not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        phase: str,
+        step: int,
+        terms: Mapping[str, float] | None = None,
+        batch: Any = None,
+        rank: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.phase = phase
+        self.step = step
+        self.terms = terms or {}
+        self.batch = batch
+        self.rank = rank
+        self.file: Path | None = None
+
+    def __str__(self) -> str:
+        kept = f"; what it came from is in {self.file}" if self.file is not None else ""
+        return super().__str__() + kept
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -24,6 +24,8 @@ from gan3d_bench.spec import DataModuleSpec, GeneratorSpec, MethodSpec, TableSpe
 BUILTIN: dict[str, dict[str, str]] = {
     "methods": {
         "gan2shape": "gan3d_bench.methods.gan2shape.spec:SPEC",
+        "liftedgan": "gan3d_bench.methods.liftedgan.spec:SPEC",
+        "idnet": "gan3d_bench.methods.idnet.spec:SPEC",
         "stylegan2": "gan3d_bench.methods.stylegan2.spec:SPEC",
         "supervised": "gan3d_bench.methods.supervised.spec:SPEC",
     },
@@ -42,6 +44,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "dataset-size": "gan3d_bench.benchmarks.dataset_size.spec:SPEC",
         "fid": "gan3d_bench.benchmarks.fid.spec:SPEC",
         "depth-pose": "gan3d_bench.benchmarks.depth_pose.spec:SPEC",
+        "depth-pose-ffhq": "gan3d_bench.benchmarks.depth_pose.spec:FACES",
         "inversion": "gan3d_bench.benchmarks.inversion.spec:SPEC",
         "iou": "gan3d_bench.benchmarks.iou.spec:SPEC",
         "camera-init": "gan3d_bench.benchmarks.camera_init.spec:SPEC",

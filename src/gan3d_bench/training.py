@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench import environment
+from gan3d_bench.breakdown import Breakdown
 from gan3d_bench.callbacks import Checkpointing, LatestScalars, Previews, ProgressLine, looking
 from gan3d_bench.checkpoints import AtomicCheckpointIO, read_checkpoint, restore
 from gan3d_bench.config import RunConfig, TrainerConfig
@@ -93,7 +94,8 @@ def fit(
         UserError: a mistake in config, assets, data or checkpoint, or a full disk. A new run
             that has not saved a checkpoint by then leaves nothing behind.
         Interrupted: told to stop by SIGINT or SIGTERM; the state is saved.
-        NonFiniteLossError: a loss became NaN or infinite.
+        NonFiniteLossError: a loss, a gradient or a weight became NaN or infinite; see `breakdown`.
+            The run can be resumed from its last checkpoint.
     """
     _quiet()
     _require_launcher(config.trainer)
@@ -167,7 +169,7 @@ def _train(
     )
     loggers: list[Logger] = []
     tracked: list[Logger] = []
-    callbacks += [saving]
+    callbacks += [saving, Breakdown(run.path if run else None)]
     if run is not None:
         scalars = LatestScalars()
         tracked = run_loggers(config, run.path)

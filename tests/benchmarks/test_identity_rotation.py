@@ -142,13 +142,11 @@ def test_the_protocol_states_the_networks(stubbed):
 class Turning(base.Generator):
     """Pictures as bright as the sum of their stylecode is degrees turned."""
 
-    z_dim = w_dim = 4
     num_ws, image_size = 1, 8
 
     def __init__(self):
-        super().__init__()
+        super().__init__(z_dim=4, w_dim=4)
         self.mapping = torch.nn.Identity()
-        self.register_buffer("w_mean", torch.zeros(4))
 
     def style_weights(self):
         return []

@@ -22,7 +22,7 @@ from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.datamodules import images as module
 from gan3d_bench.datamodules import photographs
 from gan3d_bench.datamodules.images import ImageFolderDataModule
-from gan3d_bench.datamodules.picture_sources import PictureZip, natural_key, open_source
+from gan3d_bench.datamodules.picture_sources import PictureZip, natural_key, open_source, read_named
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import load
@@ -58,6 +58,25 @@ def archive(folder: Path, tmp_path: Path) -> Path:
         file.write(folder / "notes.txt", "__MACOSX/a1.png")
         file.mkdir("c.png")
     return path
+
+
+def test_what_is_taken_of_pictures_has_names_of_its_own(folder: Path, archive: Path) -> None:
+    def brightness(found: Image.Image, name: str) -> list[tuple[str, int]]:
+        value = np.asarray(found)[0, 0, 0].item()
+        return [(name, value + i) for i in range(2 if name == "a2.PNG" else 1)]
+
+    alone = folder / "b" / "a1.png"
+    taken = read_named([folder / "a10.png", folder / "a2.PNG", alone], brightness)
+    assert list(taken.items()) == [
+        ("a10", ("a10.png", 0)),
+        ("a2-1", ("a2.PNG", 50)),
+        ("a2-2", ("a2.PNG", 51)),
+        ("a1", ("a1.png", 100)),
+    ]
+    assert read_named([folder], lambda found, name: []) == {}
+    for paths in ([archive], [folder, alone]):  # a1.png and b/a1.png
+        with pytest.raises(UserError, match=r"a1\.png.* called 'a1'; expected different names"):
+            read_named(paths, brightness)
 
 
 @pytest.fixture

@@ -69,6 +69,27 @@ def pair(
     return call
 
 
+def _listing(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def refused(cli: Callable[..., Any], toy: Path) -> Callable[..., str]:
+    """Run a command that must fail and write nothing; returns the line it says."""
+
+    def call(*arguments: object) -> str:
+        before = _listing(toy)
+        found = cli(*arguments)
+        assert found.code == 2, found.out + found.err
+        assert found.out == ""
+        (line,) = found.err.splitlines()
+        assert line.startswith("gan3d-bench: error: ")
+        assert _listing(toy) == before
+        return line.removeprefix("gan3d-bench: error: ")
+
+    return call
+
+
 def _wait(process: BaseProcess, output: Path) -> Ended:
     process.join(TIMEOUT)
     if process.exitcode is None:

@@ -27,27 +27,6 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def listing(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
-
-
-@pytest.fixture
-def refused(cli: Cli, toy: Path) -> Callable[..., str]:
-    """Run a command that must fail and write nothing; returns the line it says."""
-
-    def call(*arguments: object) -> str:
-        before = listing(toy)
-        found = cli(*arguments)
-        assert found.code == 2, found.out + found.err
-        assert found.out == ""
-        (line,) = found.err.splitlines()
-        assert line.startswith("gan3d-bench: error: ")
-        assert listing(toy) == before
-        return line.removeprefix("gan3d-bench: error: ")
-
-    return call
-
-
 @pytest.fixture
 def snapshot(toy: Path) -> Path:
     path = toy / "network-snapshot.pkl"

@@ -166,6 +166,25 @@ def test_images_do_not_depend_on_the_rest_of_the_batch(generator: MobileStyleGAN
     torch.testing.assert_close(generator.synthesis(w)[1:2], generator.synthesis(w[1:2]))
 
 
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("size", [64, 32, 16, 8])
+def test_features_are_those_the_image_is_made_of(
+    generator: MobileStyleGAN, size: int, exact: bool
+) -> None:
+    generator.resize(size, exact)
+    head = generator.synthesis.head
+    w = codes().requires_grad_()
+    images, features = generator.image_and_features(w)
+    assert features.shape == (2, generator.feature_channels, size, size)
+    assert torch.equal(images, generator.synthesis(w))
+    modulated = features * head.affine(w)[:, :, None, None]
+    if size == 64:  # the full image has details beyond the band that the features' means make
+        modulated, images = F.avg_pool2d(modulated, 2), F.avg_pool2d(images, 2)
+    torch.testing.assert_close(head(modulated, bands=1), images)
+    (grad,) = torch.autograd.grad(features.square().sum(), w)
+    assert grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("size", [64, 16])
 def test_checkpointing_changes_no_gradient(generator: MobileStyleGAN, size: int) -> None:
     generator.resize(size).synthesis.requires_grad_(True)

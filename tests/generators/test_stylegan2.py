@@ -164,6 +164,33 @@ def test_generator_contract(generator: Generator) -> None:
     torch.testing.assert_close(sample_images(generator, z, batch=2), images.clamp(-1, 1))
 
 
+def test_features_are_those_the_image_is_made_of(generator: Generator) -> None:
+    w = torch.randn(2, 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    images, features = generator.image_and_features(w)
+    assert features.shape == (2, generator.feature_channels, 16, 16)
+    assert torch.equal(images, generator.synthesis(w))
+    before = generator.synthesis.run(w)[-2][1]
+    rgb = generator.synthesis.stages[-1].to_rgb(features, w)
+    torch.testing.assert_close(ops.upsample(before) + rgb, images)
+    with torch.no_grad():
+        kept = generator.image_and_features(w)[1]
+        generator.image_and_features(w + 1)
+    torch.testing.assert_close(kept, features)
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["image", "features"])
+def test_image_and_features_have_right_gradients(generator: Generator, part: int) -> None:
+    def energy(w: Tensor) -> Tensor:
+        return generator.image_and_features(w)[part].double().square().sum()
+
+    w = torch.randn(1, 10, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    (grad,) = torch.autograd.grad(energy(w), w)
+    step = 1e-3 * F.normalize(grad)  # short: features have kinks
+    with torch.no_grad():
+        change = energy(w + step) - energy(w - step)
+    assert float(change) == pytest.approx(float(2e-3 * grad.norm()), rel=0.01)
+
+
 def test_every_stylecode_is_used_once(generator: Generator) -> None:
     ws = torch.randn(1, generator.num_ws, 10, requires_grad=True)
     generator.synthesis(ws).sum().backward()

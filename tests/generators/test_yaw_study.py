@@ -19,13 +19,11 @@ SPREAD = torch.linspace(3, 0.5, SIZE)  # of w
 class Faces(Generator):
     """Pictures that are as bright as a hundredth of the yaw; their second channel is who it is."""
 
-    z_dim = w_dim = SIZE
     num_ws, image_size = 1, 4
 
     def __init__(self):
-        super().__init__()
-        self.register_buffer("w_mean", torch.zeros(SIZE))
-        self.register_buffer("w_std", SPREAD)
+        super().__init__(z_dim=SIZE, w_dim=SIZE)
+        self.w_std.copy_(SPREAD)
 
     def mapping(self, z):
         return z * SPREAD

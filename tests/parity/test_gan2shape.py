@@ -34,7 +34,7 @@ from gan3d_bench.methods.gan2shape.losses import (
     surface_mask,
 )
 from gan3d_bench.methods.gan2shape.networks import AutoEncoder, OffsetEncoder, Regressor
-from gan3d_bench.methods.gan2shape.prior import mask_extent, prior_depth
+from gan3d_bench.geometry.depth_prior import mask_extent, prior_depth
 from gan3d_bench.methods.gan2shape.sampling import YAW, LightDistribution
 from gan3d_bench.rendering.cameras import PinholeCamera
 

@@ -260,6 +260,13 @@ BUILTIN: tuple[Asset, ...] = (
         files=("gan2shape-heads-64/networks.safetensors", "gan2shape-heads-64/card.json"),
     ),
     BundledAsset(
+        name="idnet-heads-64",
+        purpose="identity network of the synthetic heads, trained with CosFace at 64 pixels",
+        unlocks="identity losses on synthetic heads (identity=idnet-heads-64)",
+        licence="CC0-1.0",
+        files=("idnet-heads-64/network.safetensors", "idnet-heads-64/card.json"),
+    ),
+    BundledAsset(
         name="gan2shape-ffhq-128",
         purpose="GAN2Shape's networks, trained jointly on samples of mobilestylegan-ffhq",
         unlocks="real faces in minutes (gan2shape, preset ffhq-128)",

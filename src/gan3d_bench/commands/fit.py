@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +28,7 @@ def fit(
 
     Raises:
         UserError: see `gan3d_bench.config.compose`, `gan3d_bench.training.fit`.
+        NonFiniteLossError: a loss became NaN or infinite.
     """
     spec: MethodSpec = registry("methods").get(method)
     run, config = _choose(spec, preset, file, resume, path, overrides)
@@ -37,7 +37,6 @@ def fit(
         return 0
 
     from gan3d_bench import training
-    from gan3d_bench.methods.phases import NonFiniteLossError
 
     try:
         done = training.fit(spec, config, run)
@@ -46,9 +45,6 @@ def fit(
             return 0  # rank zero's exit code tells
         print(f"interrupted; the state is saved. Go on with: {_resume_command(spec, stop.run)}")
         return 128 + stop.signal
-    except NonFiniteLossError as error:
-        print(f"gan3d-bench: training stopped: {error}", file=sys.stderr)
-        return 1
     if done is not None:
         _say_what_next(spec, config, done)
     return 0
@@ -94,7 +90,7 @@ def _say_what_next(spec: MethodSpec, config: RunConfig, run: Run) -> None:
     tables = [name for name in registry("tables").names() if spec.rows(name, to_dict(config))]
     for name in tables:
         print(f"next:       gan3d-bench eval --table {name} --run {shlex.quote(str(run))}")
-    if not tables:
+    if not tables and spec.capabilities:
         print(f"next:       gan3d-bench render --run {shlex.quote(str(run))}")
 
 

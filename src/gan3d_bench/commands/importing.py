@@ -13,9 +13,33 @@ from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.spec import load
 from gan3d_bench.tracking.files import explaining, replacing, require_folder
 
-IMPORTERS = {"stylegan2": "gan3d_bench.generators.stylegan2.transfer:import_file"}
+IMPORTERS = {
+    "stylegan2": "gan3d_bench.generators.stylegan2.transfer:import_file",
+    "liftedgan": "gan3d_bench.methods.liftedgan.checkpoint:import_file",
+    "idnet": "gan3d_bench.faces.identity_files:import_file",
+}
 """``--as NAME`` -> import path of ``import_file(source, folder)``, which writes the networks to an
 empty folder and returns facts for the card."""
+
+EXPORTERS = {
+    "stylegan2": (
+        "generator.safetensors",
+        "gan3d_bench.generators.stylegan2.transfer:export_folder",
+    ),
+    "liftedgan": (
+        "networks.safetensors",
+        "gan3d_bench.methods.liftedgan.checkpoint:export_folder",
+    ),
+}
+"""``--as NAME`` -> file that the folder must have, and import path of ``export_folder(folder)``,
+which returns the content of an official checkpoint and notes for the user."""
+
+NEXT = {
+    "stylegan2": ("gan2shape", "teacher"),
+    "liftedgan": ("liftedgan", "start"),
+    "idnet": ("liftedgan", "identity"),
+}
+"""``--as NAME`` -> a method that takes the folder, and the key of its config."""
 
 LICENCE = (
     "the weights keep the licence that their authors gave them; importing changes nothing in it. "
@@ -24,7 +48,7 @@ LICENCE = (
 
 
 def import_checkpoint(source: Path, family: str, out: Path | None) -> int:
-    """Import the official checkpoint `source` as a teacher's folder; return the exit code.
+    """Import the official checkpoint `source` as a folder of ours; return the exit code.
 
     Args:
         source: the file; nothing in it is run.
@@ -59,23 +83,30 @@ def import_checkpoint(source: Path, family: str, out: Path | None) -> int:
     return 0
 
 
-def export_checkpoint(folder: Path, target: Path) -> int:
-    """Write the StyleGAN2 networks of `folder` to `target`, a new ``.pt`` of rosinality's format.
+def export_checkpoint(folder: Path, target: Path, family: str) -> int:
+    """Write the networks of `folder` to `target`, a new file in an official format.
+
+    Args:
+        folder: what `import_checkpoint` made, or another with the same files.
+        target: the file.
+        family: one of `EXPORTERS`.
 
     Raises:
-        UserError: no networks in `folder`, a file in the way, or one that cannot be written.
+        UserError: unknown family, no networks in `folder`, a file in the way, or one that cannot be
+            written.
     """
+    if family not in EXPORTERS:
+        raise unknown_name("--as", family, EXPORTERS)
+    file, exporter = EXPORTERS[family]
     if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder with generator.safetensors")
+        raise UserError(f"{folder}: expected a folder with {file}")
     if target.exists():
         raise UserError(f"{target}: expected a new file, nothing is overwritten")
     require_folder("FILE", target.parent)
 
     import torch
 
-    from gan3d_bench.generators.stylegan2.transfer import export_folder
-
-    content, notes = export_folder(folder)
+    content, notes = load(exporter)(folder)
     with explaining(target), replacing(target) as partial:
         try:
             torch.save(content, partial)
@@ -104,14 +135,15 @@ def _summarise(card: dict[str, Any], folder: Path) -> None:
         f"{network} of {count:,} parameters" if count else f"no {network}"
         for network, count in card["parameters"].items()
     )
-    size = card["image_size"]
+    size, w_mean = card["image_size"], card.get("w_mean")
     print(f"imported: {card['source']['file']} ({card['source']['sha256'][:12]})")
     print(f"holds:    {card['family']} of {card['origin']}, {size} x {size} pixels")
-    print(f"weights:  {numbers}; mean of w {card['w_mean']}")
+    print(f"weights:  {numbers}{f'; mean of w {w_mean}' if w_mean else ''}")
     print(f"licence:  {card['licence']}")
     print(f"written:  {folder}")
-    teacher = shlex.quote(f"teacher={folder}")
-    print(f"next:     gan3d-bench fit --method gan2shape --preset PRESET {teacher}")
+    method, key = NEXT[card["family"]]
+    setting = shlex.quote(f"{key}={folder}")
+    print(f"next:     gan3d-bench fit --method {method} --preset PRESET {setting}")
     print("          (presets: gan3d-bench list presets)")
 
 

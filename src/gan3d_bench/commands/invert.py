@@ -77,7 +77,7 @@ def invert(
     for network in (loaded.generator, loaded.discriminator):
         if network is not None:
             network.to(place)
-    given = _read(photographs, align, loaded.generator.image_size)
+    given = read_images(photographs, align, loaded.generator.image_size)
     names, images = list(given), torch.stack(list(given.values()))
     began, each = time.monotonic(), steps_in_all(config, 1)
     found: list[Inversion] = []
@@ -122,29 +122,27 @@ def invert(
     return 0
 
 
-def _read(photographs: Sequence[Path], align: str, size: int) -> dict[str, Tensor]:
-    """Images (3, size, size) in [-1, 1] by their stems, in the order given."""
-    from gan3d_bench.datamodules.photographs import decode, square, to_tensor
-    from gan3d_bench.datamodules.picture_sources import open_source
+def read_images(photographs: Sequence[Path], align: str, size: int) -> dict[str, Tensor]:
+    """Images (3, size, size) in [-1, 1] by their stems, in the order given.
+
+    Args:
+        photographs, align: see `invert`.
+        size: pixels a side.
+
+    Raises:
+        UserError: a picture that cannot be used.
+    """
+    from gan3d_bench.datamodules.photographs import square, to_tensor
+    from gan3d_bench.datamodules.picture_sources import read_named
     from gan3d_bench.faces.ffhq import PhotographAligner
 
-    aligner = PhotographAligner(size=size) if align == "ffhq" else None
-    images: dict[str, Tensor] = {}
-    for path in photographs:
-        source = open_source(path)
-        for index, name in enumerate(source.names):
-            stem = Path(name).stem
-            if stem in images:
-                raise UserError(
-                    f"{name!r}: its files would be those of another picture called '{stem}'; "
-                    "expected different names"
-                )
-            picture = decode(source.read(index), name)
-            if aligner is None:
-                images[stem] = to_tensor(square(picture, size))
-            else:
-                images[stem] = aligner(to_tensor(picture), [name])[0].image
-    return images
+    if align == "none":
+        return read_named(photographs, lambda picture, name: [to_tensor(square(picture, size))])
+    aligner = PhotographAligner(size=size)
+    return read_named(
+        photographs,
+        lambda picture, name: [face.image for face in aligner(to_tensor(picture), [name])],
+    )
 
 
 def _write(inversion: Inversion, names: Sequence[str], images: Tensor, out: Path) -> None:

@@ -106,27 +106,12 @@ def _open(run: Path, spec: MethodSpec, preset: str | None, overrides: Sequence[s
 
 def _faces(photographs: Sequence[Path], faces: str) -> dict[str, AlignedPhotograph]:
     """Aligned faces by the names of their folders, in the order given."""
-    from gan3d_bench.datamodules.photographs import decode, to_tensor
-    from gan3d_bench.datamodules.picture_sources import open_source
-    from gan3d_bench.faces.ffhq import PhotographAligner, no_face
+    from gan3d_bench.datamodules.photographs import to_tensor
+    from gan3d_bench.datamodules.picture_sources import read_named
+    from gan3d_bench.faces.ffhq import PhotographAligner
 
     aligner = PhotographAligner(size=ALIGNED_SIZE, faces=faces)  # type: ignore[arg-type]
-    found: dict[str, AlignedPhotograph] = {}
-    for path in photographs:
-        source = open_source(path)
-        for index, name in enumerate(source.names):
-            aligned = aligner.find(to_tensor(decode(source.read(index), name)), len(found))
-            if not aligned:
-                raise UserError(no_face(name, aligner.detector))
-            for number, face in enumerate(aligned):
-                stem = Path(name).stem + (f"-{number + 1}" if len(aligned) > 1 else "")
-                if stem in found:
-                    raise UserError(
-                        f"{name!r}: its results would lie in the folder of another photograph "
-                        f"called '{stem}'; expected different names"
-                    )
-                found[stem] = face
-    return found
+    return read_named(photographs, lambda picture, name: aligner(to_tensor(picture), [name]))
 
 
 def _fit(

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -91,24 +91,29 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> None:
 class Shard:
     """One shard, memory-mapped; its checksum is verified when it is opened.
 
+    Args:
+        path: the file.
+        length: number of items it must have.
+        names: of its tensors, the image among them.
+
     Raises:
         UserError: a missing or damaged shard, with what mends it.
     """
 
-    def __init__(self, path: Path, length: int) -> None:
+    def __init__(self, path: Path, length: int, names: Sequence[str] = _MAPS) -> None:
         if not path.is_file():
             raise UserError(f"{path}: not rendered yet; call prepare_data() of the datamodule")
         try:
             self._file = safe_open(str(path), framework="pt")
             self._file.__enter__()
-            tensors = {name: self._file.get_tensor(name) for name in _MAPS}
+            tensors = {name: self._file.get_tensor(name) for name in names}
             expected = (self._file.metadata() or {}).get("sha256")
             whole = expected == _digest(tensors) and len(tensors["image"]) == length
         except (OSError, SafetensorError, KeyError) as error:
             raise _damaged(path, str(error)) from None
         if not whole:
             raise _damaged(path, "its checksum does not match")
-        self._slices = {name: self._file.get_slice(name) for name in _MAPS}
+        self._slices = {name: self._file.get_slice(name) for name in names}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Item `index` of the shard, stored form."""

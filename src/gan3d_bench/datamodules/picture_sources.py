@@ -11,11 +11,16 @@ import re
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from gan3d_bench.datamodules.photographs import SUFFIXES, check_bytes, read_bytes
+from PIL import Image
+
+from gan3d_bench.datamodules.photographs import SUFFIXES, check_bytes, decode, read_bytes
 from gan3d_bench.errors import UserError
+
+Item = TypeVar("Item")
 
 MAX_LIST_BYTES = 256 * 2**20
 
@@ -157,6 +162,38 @@ def open_source(images: str | Path, *, recursive: bool = False) -> PictureSource
     if not len(source):
         raise UserError(f"{key}: no images there{hint}; expected {', '.join(SUFFIXES[:5])} ...")
     return source
+
+
+def read_named(
+    paths: Sequence[Path], take: Callable[[Image.Image, str], Sequence[Item]]
+) -> dict[str, Item]:
+    """Read pictures, one at a time, and return what is taken of each under names of its own.
+
+    Args:
+        paths: pictures, folders, zip files or lists; see `open_source`.
+        take: called with a picture and its name, which errors may say. Returns what to keep.
+
+    Returns:
+        what was taken, in order, by the stem of the picture's name; numbered from 1 where
+        several were taken of one picture (``stem-1``).
+
+    Raises:
+        UserError: an unreadable picture, or two of one name.
+    """
+    taken: dict[str, Item] = {}
+    for path in paths:
+        source = open_source(path)
+        for index, name in enumerate(source.names):
+            items = take(decode(source.read(index), name), name)
+            for number, item in enumerate(items):
+                stem = Path(name).stem + (f"-{number + 1}" if len(items) > 1 else "")
+                if stem in taken:
+                    raise UserError(
+                        f"{name!r}: its files would be those of another picture called '{stem}'; "
+                        "expected different names"
+                    )
+                taken[stem] = item
+    return taken
 
 
 def natural_key(name: str) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,17 @@ from torch import Tensor, nn
 class Generator(nn.Module, abc.ABC):
     """A frozen or trainable network z -> w -> image. Base of StyleGAN2, MobileStyleGAN and others.
 
-    A subclass sets the networks and sizes below and registers the two buffers.
+    A subclass sets the two networks and fills the two buffers, which start as 0 and 1.
+
+    Args:
+        z_dim, w_dim: sizes of latents and stylecodes.
 
     Attributes:
         mapping: latents (B, z_dim) -> stylecodes (B, w_dim), in float32.
         synthesis: stylecodes, (B, w_dim) for every layer or (B, num_ws, w_dim), -> images
             (B, 3, image_size, image_size), nominally in [-1, 1], not clamped. The same stylecodes
-            give the same images: noise is fixed unless asked for otherwise.
+            give the same images: noise is fixed unless asked for otherwise. It has the attributes
+            `num_ws` and `image_size`.
         w_mean: (w_dim,) mean of w.
         w_std: (w_dim,) standard deviation of w per channel; its norm is the scalar that GAN
             inversion scales its noise by.
@@ -29,25 +34,27 @@ class Generator(nn.Module, abc.ABC):
     w_mean: Tensor
     w_std: Tensor
 
-    @property
-    @abc.abstractmethod
-    def z_dim(self) -> int:
-        """Size of latents."""
+    def __init__(self, z_dim: int, w_dim: int) -> None:
+        super().__init__()
+        self.z_dim = z_dim
+        self.w_dim = w_dim
+        self.register_buffer("w_mean", torch.zeros(w_dim))
+        self.register_buffer("w_std", torch.ones(w_dim))
 
     @property
-    @abc.abstractmethod
-    def w_dim(self) -> int:
-        """Size of stylecodes."""
-
-    @property
-    @abc.abstractmethod
     def num_ws(self) -> int:
         """Stylecodes per image in W+."""
+        return cast(int, self.synthesis.num_ws)
 
     @property
-    @abc.abstractmethod
     def image_size(self) -> int:
         """Side of the images in pixels."""
+        return cast(int, self.synthesis.image_size)
+
+    @property
+    def feature_channels(self) -> int:
+        """Channels C of the features that `image_and_features` returns."""
+        return 3
 
     @abc.abstractmethod
     def style_weights(self) -> list[Tensor]:
@@ -59,6 +66,21 @@ class Generator(nn.Module, abc.ABC):
     def forward(self, z: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Return images (B, 3, S, S) of latents z (B, z_dim), truncated by `psi`."""
         return self.synthesis(self.truncate(self.mapping(z), psi, cutoff))
+
+    def image_and_features(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Synthesise images and return the last features with them, in one pass.
+
+        A generator that has no others to give returns its images as features.
+
+        Args:
+            w: (B, w_dim) or (B, num_ws, w_dim).
+
+        Returns:
+            images (B, 3, S, S), as of `synthesis`, and features (B, C, S, S), C being
+            `feature_channels`; both with gradients to `w`.
+        """
+        images = self.synthesis(w)
+        return images, images
 
     def truncate(self, w: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
         """Move stylecodes towards the mean: w_mean + psi (w - w_mean).

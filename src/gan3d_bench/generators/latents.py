@@ -30,6 +30,15 @@ def numbered_z(split: str, numbers: Iterable[int], z_dim: int) -> Tensor:
     return torch.stack(rows) if rows else torch.empty(0, z_dim)
 
 
+def interpolated(w: Tensor, stops: int) -> Tensor:
+    """Stylecodes (B - 1, stops, w_dim), evenly on the lines between consecutive ones (B, w_dim).
+
+    The first and the last of each line are its ends.
+    """
+    share = torch.linspace(0, 1, stops, dtype=w.dtype, device=w.device)[:, None]
+    return torch.lerp(w[:-1, None], w[1:, None], share)
+
+
 @torch.no_grad()
 def w_statistics(
     generator: Generator, rng: torch.Generator, n: int = 10000

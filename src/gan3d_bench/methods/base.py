@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -14,6 +14,9 @@ from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
 from gan3d_bench.images import resize
 from gan3d_bench.scene import Scene
+
+if TYPE_CHECKING:
+    from gan3d_bench.tracking.figures import Sheet
 
 
 @dataclass
@@ -87,6 +90,42 @@ class Method(L.LightningModule):
     def preview(self) -> Preview:
         """Return what to show at this point of training. Must not change any random state."""
         return Preview()
+
+    def figures(
+        self,
+        count: int,
+        generator: torch.Generator,
+        images: Tensor | None = None,
+        styles: Tensor | None = None,
+    ) -> Mapping[str, Sheet]:
+        """The method's figures by the names of their files, for `gan3d-bench figures`.
+
+        Of any scene: yaw and pitch sweeps and relighting; random faces where the method samples.
+        Methods whose latents show more add to these. Called without gradient, in evaluation mode.
+
+        Args:
+            count: subjects, where they are sampled.
+            generator: draws them.
+            images: (B, 3, S, S) in [-1, 1] to show instead, as `reconstruct` takes them.
+            styles: (K, 3, S, S) alike, whose style the subjects are given.
+
+        Raises:
+            UserError: the method has no scene, does not reconstruct, or transfers no style.
+        """
+        from gan3d_bench.tracking.figures import FACES, faces, portraits, scene_sheets
+
+        if styles is not None:
+            raise UserError(f"method '{self.config.method}' transfers no style between images")
+        if images is not None:
+            return scene_sheets(self.reconstruct(images))
+        if type(self).sample is not Method.sample:
+            scenes = [self.sample(count, generator) for _ in range(FACES)]
+            shown = faces([portraits(scene) for scene in scenes])
+            return {"faces": shown, **scene_sheets(scenes[0])}
+        scene = self.preview().scene
+        if scene is None:
+            raise UserError(f"method '{self.config.method}' has no scene to show")
+        return scene_sheets(scene)
 
     def extra_metadata(self) -> Mapping[str, Any]:
         """Facts to store with the run (teacher hash, perceptual network, ...)."""

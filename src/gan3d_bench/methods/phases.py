@@ -11,10 +11,11 @@ and an item gets the same numbers whichever process it lives on.
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -23,9 +24,11 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
 from gan3d_bench.config import RunConfig
+from gan3d_bench.errors import NonFiniteLossError
 from gan3d_bench.methods.base import Method
 
 Batches = Callable[[int], Iterator[Any]]
+Terms = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,14 @@ class Phase:
     batches: Batches | None = None
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite; the message names the term, the phase and the step."""
-
-
 class PhasedMethod(Method):
-    """A method trained by a list of phases. Subclasses implement `phases`."""
+    """A method trained by a list of phases. Subclasses implement `phases`.
+
+    Attributes:
+        batch: what the current step works on, saved if its loss breaks down. Steps that draw their
+            data themselves may set it: tensors in dictionaries, lists and the like.
+        gradient_weight: this process's share of the step's loss; None: 1 / processes.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -81,7 +86,8 @@ class PhasedMethod(Method):
         self.phase_step = 0
         self._batch_iterator: Iterator[Any] | None = None
         self._phases: list[Phase] | None = None
-        self.gradient_weight: float | None = None  # this process's share; None: 1 / processes
+        self.batch: Any = None
+        self.gradient_weight: float | None = None
 
     def phases(self) -> Sequence[Phase]:
         """Return the phases of the run; called once. Must depend on the config only."""
@@ -150,7 +156,9 @@ class PhasedMethod(Method):
                 for group in optimizer.param_groups:
                     group.setdefault("initial_lr", group["lr"])
                     group["lr"] = group["initial_lr"] * item.schedule(self.phase_step)
-        scalars = phase.step(next(self._batch_iterator))
+        self.batch = next(self._batch_iterator)
+        scalars = phase.step(self.batch)
+        self.batch = None
         if self.step % self.config.trainer.log_every == 0 or self.phase_step == phase.steps - 1:
             self._log(scalars)
         self.phase_step += 1
@@ -173,54 +181,104 @@ class PhasedMethod(Method):
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def descend(self, terms: Mapping[str, Tensor], name: str | None = None) -> dict[str, Tensor]:
+    def descend(self, terms: Terms | Iterable[Terms], name: str | None = None) -> dict[str, Tensor]:
         """Take one optimiser step down the sum of `terms` (already weighted scalars).
 
         Args:
-            terms: loss name -> scalar.
+            terms: loss name -> scalar; or several such, of parts of the batch, which are added up:
+                each is asked for, and its graph freed, before the next (gradient accumulation).
             name: which of the phase's optimisers; None steps all of them on the same loss.
 
         Returns:
-            the terms, detached, for the log.
+            the terms, detached and added up, for the log.
 
         Raises:
-            NonFiniteLossError: a term is NaN or infinite.
+            NonFiniteLossError: a term or, unless it is scaled for float16, a gradient is NaN or
+                infinite. No weight has changed, and every process raises it.
         """
-        for key, value in terms.items():
-            if not torch.isfinite(value).all():
-                raise NonFiniteLossError(
-                    f"loss term '{key}' is {value.item()} in phase '{self.phase.name}' "
-                    f"at step {self.phase_step}"
-                )
         names = list(self.phase.trainable)
         chosen = [i for i, key in enumerate(names) if name is None or key == name]
         optimizers = [self._optimizers()[i] for i in chosen]
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(torch.stack([value.float() for value in terms.values()]).sum())
+        parts = cast("Iterable[Terms]", [terms] if isinstance(terms, Mapping) else terms)
+        fault = ""
+        total: dict[str, Tensor] = {}
+        for part in parts:
+            fault = fault or self._bad_term(part)
+            total |= {key: x.detach() + total.get(key, 0.0) for key, x in part.items()}
+            if fault and not _several():
+                raise self._breakdown(fault, total)
+            # processes stay in step, whatever they exchange in the making of the next part
+            self.manual_backward(torch.stack([value.float() for value in part.values()]).sum())
+        if any(self._average_gradients(optimizer, bool(fault)) for optimizer in optimizers):
+            raise self._breakdown(fault, total)
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:
+            fault = self._bad_gradient(optimizers)
+            if fault:
+                raise self._breakdown(fault, total)
         for optimizer in optimizers:
-            self._average_gradients(optimizer)
             optimizer.step()
-        return {key: value.detach() for key, value in terms.items()}
+        return total
 
-    def _average_gradients(self, optimizer: Any) -> None:
+    def _bad_term(self, terms: Mapping[str, Tensor]) -> str:
+        """What is wrong with the terms, "" where they are finite."""
+        losses = torch.stack([value.detach().float() for value in terms.values()]).tolist()
+        for key, value in zip(terms, losses, strict=True):
+            if not math.isfinite(value):
+                return f"loss term '{key}' is {value}"
+        return ""
+
+    def _average_gradients(self, optimizer: Any, broken: bool) -> bool:
+        """Average gradients over processes; return whether any of these is `broken`."""
         # Lightning's DDP wrapper assumes that the same parameters take part in every backward
         # pass, which phases and lazy regularisers break; one flat all-reduce per update does not.
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-            return
+        if not _several():
+            return broken
         weight = 1.0 / dist.get_world_size()
         if self.gradient_weight is not None:
             weight = self.gradient_weight
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        parameters = _parameters(optimizer)
         sizes = [p.numel() for p in parameters]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad * weight for p in parameters]
         # a parameter without a gradient anywhere must stay without: optimisers pass it over
-        used = grads[0].new_tensor([p.grad is not None for p in parameters])
-        flat = torch.cat([*(grad.flatten() for grad in grads), used])
+        flags = grads[0].new_tensor([*(p.grad is not None for p in parameters), broken])
+        flat = torch.cat([*(grad.flatten() for grad in grads), flags])
         dist.all_reduce(flat)
-        *grads, used = flat.split([*sizes, len(parameters)])
-        for p, grad, count in zip(parameters, grads, used.tolist(), strict=True):
+        *grads, flags = flat.split([*sizes, len(flags)])
+        *used, faults = flags.tolist()
+        for p, grad, count in zip(parameters, grads, used, strict=True):
             p.grad = grad.view_as(p) if count else None
+        return faults > 0
+
+    def _bad_gradient(self, optimizers: Sequence[Any]) -> str:
+        """What is wrong with the gradients, "" where they are finite; equal on all processes."""
+        trained = [p for optimizer in optimizers for p in _parameters(optimizer)]
+        grads = [p.grad for p in trained if p.grad is not None]
+        if torch.nn.utils.get_total_norm(grads).isfinite():
+            return ""
+        ids = {id(p) for p in trained}
+        for key, p in self.named_parameters():
+            if id(p) in ids and p.grad is not None and not p.grad.isfinite().all():
+                return f"the gradient of weight '{key}' is NaN or infinite"
+        return "the norm of the gradients is infinite"
+
+    def _breakdown(self, fault: str, terms: Mapping[str, Tensor]) -> NonFiniteLossError:
+        """The error of all processes: the first fault that one of them has found."""
+        rank, place = 0, f"in phase '{self.phase.name}' at step {self.phase_step}"
+        if _several():
+            faults: list[Any] = [""] * dist.get_world_size()
+            dist.all_gather_object(faults, fault)
+            rank = next(rank for rank, text in enumerate(faults) if text)
+            fault, place = faults[rank], f"{place} on process {rank}"
+        return NonFiniteLossError(
+            f"{fault} {place}",
+            self.phase.name,
+            self.phase_step,
+            {key: float(value) for key, value in terms.items()},
+            self.batch,
+            rank,
+        )
 
     def _log(self, scalars: Mapping[str, Tensor]) -> None:
         row = {f"train/{key}": float(value) for key, value in scalars.items()}
@@ -239,6 +297,14 @@ class PhasedMethod(Method):
         self.phase_index = checkpoint["phase"]["index"]
         self.phase_step = checkpoint["phase"]["step"]
         self._batch_iterator = None
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _parameters(optimizer: Any) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 class _Ticks(IterableDataset):

@@ -1,16 +1,19 @@
 """Depth maps as meshes: normals, rendering from another view, warping a texture to it.
 
 A depth map's pixels are the vertices of a grid mesh, two triangles a pixel quad (facts gan2shape,
-section 5). Rendering it from a view goes in two steps: `render_depth` rasterizes the turned mesh;
-`warp_to_view` then carries every rendered point back to the canonical pose and samples the
-texture there. So textures are filtered bilinearly whatever the mesh, and gradients reach the
-canonical depth, the view and the texture. There is none through silhouettes.
+section 5). There are two ways to see it from a view. `warp_to_view` renders the depth of the turned
+mesh, carries every rendered point back to the canonical pose and samples the texture there
+(GAN2Shape): textures are filtered bilinearly whatever the mesh. `interpolate_in_view` carries the
+texture on the vertices and interpolates it over the triangles (LiftedGAN): it also works when
+vertices follow the view to different degrees, which no view undoes. Gradients reach the canonical
+depth, the view and the texture; there is none through silhouettes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +21,7 @@ from torch import Tensor
 
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.fragments import interpolate_attributes
 from gan3d_bench.rendering.rasterizer import EDGE_TOLERANCE, Engine, rasterize
 from gan3d_bench.rendering.supersampling import downsample
 
@@ -43,6 +47,21 @@ class WarpedView:
     grid: Tensor
 
 
+@dataclass(frozen=True)
+class InterpolatedView:
+    """Maps carried by a depth map's mesh, seen from another view.
+
+    Attributes:
+        image: (B, C, H, W) the interpolated maps, 0 where the mesh does not cover anything.
+        mask: (B, 1, H, W) in [0, 1], the covered share of each pixel; no gradient.
+        depth: (B, 1, H, W) depth in that view, 0 where nothing is covered.
+    """
+
+    image: Tensor
+    mask: Tensor
+    depth: Tensor
+
+
 @lru_cache(maxsize=16)
 def grid_faces(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """Triangles of a grid of vertices in row-major order.
@@ -61,17 +80,26 @@ def grid_faces(height: int, width: int, device: torch.device | None = None) -> T
     return torch.cat((upper, lower))
 
 
-def depth_normals(depth: Tensor, camera: PinholeCamera, *, epsilon: float = 0.0) -> Tensor:
+def depth_normals(
+    depth: Tensor,
+    camera: PinholeCamera,
+    *,
+    epsilon: float = 0.0,
+    border: Literal["frontal", "nearest"] = "frontal",
+) -> Tensor:
     """Normals of a depth map by central differences of its points.
 
-    The cross product of the differences along columns and rows; border pixels get (0, 0, -1).
+    The cross product of the differences along columns and rows. (So is LiftedGAN's sum of the cross
+    products of neighbouring edges, a x b + b x c + c x d + d x a = (a - c) x (b - d).)
 
     Args:
         depth: (B, 1, H, W), positive.
         camera: camera of the same image size.
         epsilon: added to the length before dividing. The released GAN2Shape and Unsup3D add 1e-7,
             which is not small beside the product's length (3e-5 at 64 pixels): their normals are
-            0.3 % too short there and MAD has a floor of 6 degrees. 0 gives unit normals.
+            0.3 % too short there and MAD has a floor of 6 degrees. So does LiftedGAN: at 256 pixels
+            its normals are 5 % too short. 0 gives unit normals.
+        border: what border pixels get, (0, 0, -1) or their nearest inner pixel's normal.
 
     Returns:
         (B, 3, H, W), camera space, pointing to the viewer.
@@ -82,6 +110,8 @@ def depth_normals(depth: Tensor, camera: PinholeCamera, *, epsilon: float = 0.0)
     inner = torch.linalg.cross(along_column, along_row)
     length = (inner**2).sum(-1, keepdim=True).clamp(min=1e-24).sqrt()
     inner = (inner / (length + epsilon)).permute(0, 3, 1, 2)
+    if border == "nearest":
+        return F.pad(inner, (1, 1, 1, 1), mode="replicate")
     frontal = inner.new_tensor([0.0, 0.0, -1.0]).view(1, 3, 1, 1)
     normals = frontal.expand(len(depth), 3, *depth.shape[2:]).clone()
     normals[:, :, 1:-1, 1:-1] = inner
@@ -132,13 +162,7 @@ def render_depth(
         ``far + (far - near) / 2``; pixels below it are valid.
     """
     border = 0.5 if extend_border and not compat_half_pixel else 0.0
-    points = _grid_points(_shared(depth), camera, border)
-    moved = view.transform(points)
-    if blend is not None:
-        weight = _shared(blend)
-        if border:
-            weight = F.pad(weight, (1, 1, 1, 1), mode="replicate")
-        moved = points + weight.squeeze(1)[..., None] * (moved - points)
+    moved = _moved_grid(depth, view, camera, border, blend)
     batch, rows, columns, _ = moved.shape
     ndc = camera.to_ndc(moved.reshape(batch, -1, 3), pixel_shift=-0.5 if compat_half_pixel else 0.0)
     fragments = rasterize(
@@ -153,6 +177,69 @@ def render_depth(
     z = torch.where(z > 0, z, z.new_tensor(_EMPTY_DEPTH))
     low, high = clamping_range(depth_range)
     return downsample(z, supersample).clamp(low, high)
+
+
+def interpolate_in_view(
+    maps: Tensor,
+    depth: Tensor,
+    view: View,
+    camera: PinholeCamera,
+    *,
+    blend: Tensor | None = None,
+    supersample: int = 1,
+    extend_border: bool = False,
+    compat_corners: bool = False,
+    engine: Engine = "auto",
+) -> InterpolatedView:
+    """Canonical maps seen from a view, carried on the vertices of the grid mesh.
+
+    Args:
+        maps: (B or 1, C, H, W) canonical maps (lit texture, normals, ...).
+        depth: (B or 1, 1, H, W) canonical depth, scene units.
+        view: B (or 1) views.
+        camera: camera of image size (H, W).
+        blend: (B or 1, 1, H, W) in [0, 1], how much each vertex follows the view, on its straight
+            way there (LiftedGAN's transformation map, Eq. 1). None: 1 everywhere.
+        supersample: sub-pixels along each axis; a pixel is the mean of its covered ones.
+        extend_border: see `render_depth`.
+        compat_corners: as the released LiftedGAN, put the outermost vertices at the outer edges of
+            the outermost pixels rather than at their centres, and interpolate linearly on screen:
+            at the identity view pixel i then shows the texture at (i + 0.5) (W - 1) / W.
+        engine: see `rasterize`.
+
+    Returns:
+        `InterpolatedView` of B images.
+    """
+    border = 0.5 if extend_border and not compat_corners else 0.0
+    moved = _moved_grid(depth, view, camera, border, blend)
+    batch, rows, columns, _ = moved.shape
+    ndc = camera.to_ndc(moved.reshape(batch, -1, 3))
+    if compat_corners:
+        size = ndc.new_tensor([camera.width, camera.height])
+        ndc = torch.cat((ndc[..., :2] * size / (size - 1), ndc[..., 2:]), -1)
+    faces = grid_faces(rows, columns, depth.device)
+    fragments = rasterize(
+        ndc,
+        faces,
+        (camera.height * supersample, camera.width * supersample),
+        engine=engine,
+        perspective_correct=not compat_corners,
+        edge_tolerance=EDGE_TOLERANCE,
+        with_dists=False,
+    )
+    if border:
+        maps = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+    values = maps.expand(batch, -1, -1, -1).movedim(1, -1).reshape(-1, maps.shape[1])
+    index = torch.arange(batch, device=faces.device)[:, None, None] * (rows * columns)
+    image = interpolate_attributes(fragments, values, (faces + index).view(-1, 3))
+    covered = fragments.covered[:, None].to(image.dtype)
+    mask = downsample(covered, supersample)
+    share = mask.clamp(min=1e-6)
+    return InterpolatedView(
+        downsample(image, supersample) / share,
+        mask,
+        downsample(fragments.zbuf.permute(0, 3, 1, 2) * covered, supersample) / share,
+    )
 
 
 def clamping_range(depth_range: tuple[float, float]) -> tuple[float, float]:
@@ -244,6 +331,20 @@ def _grid_points(depth: Tensor, camera: PinholeCamera, border: float) -> Tensor:
     if border:
         depth = F.pad(depth, (1, 1, 1, 1), mode="replicate")
     return depth.squeeze(1)[..., None] * camera.rays(depth, border=border)
+
+
+def _moved_grid(
+    depth: Tensor, view: View, camera: PinholeCamera, border: float, blend: Tensor | None
+) -> Tensor:
+    """The grid's points (B, H, W, 3) in the view, each following it as far as `blend` lets it."""
+    points = _grid_points(_shared(depth), camera, border)
+    moved = view.transform(points)
+    if blend is None:
+        return moved
+    weight = _shared(blend)
+    if border:
+        weight = F.pad(weight, (1, 1, 1, 1), mode="replicate")
+    return points + weight.squeeze(1)[..., None] * (moved - points)
 
 
 def _shared(tensor: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ def contact_grid(
         tile: width of a picture in pixels.
         subjects: at most so many rows.
     """
-    reference = _look(scene, _reference_view(scene))
+    reference = _look(scene, reference_view(scene))
     seen: list[Column] = []
     if inputs is not None and len(inputs) == scene.batch_size:
         seen.append(Column("input", unit_range(inputs)))
@@ -165,8 +165,8 @@ def contact_grid(
     relit: list[Column] = []
     if "relight" in scene.capabilities:
         for name, direction in GRID_LIGHTS.items():
-            light = _light(scene, direction)
-            picture = _rgb(_look(scene, _reference_view(scene), light))
+            light = side_light(reference, direction)
+            picture = _rgb(_look(scene, reference_view(scene), light))
             relit.append(Column(f"light {name}", picture))
     groups = [
         [Column(column.label, column.pictures[:subjects]) for column in group]
@@ -252,7 +252,7 @@ def write_maps(scene: Scene, folder: Path, *, subjects: int = 4) -> dict[str, li
         kind ("depth", "depth16", "normal", "mesh") -> files, one a subject, as
         ``<kind>_<index>``; only kinds the scene can give.
     """
-    rendering = _look(scene, _reference_view(scene))
+    rendering = _look(scene, reference_view(scene))
     mask, count = rendering.mask, range(min(subjects, scene.batch_size))
     written: dict[str, list[Path]] = {}
     if rendering.depth is not None:
@@ -293,7 +293,8 @@ def _look(scene: Scene, view: View, light: Light | None = None) -> Rendering:
         return scene.render(view, light)
 
 
-def _reference_view(scene: Scene) -> View:
+def reference_view(scene: Scene) -> View:
+    """The input view of a scene if it has one, else the canonical view."""
     return scene.input_view if scene.input_view is not None else _view(scene, 0.0)
 
 
@@ -301,10 +302,24 @@ def _view(scene: Scene, yaw: float) -> View:
     return View.from_angles(torch.full((scene.batch_size,), yaw))
 
 
-def _light(scene: Scene, direction: tuple[float, float, float]) -> Light:
-    towards = F.normalize(torch.tensor(direction), dim=0).expand(scene.batch_size, 3)
-    full = torch.ones(scene.batch_size)
-    return Light(0.35 * full, 0.8 * full, towards)
+def side_light(own: Rendering, direction: tuple[float, float, float]) -> Light:
+    """Light from a direction as those of `GRID_LIGHTS`, as bright as the subjects' own.
+
+    Args:
+        own: the subjects in their own light; where its shading is unknown, the light is such that
+            what faces it shows its albedo.
+        direction: towards the light, camera space, of any length.
+    """
+    full = brightness(own)
+    towards = F.normalize(torch.tensor(direction), dim=0).expand(len(full), 3)
+    return Light(0.3 * full, 0.7 * full, towards)
+
+
+def brightness(own: Rendering) -> Tensor:
+    """The brightest shading (B,) of subjects, on the CPU; 1 where it is unknown."""
+    if own.shading is None:
+        return torch.ones(len(own.rgb))
+    return (own.shading * own.mask).float().flatten(1).amax(1).cpu()
 
 
 def _rgb(rendering: Rendering) -> Tensor:

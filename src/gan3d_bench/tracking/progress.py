@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -18,19 +19,24 @@ from rich.progress import (
 
 
 class StepProgress:
-    """Steps done, elapsed and remaining time on standard error, within a ``with`` block.
+    """Steps done, elapsed and remaining time on standard error.
+
+    Used in a ``with`` block, or between `start` and `stop`.
 
     Args:
         total: steps in all.
         seconds: between two lines where there is no terminal.
+        done: steps done before.
     """
 
-    def __init__(self, total: int, seconds: float = 10.0) -> None:
+    def __init__(self, total: int, seconds: float = 10.0, done: int = 0) -> None:
         self.total = total
         self.seconds = seconds
+        self.before = done
         self._bar: Progress | None = None
 
-    def __enter__(self) -> StepProgress:
+    def start(self, what: str = "") -> None:
+        """Count the time from now on; `what` is being done first."""
         self._began = self._printed = time.monotonic()
         console = Console(stderr=True)
         if console.is_terminal:
@@ -38,13 +44,25 @@ class StepProgress:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
+                TextColumn("{task.fields[details]}"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 console=console,
             )
             self._bar.start()
-            self._task = self._bar.add_task("", total=self.total)
+            self._task = self._bar.add_task(
+                what, total=self.total, completed=self.before, details=""
+            )
+
+    def stop(self) -> None:
+        """Leave the terminal as it is."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __enter__(self) -> StepProgress:
+        self.start()
         return self
 
     def __exit__(
@@ -53,22 +71,23 @@ class StepProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self.stop()
 
-    def update(self, what: str, done: int) -> None:
-        """Show that `done` steps are done and that `what` is being done."""
+    def update(self, what: str, done: int, details: Callable[[], str] = str) -> None:
+        """Show that `done` steps are done and that `what` is being done.
+
+        Args:
+            details: makes the text after the number of steps; called only if it is shown.
+        """
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=what)
+            self._bar.update(self._task, completed=done, description=what, details=details())
         elif done >= self.total or time.monotonic() - self._printed >= self.seconds:
             self._printed = time.monotonic()
             elapsed = self._printed - self._began
-            left = (self.total - done) * elapsed / max(done, 1)
-            print(
-                f"{what}: step {done}/{self.total}, elapsed {clock(elapsed)}, left {clock(left)}",
-                file=sys.stderr,
-                flush=True,
-            )
+            left = (self.total - done) * elapsed / max(done - self.before, 1)
+            parts = [f"step {done}/{self.total}", details()]
+            parts += [f"elapsed {clock(elapsed)}", f"left {clock(left)}"]
+            print(f"{what}: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

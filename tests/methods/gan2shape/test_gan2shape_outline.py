@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from gan3d_bench.depth_scene import DepthMapScene
+from gan3d_bench.geometry.depth_prior import Extent, prior_depth
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.factors import Factors
 from gan3d_bench.methods.gan2shape.outline import carve, subject_mask
-from gan3d_bench.methods.gan2shape.prior import Extent, prior_depth
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import Light

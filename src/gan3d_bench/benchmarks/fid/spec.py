@@ -44,11 +44,6 @@ SPEC = TableSpec(
         _reported("HoloGAN", 100.28, "Table 5, FFHQ"),
         _reported("DiscoFaceGAN", 12.90, "Table 5, from its own paper"),
         _reported("CONFIGNet", 43.05, "Table 5, from its own paper"),
-        _reported("LiftedGAN without L_flip", 28.69, "Table 2, FFHQ"),
-        _reported("LiftedGAN without L_perturb", 21.30, "Table 2, FFHQ"),
-        _reported("LiftedGAN without L_idt", 30.63, "Table 2, FFHQ"),
-        _reported("LiftedGAN without L_regA", 27.34, "Table 2, FFHQ"),
-        _reported("LiftedGAN", 29.81, "Tables 2 and 5, FFHQ"),
     ),
     assets=(
         "heads",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -85,9 +85,26 @@ class Synthesis(nn.Module):
         Returns:
             (B, 3, image_size, image_size) float32, nominally in [-1, 1], not clamped.
         """
-        ws = [w] * self.num_ws if w.ndim == 2 else w.unbind(1)
+        ws = self._codes(w)
+        return self._image(self._run(ws, self.head.affine(ws[-2])))
+
+    def image_and_features(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images and the features of the last convolution; see `MobileStyleGAN`."""
+        ws = self._codes(w)
+        factors = self.head.affine(ws[-2])
+        x = self._run(ws, torch.ones_like(factors))
+        image = self._image(x * factors.to(x.dtype)[:, :, None, None])
+        if x.shape[-1] < self.image_size:
+            return image, F.interpolate(x, scale_factor=2.0)
+        return image, self._reduced(x)
+
+    def _codes(self, w: Tensor) -> Sequence[Tensor]:
+        return [w] * self.num_ws if w.ndim == 2 else w.unbind(1)
+
+    def _run(self, ws: Sequence[Tensor], outer: Tensor) -> Tensor:
+        """Features (B, C, H, W) of the last convolution, multiplied by `outer` (B, C)."""
         inputs = [block.input_factors(ws[3 * i + 1]) for i, block in enumerate(self.stages)]
-        inputs.append(self.head.affine(ws[-2]))
+        inputs.append(outer)
         x = self.constant * self.affine(ws[0])[:, :, None, None]
         x = self.conv(x.contiguous(memory_format=torch.channels_last), inputs[0])
         for i, block in enumerate(self.stages):
@@ -96,11 +113,17 @@ class Synthesis(nn.Module):
                 x = cast(Tensor, checkpoint(block, x, *factors, use_reentrant=False))
             else:
                 x = block(x, *factors)
+        return x
+
+    def _image(self, x: Tensor) -> Tensor:
         if self.image_size == self.full_size:
             return ops.inverse_haar(self.head(x)).contiguous()
-        image = self.head(x, bands=1).contiguous()
-        scale = image.shape[-1] // self.image_size
-        return image if scale == 1 else F.avg_pool2d(image, scale)
+        return self._reduced(self.head(x, bands=1).contiguous())
+
+    def _reduced(self, x: Tensor) -> Tensor:
+        """Area means of `x` at the images' size."""
+        scale = x.shape[-1] // self.image_size
+        return x if scale == 1 else F.avg_pool2d(x, scale)
 
 
 class MobileStyleGAN(base.Generator):
@@ -117,6 +140,10 @@ class MobileStyleGAN(base.Generator):
     type; mapping network, affine layers, their gradients' sums over pixels, the image's bias and
     pooling stay float32. Nothing is clamped.
 
+    Features lie in the wavelet domain: those that the head reads, before their modulation. Half
+    the full size is theirs; at smaller ones they are area means, from which the head would make
+    the same image; at the full size each is repeated 2x2.
+
     Source: facts, sections 3 to 5.
     """
 
@@ -124,28 +151,16 @@ class MobileStyleGAN(base.Generator):
     synthesis: Synthesis
 
     def __init__(self, config: MobileStyleGANConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or MobileStyleGANConfig()
+        config = config or MobileStyleGANConfig()
+        super().__init__(config.z_dim, config.w_dim)
+        self.config = config
         self.mapping = Mapping(config.z_dim, config.w_dim, config.mapping_layers)
         self.synthesis = Synthesis(config)
-        self.register_buffer("w_mean", torch.zeros(config.w_dim))
-        self.register_buffer("w_std", torch.ones(config.w_dim))
 
     @property
-    def z_dim(self) -> int:
-        return self.config.z_dim
-
-    @property
-    def w_dim(self) -> int:
-        return self.config.w_dim
-
-    @property
-    def num_ws(self) -> int:
-        return self.synthesis.num_ws
-
-    @property
-    def image_size(self) -> int:
-        return self.synthesis.image_size
+    def feature_channels(self) -> int:
+        """Of the last convolution."""
+        return self.config.channels[-1]
 
     @property
     def sizes(self) -> list[int]:
@@ -160,6 +175,10 @@ class MobileStyleGAN(base.Generator):
     @checkpointing.setter
     def checkpointing(self, value: bool) -> None:
         self.synthesis.checkpointing = value
+
+    def image_and_features(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """See `base.Generator`, and above."""
+        return self.synthesis.image_and_features(w)
 
     def style_weights(self) -> list[Tensor]:
         """Of the 23 affine layers: the first convolution's, three a block, the head's."""

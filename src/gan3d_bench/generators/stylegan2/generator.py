@@ -116,6 +116,7 @@ class Synthesis(nn.Module):
         super().__init__()
         sizes = resolutions(config.image_size)
         self.num_ws = 2 * len(sizes)
+        self.image_size = config.image_size
         self.constant = nn.Parameter(torch.randn(config.channels[4], 4, 4))
         self.blocks = nn.ModuleDict({str(size): SynthesisBlock(config, size) for size in sizes})
 
@@ -207,8 +208,9 @@ class Generator(base.Generator):
     synthesis: Synthesis
 
     def __init__(self, config: GeneratorConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or GeneratorConfig()
+        config = config or GeneratorConfig()
+        super().__init__(config.z_dim, config.w_dim)
+        self.config = config
         if sorted(config.channels) != resolutions(config.image_size):
             raise UserError(
                 f"channels={config.channels}: expected one entry for each of "
@@ -216,24 +218,11 @@ class Generator(base.Generator):
             )
         self.mapping = Mapping(config.z_dim, config.w_dim, config.mapping_layers)
         self.synthesis = Synthesis(config)
-        self.register_buffer("w_mean", torch.zeros(config.w_dim))
-        self.register_buffer("w_std", torch.ones(config.w_dim))
 
     @property
-    def z_dim(self) -> int:
-        return self.config.z_dim
-
-    @property
-    def w_dim(self) -> int:
-        return self.config.w_dim
-
-    @property
-    def num_ws(self) -> int:
-        return self.synthesis.num_ws
-
-    @property
-    def image_size(self) -> int:
-        return self.config.image_size
+    def feature_channels(self) -> int:
+        """Of the highest resolution."""
+        return self.config.channels[self.image_size]
 
     def style_weights(self) -> list[Tensor]:
         """As the released code of SeFa: of the first ToRGB layer, too, but of no other."""
@@ -245,6 +234,14 @@ class Generator(base.Generator):
     ) -> Tensor:
         """Return images (B, 3, S, S) of latents z (B, z_dim), truncated by `psi`."""
         return self.synthesis(self.truncate(self.mapping(z), psi, cutoff), noise)
+
+    def image_and_features(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """See `base.Generator`: features after the last styled convolution, noise and activation.
+
+        Under autocast features have its type; images are float32. Noise is that of the buffers.
+        """
+        features, images = self.synthesis.run(w)[-1]
+        return images, features
 
     def features(self, w: Tensor, sizes: Sequence[int], noise: Noise = "const") -> list[Tensor]:
         """Return the features (B, C, R, R) after the last convolution of each resolution R.

@@ -7,6 +7,7 @@ from gan3d_bench.spec import MethodSpec, Photographs, Reported
 
 _PAPER = "GAN2Shape (Pan et al., 2021)"
 _FFHQ = "identity-rotation-ffhq"
+_FFHQ_DEPTH = "depth-pose-ffhq"
 _PRIOR_ROWS = {
     "ellipsoid": "GAN2Shape, symmetric",
     "asymmetric": "GAN2Shape, asymmetric prior",
@@ -43,8 +44,8 @@ _TABLES = {
 
 def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Rows of a table that a run with `config` fills, and their kinds of scene."""
-    if table == _FFHQ:
-        return _TABLES["identity-rotation"] if _is_ffhq(config) else {}
+    if table in (_FFHQ, _FFHQ_DEPTH):
+        return _TABLES[table.removesuffix("-ffhq")] if _is_ffhq(config) else {}
     # the tables are measured on held-out heads at 64 pixels, and a run on what it was fitted to
     if (config["data"], config["split"], config["image_size"]) != ("heads", "test", 64):
         return {}

@@ -23,6 +23,7 @@ from gan3d_bench.generators.inversion.projection import (
     projection_terms,
 )
 from gan3d_bench.generators.latents import w_statistics
+from gan3d_bench.geometry.depth_prior import Extent, mask_extent, prior_depth
 from gan3d_bench.images import from_uint8, resize
 from gan3d_bench.losses.perceptual import Distance
 from gan3d_bench.methods.gan2shape.factors import (
@@ -40,7 +41,6 @@ from gan3d_bench.methods.gan2shape.losses import (
     smoothness,
 )
 from gan3d_bench.methods.gan2shape.model import group_prefix, rank_and_world
-from gan3d_bench.methods.gan2shape.prior import Extent, mask_extent, prior_depth
 from gan3d_bench.methods.gan2shape.projection import CHUNK
 from gan3d_bench.methods.gan2shape.warmup import WarmUp
 from gan3d_bench.methods.phases import Phase, Trainable
@@ -190,6 +190,7 @@ class GAN2ShapeTraining(WarmUp):
         self.gradient_weight = count / len(shard.active) if shared else 1.0
         if not count:
             return self._idle()
+        self.batch = {"instances": shard.local}
         factor = 1 if shared else count
         terms = compute(shard.local)
         self.descend({key: value * factor for key, value in terms.items()})
@@ -237,6 +238,7 @@ class GAN2ShapeTraining(WarmUp):
         self.gradient_weight = 1.0  # each image has a stylecode of its own
         if not local:
             return self._idle()
+        self.batch = {"instances": local}
         scale = noise_scale(config, self.phase_step) * self.w_deviation
         w = self.latents.w[local] + scale * torch.stack(noise).to(self.device)
         targets, distance = self.cached("inversion", partial(self._inversion_targets, local))

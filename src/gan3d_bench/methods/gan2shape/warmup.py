@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.generators.latents import sample_z
+from gan3d_bench.geometry.depth_prior import FLAT_DEPTH
 from gan3d_bench.methods.gan2shape.factors import (
     Factors,
     clamp_border,
@@ -34,7 +35,6 @@ from gan3d_bench.methods.gan2shape.factors import (
     view_from_raw,
 )
 from gan3d_bench.methods.gan2shape.losses import mirror, surface_mask
-from gan3d_bench.methods.gan2shape.prior import FLAT_DEPTH
 from gan3d_bench.methods.gan2shape.projection import CHUNK, GAN2ShapeSampler, PseudoSamples
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import diffuse_shading

@@ -39,8 +39,11 @@ from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.stylegan2 import data, losses
 from gan3d_bench.methods.stylegan2.augment import adapt, apply, draw
 from gan3d_bench.methods.stylegan2.config import NetworkConfig, StyleGAN2Config
+from gan3d_bench.methods.stylegan2.figures import interpolation_sheet, style_sheet
 from gan3d_bench.methods.stylegan2.scene import GeneratedHeads
 from gan3d_bench.scene import Scene
+from gan3d_bench.tracking.figures import FACES, Sheet, faces
+from gan3d_bench.tracking.pictures import unit_range
 
 Batch = tuple[Tensor, Tensor | None]
 Network = TypeVar("Network", Generator, Discriminator)
@@ -85,6 +88,10 @@ class StyleGAN2(PhasedMethod):
     @property
     def _uses_pairs(self) -> bool:
         return self.config.regression.steps > 0 or self.config.adversarial.anchor > 0
+
+    @property
+    def _turns(self) -> bool:
+        return self._uses_pairs and self.generator.z_dim >= NUM_LATENTS
 
     # -- phases ---------------------------------------------------------------------------------
 
@@ -399,9 +406,32 @@ class StyleGAN2(PhasedMethod):
                 shown["reconstructed"] = sample_images(
                     self.generator_ema, latents.to(self.device)
                 ).cpu()
-        turns = self._uses_pairs and z_dim >= NUM_LATENTS
-        scene = GeneratedHeads(self.generator_ema, z[:8].to(self.device)) if turns else None
+        scene = GeneratedHeads(self.generator_ema, z[:8].to(self.device)) if self._turns else None
         return Preview(shown, scene)
+
+    def figures(
+        self,
+        count: int,
+        generator: torch.Generator,
+        images: Tensor | None = None,
+        styles: Tensor | None = None,
+    ) -> Mapping[str, Sheet]:
+        """See `Method.figures`; and ``interpolation`` and ``style``. Sweeps are of heads only."""
+        before = generator.get_state()
+        network, size = self.generator_ema, self.generator.z_dim
+        drawn = [sample_z(count, size, generator).to(self.device) for _ in range(FACES)]
+        if self._turns or images is not None or styles is not None:
+            generator.set_state(before)
+            sheets = super().figures(count, generator, images, styles)
+        else:
+            sheets = {"faces": faces([unit_range(sample_images(network, z)) for z in drawn])}
+        w, others = (network.mapping(z) for z in drawn[:2])
+        chain = w if count > 1 else torch.cat((w, others))
+        return {
+            **sheets,
+            "interpolation": interpolation_sheet(network, chain),
+            "style": style_sheet(network, w[:1], others),
+        }
 
     def extra_metadata(self) -> Mapping[str, Any]:
         parameters = {

@@ -1,4 +1,4 @@
-"""A generator every teacher's user could take: mapping and synthesis."""
+"""A generator that every method could lift: a mapping network and a synthesis network."""
 
 from __future__ import annotations
 
@@ -7,25 +7,37 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gan3d_bench.generators import base
 from toy_plugin.data import discs
 
 
-class DiscGenerator(nn.Module):
-    """Latents (B, 1) to images of discs."""
+class Synthesis(nn.Module):
+    """Stylecodes (B, 1), or (B, 1, 1) in W+, to images of discs as bright."""
 
     num_ws = 1
 
-    def __init__(self, image_size: int = 16) -> None:
+    def __init__(self, image_size: int) -> None:
         super().__init__()
         self.image_size = image_size
 
-    def mapping(self, z: Tensor) -> Tensor:
-        return torch.sigmoid(z)
+    def forward(self, w: Tensor) -> Tensor:
+        return discs(w.flatten(), self.image_size)[0]
 
-    def synthesis(self, w: Tensor) -> Tensor:
-        return discs(w[:, 0], self.image_size)[0]
+
+class DiscGenerator(base.Generator):
+    """Latents (B, 1) to images of discs. It has nothing to learn."""
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__(z_dim=1, w_dim=1)
+        self.mapping = nn.Sigmoid()
+        self.synthesis = Synthesis(image_size)
+        self.w_mean.fill_(0.5)
+        self.w_std.fill_(0.208)
+
+    def style_weights(self) -> list[Tensor]:
+        return [torch.ones(1, 1)]
 
 
 def load(path: Path, image_size: int | None = None) -> tuple[DiscGenerator, None]:
     """Return the generator and no discriminator; it has no weights, so `path` is not opened."""
-    return DiscGenerator(image_size or 16), None
+    return DiscGenerator(image_size or 16).eval(), None

@@ -1,7 +1,7 @@
-"""The weak shape prior: an ellipsoid over the object's mask, and the variants of Table 2.
+"""Weak priors of canonical depth: an ellipsoid over the object's mask, and variants of it.
 
-The prior is a spherical cap of radius 0.4, stretched in the image plane (facts gan2shape,
-section 2). D is regressed onto it once, before stage 1; it plays no role afterwards.
+GAN2Shape's (Table 2): a spherical cap of radius 0.4, stretched in the image plane (facts gan2shape,
+section 2). A network is regressed onto it once, before training; it plays no role afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
 
 RADIUS = 0.4
 FOREGROUND = 0.7
-# D's output is centred about this depth, the only constant it can give.
+# A network's output is centred about this depth, the only constant it can give.
 FLAT_DEPTH = 1.0
 
 

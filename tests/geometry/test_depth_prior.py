@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gan3d_bench.geometry.depth_prior import SHAPES, Extent, mask_extent, prior_depth
 from gan3d_bench.methods.gan2shape.config import PRIOR_SHAPES
-from gan3d_bench.methods.gan2shape.prior import SHAPES, Extent, mask_extent, prior_depth
 
 SIZE, NEAR, FAR = 64, 0.91, 1.02
 EXTENT = Extent(10, 54, 16, 46)

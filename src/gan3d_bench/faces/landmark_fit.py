@@ -1,0 +1,151 @@
+"""Pose and shape of a morphable model from landmarks: Gauss-Newton on the posterior, in batches."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jacfwd, vmap
+
+from gan3d_bench.faces.face_space import FaceSpace
+from gan3d_bench.faces.landmark_map import CENTRE, LandmarkMap
+from gan3d_bench.geometry.views import View
+
+POSE = 6
+"""Yaw, pitch and roll in radians, shift in x and y in scene units, logarithm of the scale."""
+STARTS = (-35.0, 0.0, 35.0)  # yaw in degrees
+RIGID_STEPS = 3
+LARGEST_STEP = 0.4  # radians, or in the logarithm of the scale
+LARGEST_ANGLE = math.radians(82)  # of yaw and pitch
+OUTLIER = 3.0  # standard deviations from which errors count less and less
+
+
+class LandmarkFit:
+    """Explains landmarks by a pose and by shape weights: a state (B, 6 + K), see `POSE`.
+
+    Landmarks are given in the plane at depth 1: pixels less the principal point, by the focal
+    length.
+
+    Args:
+        space: whole, as the map was found with.
+        landmarks: where the landmarks are on it.
+        looseness: landmarks deviate by that much more than the map says.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        space: FaceSpace,
+        landmarks: LandmarkMap,
+        looseness: float,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.map = landmarks.to(device)
+        self.deviation = looseness * self.map.deviation
+        # (S, 106, 3) and (S, 106, K, 3): all of the model that counts here
+        self.points = (space.mean[landmarks.vertex] + landmarks.offset).to(device)
+        self.directions = space.shape_basis[:, landmarks.vertex].permute(1, 2, 0, 3).to(device)
+
+    @torch.no_grad()
+    def __call__(self, plane: Float[Tensor, "B 106 2"], iterations: int) -> Float[Tensor, "B N"]:
+        """Return the likeliest state, from the best of several starts."""
+        tries = len(STARTS)
+        plane = plane.repeat_interleave(tries, 0)
+        state = self._start(plane)
+        for step in range(iterations):
+            # with a free shape, a wrong start would bend the face rather than turn it
+            state = self._step(state, plane, rigid=step < RIGID_STEPS)
+        cost = self.cost(state, plane).view(-1, tries)
+        best = cost.argmin(1) + tries * torch.arange(len(cost), device=cost.device)
+        return state[best]
+
+    def errors(self, state: Tensor, plane: Tensor) -> Float[Tensor, "B 106 2"]:
+        """Projected points less landmarks."""
+        points, directions, _ = self._seen(state)
+        return vmap(_projected)(state, points, directions) - plane
+
+    def cost(self, state: Tensor, plane: Tensor) -> Float[Tensor, " B"]:
+        """Minus the logarithm of the posterior, but for a constant; differentiable."""
+        points, directions, unit = self._seen(state)
+        error = (vmap(_projected)(state, points, directions) - plane) / unit[..., None]
+        return robust(error.square().sum(2)).sum(1) + state[:, POSE:].square().sum(1) / 2
+
+    def _seen(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Means (B, 106, 3), directions (B, 106, K, 3) and deviations (B, 106) from there.
+
+        Deviations are in the plane's units; without gradient to the state.
+        """
+        pose = state[:, :POSE].detach()
+        sides = [
+            [weight.view(-1, *[1] * (table.ndim - 1)) * table[side] for side, weight in between]
+            for between in [list(self.map.at(pose[:, 0].rad2deg()))]
+            for table in (self.points, self.directions, self.deviation)
+        ]
+        points, directions, deviation = (low + high for low, high in sides)
+        return points, directions, deviation * pose[:, 5:].exp()
+
+    def _start(self, plane: Tensor) -> Tensor:
+        """Faces of the landmarks' place and size, one for each of `STARTS` in turn."""
+        state = plane.new_zeros(len(plane), POSE + self.directions.shape[2])
+        yaw = plane.new_tensor(STARTS).deg2rad()
+        state[:, 0] = yaw.repeat(len(plane) // len(STARTS))
+        state[:, 3:5] = plane.mean(1)
+        size, usual = (
+            (each - each.mean(-2, keepdim=True)).square().sum((-2, -1)).sqrt()
+            for each in (plane, self.points[len(self.points) // 2, :, :2])
+        )
+        state[:, 5] = (size / usual).log()
+        return state
+
+    def _step(self, state: Tensor, plane: Tensor, rigid: bool) -> Tensor:
+        """One step of Gauss-Newton, outliers weighing less; `rigid` leaves the shape as it is."""
+        points, directions, unit = self._seen(state)
+        unit = unit[..., None]
+        error = (vmap(_projected)(state, points, directions) - plane) / unit
+        weight = robust_weight(error.square().sum(2))
+        free = POSE if rigid else state.shape[1]
+        slope = vmap(jacfwd(_projected))(state, points, directions)[..., :free]
+        slope = (slope / unit[..., None]).flatten(1, 2)
+        weighted = slope * weight.repeat_interleave(2, 1)[..., None]
+        prior = state.new_ones(free)
+        prior[:POSE] = 0.0
+        damping = 1e-3 * torch.eye(free, device=state.device)
+        normal = weighted.mT @ slope + prior.diag() + damping
+        downhill = (weighted.mT @ error.flatten(1)[..., None]).squeeze(2) + prior * state[:, :free]
+        step = torch.linalg.solve(normal, downhill)
+        step[:, :POSE] = step[:, :POSE].clamp(-LARGEST_STEP, LARGEST_STEP)
+        moved = state.clone()
+        moved[:, :free] -= step
+        moved[:, :2] = moved[:, :2].clamp(-LARGEST_ANGLE, LARGEST_ANGLE)
+        return moved
+
+
+def robust(square: Tensor) -> Tensor:
+    """Half of squared errors in standard deviations, bounded: Geman and McClure's function."""
+    return square / (2 * (1 + square / OUTLIER**2))
+
+
+def robust_weight(square: Tensor) -> Tensor:
+    """What errors weigh in the next step: twice the slope of `robust`."""
+    return 1 / (1 + square / OUTLIER**2).square()
+
+
+def pose_view(pose: Float[Tensor, "B 6"]) -> View:
+    """The views of poses; see `POSE`."""
+    yaw, pitch, roll = pose[:, :3].rad2deg().unbind(1)
+    return View(yaw, pitch, roll, torch.cat((pose[:, 3:5], torch.zeros_like(pose[:, :1])), 1))
+
+
+def place(pose: Float[Tensor, "B 6"], points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
+    """Points of the space in camera space."""
+    scaled = points * pose[:, 5].exp()[:, None, None]
+    return pose_view(pose).transform(scaled + scaled.new_tensor(CENTRE))
+
+
+def _projected(state: Tensor, points: Tensor, directions: Tensor) -> Tensor:
+    """One face's landmarks (106, 2) in the plane at depth 1; for `vmap`."""
+    shaped = points + torch.einsum("k,nkc->nc", state[POSE:], directions)
+    placed = place(state[None, :POSE], shaped[None])[0]
+    return placed[:, :2] / placed[:, 2:]

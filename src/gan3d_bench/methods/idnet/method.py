@@ -1,0 +1,207 @@
+"""Training of the identity network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from gan3d_bench.datamodules.picture_sources import open_source
+from gan3d_bench.errors import UserError
+from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, dropout_factors
+from gan3d_bench.images import resize
+from gan3d_bench.methods.base import Preview
+from gan3d_bench.methods.idnet.batch_norm import share_statistics
+from gan3d_bench.methods.idnet.config import IdentityConfig
+from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, People
+from gan3d_bench.methods.idnet.losses import MarginLoss
+from gan3d_bench.methods.idnet.verification import verification
+from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+
+SHOWN = (4, 4)  # people and pictures of each in a preview
+MOMENTUM = 0.9
+CELL = 8  # pixels a side of one cosine in it
+
+
+Batch = dict[str, Tensor]
+"""``image`` (B, 3, S, S), ``person`` (B,) and, with dropout, ``keep`` (B, F): see
+`ResNetEmbedding`."""
+
+
+class IdentityNetwork(PhasedMethod):
+    """Learns embeddings in which pictures of one person lie together, by CosFace or ArcFace.
+
+    Makes no scenes: its run is what `faces.embeddings.build_identity` takes.
+    """
+
+    config: IdentityConfig
+
+    def __init__(self, config: IdentityConfig) -> None:
+        super().__init__(config)
+        loss = config.losses
+        self.network = ResNetEmbedding(config.image_size, config.width, config.dimensions)
+        share_statistics(self.network)
+        self.head = MarginLoss(
+            loss.kind, config.people.train, config.dimensions, loss.margin, loss.scale
+        )
+
+    def phases(self) -> Sequence[Phase]:
+        config = self.config
+
+        def cosine(step: int) -> float:
+            falling = (1 + math.cos(math.pi * step / config.steps)) / 2
+            rising = min(1.0, (step + 1) / (config.warmup + 1))
+            return rising * (config.lr_end + (1 - config.lr_end) * falling)
+
+        options = {"lr": config.lr, "weight_decay": config.weight_decay}
+        optimizer = partial(torch.optim.AdamW, **options)
+        if config.optimizer == "sgd":
+            optimizer = partial(torch.optim.SGD, momentum=MOMENTUM, **options)
+        return [
+            Phase(
+                "identity",
+                config.steps,
+                {"all": Trainable(("network", "head"), optimizer, cosine)},
+                self._train_step,
+                end=self._validate,
+                batches=self._train_batches,
+            )
+        ]
+
+    def prepare_data(self) -> None:
+        """Render the pictures that the cache lacks; look whether a folder has enough people."""
+        for people in (self.train_people, self.val_people):
+            if isinstance(people, HeadPeople):
+                people.prepare()
+
+    @cached_property
+    def train_people(self) -> People:
+        """People to learn."""
+        people = self.config.people
+        return self._people("train", 0, people.train, people.pictures)
+
+    @cached_property
+    def val_people(self) -> People:
+        """People held out."""
+        people = self.config.people
+        return self._people("val", people.train, people.val, people.val_pictures)
+
+    def _people(self, split: Any, first: int, people: int, pictures: int) -> People:
+        config = self.config
+        if config.data == "heads":
+            return HeadPeople(split, people, pictures, config.image_size, config.people.seed)
+        source = open_source(config.images, recursive=True)
+        key = f"images={config.images!r}"
+        return FolderPeople(source, first, people, pictures, config.image_size, key)
+
+    def preview(self) -> Preview:
+        """Show pictures of people held out, and the cosines between all of them.
+
+        A cosine of 1 is white, of -1 black; pictures of one person stand together.
+        """
+        count, pictures = SHOWN
+        if self.config.data == "heads":
+            settings = self.config
+            people = HeadPeople("val", count, pictures, settings.image_size, settings.people.seed)
+            images = people.render(range(count * pictures))
+        else:
+            images = self.val_people.read(range(min(count * pictures, len(self.val_people.person))))
+        images = images.to(self.device)
+        embeddings = self.network(images)
+        cosine = (embeddings @ embeddings.T).clamp(-1, 1)[None, None]
+        shown = F.interpolate(cosine, scale_factor=CELL).expand(-1, 3, -1, -1)
+        return Preview({"input": images, "similarity": shown})
+
+    def extra_metadata(self) -> Mapping[str, Any]:
+        parameters = sum(p.numel() for p in self.network.parameters())
+        return {"network": f"ResNet of 18 layers, {parameters} parameters"}
+
+    # -- training -------------------------------------------------------------------------------
+
+    def _train_batches(self, start: int) -> Iterator[Batch]:
+        rank, processes = _process()
+        people, config = self.train_people, self.config
+        if config.batch < processes:
+            raise UserError(f"batch={config.batch}: expected at least one picture a process")
+        step = start
+        while True:
+            rng = self.rng("batch", step)
+            drawn = torch.randint(len(people.person), (config.batch,), generator=rng)
+            chance = torch.rand(2, config.batch, generator=rng)
+            own = drawn[rank::processes]
+            batch = {"person": people.person[own].to(self.device)}
+            if config.dropout:
+                features = self.network.num_features
+                keep = dropout_factors(config.batch, features, config.dropout, rng)
+                batch["keep"] = keep[rank::processes].to(self.device)
+            mirrored, softened = (
+                (row < part)[rank::processes].to(self.device)
+                for row, part in zip(chance, (config.mirror, config.soften), strict=True)
+            )
+            images = people.read(own.tolist()).to(self.device)
+            yield {"image": augment(images, mirrored, softened), **batch}
+            step += 1
+
+    def _train_step(self, batch: Batch) -> Mapping[str, Tensor]:
+        embeddings = self.network(batch["image"], batch.get("keep"))
+        loss, right = self.head(embeddings, batch["person"])
+        # every process's loss counts alike, see `SharedBatchNorm`
+        share = len(embeddings) * _process()[1] / self.config.batch
+        kind = self.config.losses.kind
+        self.descend({kind: share * loss})
+        return {kind: loss.detach(), "accuracy": right}
+
+    def _validate(self) -> None:
+        """Log how people held out are told apart; their pictures are shared by the processes."""
+        row = self.measure(self.val_people)
+        for logger in self.loggers:
+            logger.log_metrics({f"val/{key}": value for key, value in row.items()}, step=self.step)
+
+    def measure(self, people: People) -> dict[str, float]:
+        """Return the numbers of `verification` for all pictures of some people."""
+        return verification(self.embed(people), people.person, people.yaw)
+
+    @torch.no_grad()
+    def embed(self, people: People) -> Tensor:
+        """Return the embeddings (N, D) of all pictures of some people, on every process."""
+        rank, processes = _process()
+        training = self.network.training
+        self.network.eval()
+        found = torch.zeros(len(people.person), self.config.dimensions, device=self.device)
+        mine = range(rank, len(people.person), processes)
+        for start in range(0, len(mine), self.config.batch):
+            indices = mine[start : start + self.config.batch]
+            images = people.read(indices).to(self.device)
+            found[list(indices)] = self.network(images).float()
+        self.network.train(training)
+        if processes > 1:
+            dist.all_reduce(found)
+        return found
+
+
+def augment(images: Tensor, mirrored: Tensor, softened: Tensor) -> Tensor:
+    """Mirror and soften some pictures.
+
+    Softened ones, shrunk to half and enlarged again, are as blurred as what generators and
+    renderers make: sharpness must not tell people apart.
+
+    Args:
+        images: (B, 3, S, S), S even.
+        mirrored, softened: (B,) which.
+    """
+    soft = resize(resize(images, images.shape[-1] // 2), images.shape[-1])
+    images = torch.where(softened[:, None, None, None], soft, images)
+    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+
+
+def _process() -> tuple[int, int]:
+    """Return rank and number of processes."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1

@@ -1,0 +1,76 @@
+"""Progress lines, as the documentation quotes them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gan3d_bench import callbacks
+from gan3d_bench.callbacks import LatestScalars, ProgressLine
+from gan3d_bench.tracking import progress
+from gan3d_bench.tracking.progress import StepProgress, clock
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock that the test sets."""
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def test_durations() -> None:
+    assert [clock(x) for x in (0, 59.6, 3725)] == ["0:00:00", "0:01:00", "1:02:05"]
+
+
+def test_a_line_now_and_then_and_at_the_end(
+    now: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with StepProgress(4) as bar:
+        for step, seconds in ((1, 105), (2, 112), (3, 115), (4, 116)):
+            now.seconds = seconds
+            bar.update("inversion", step)
+    assert capsys.readouterr().err == (
+        "inversion: step 2/4, elapsed 0:00:12, left 0:00:12\n"
+        "inversion: step 4/4, elapsed 0:00:16, left 0:00:00\n"
+    )
+
+
+def test_a_resumed_training_counts_its_own_steps(
+    now: SimpleNamespace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(callbacks, "_phased", lambda module: module)
+    scalars = LatestScalars()
+    line: Any = ProgressLine(scalars)
+    phase = SimpleNamespace(name="depth")
+    method = SimpleNamespace(step=6, total_steps=10, finished=False, phase=phase)
+    line.on_exception(None, method, ValueError())  # before the start: nothing to stop
+    line.on_train_start(None, method)
+    scalars.log_metrics({"train/depth": 0.012345, "train/phase": 1.0, "train/edge": 2.0})
+    method.step, now.seconds = 8, 120.0
+    line.on_train_batch_end(None, method)
+    method.step, method.finished, now.seconds = 10, True, 121.0
+    line.on_train_batch_end(None, method)
+    line.on_train_end(None, method)
+    assert capsys.readouterr().err == (
+        "depth: step 8/10, depth 0.01235 edge 2, elapsed 0:00:20, left 0:00:20\n"
+        "done: step 10/10, depth 0.01235 edge 2, elapsed 0:00:21, left 0:00:00\n"
+    )
+
+
+def test_a_bar_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Console(stderr=True, force_terminal=True, width=120)
+    monkeypatch.setattr(progress, "Console", lambda stderr: terminal)
+    bar = StepProgress(4, done=1)
+    bar.start("first")
+    bar.update("second", 3, lambda: "depth 0.1")
+    bar.stop()
+    shown = capsys.readouterr().err
+    assert "second" in shown and "3/4" in shown and "depth 0.1" in shown
