@@ -16,6 +16,8 @@ from gan3d_bench.faces.alignment import template
 from gan3d_bench.faces.embeddings import FixedCrop, FrozenIdentity, build_identity
 from gan3d_bench.faces.identity_files import NETWORK, import_file, read_official, save_network
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, dropout_factors, from_state
+from gan3d_bench.methods.idnet.data import HeadPeople
+from gan3d_bench.methods.idnet.verification import verification
 from gan3d_bench.weights import save_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -218,3 +220,11 @@ def test_nothing_in_a_file_is_run(tmp_path: Path) -> None:
         with pytest.raises(UserError):
             read_official(path)
         assert not sentinel.exists(), name
+
+
+def test_the_bundled_network_knows_turned_heads() -> None:
+    people = HeadPeople("test", 8, 6, 64)
+    embeddings = build_identity("idnet-heads-64")(people.render(range(48)))
+    found = verification(embeddings, people.person, people.yaw)
+    assert found["auc"] > 0.95
+    assert found["same@45"] - found["different@45"] > 0.4

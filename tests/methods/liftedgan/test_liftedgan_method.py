@@ -142,6 +142,8 @@ def test_mixed_precision_trains(spec, tmp_path, monkeypatch) -> None:
         ("perceptual.scales=9", "perceptual.scales=9"),
         ("batch=0", "batch=0"),
         ("losses.filp=0", "filp"),
+        ("inversion.space=w+", "inversion.space='w+': expected 'w'"),
+        ("teacher=''", "teacher=''"),
     ],
 )
 def test_bad_settings_are_named(spec, override: str, message: str) -> None:

@@ -39,6 +39,7 @@ SPEC = TableSpec(
         "SeFa",
         "GAN2Shape (3D)",
         "GAN2Shape (GAN)",
+        "LiftedGAN",
     ),
     measure="gan3d_bench.benchmarks.identity_rotation.measure:IdentityRotationMeasure",
     protocol=(
@@ -74,6 +75,7 @@ FACES = TableSpec(
         HYPERPLANE,
         "GAN2Shape (3D)",
         "GAN2Shape (GAN)",
+        "LiftedGAN",
     ),
     measure="gan3d_bench.benchmarks.identity_rotation.faces:FaceRotationMeasure",
     protocol=(

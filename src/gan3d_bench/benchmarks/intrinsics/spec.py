@@ -9,7 +9,7 @@ SPEC = TableSpec(
         Column("albedo", "Albedo error", digits=4),
         Column("normal", "Normal error", unit="deg", digits=2),
     ),
-    rows=("Input image as albedo", "Frontal normals", "Supervised", "GAN2Shape"),
+    rows=("Input image as albedo", "Frontal normals", "Supervised", "GAN2Shape", "LiftedGAN"),
     measure="gan3d_bench.benchmarks.intrinsics.measure:IntrinsicsMeasure",
     protocol=(
         "Each method reconstructs held-out test images; albedo and normals in the input view, over "

@@ -17,7 +17,13 @@ SPEC = TableSpec(
         ),
         Column("side", "SIDE", unit="×10⁻²", digits=3),
     ),
-    rows=("Input image, not turned", "Supervised", "GAN2Shape (3D)", "GAN2Shape (GAN)"),
+    rows=(
+        "Input image, not turned",
+        "Supervised",
+        "GAN2Shape (3D)",
+        "GAN2Shape (GAN)",
+        "LiftedGAN",
+    ),
     measure="gan3d_bench.benchmarks.novel_view.measure:NovelViewMeasure",
     protocol=(
         "Each method reconstructs held-out test images and turns them by the angles that bring the "

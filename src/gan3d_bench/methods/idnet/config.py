@@ -33,7 +33,7 @@ class LossConfig:
 
     kind: str = "cosface"  # cosface or arcface
     # of the cosine (cosface) or in radians (arcface); 0: the papers' 0.35 or 0.5. Theirs, and their
-    # scale of 64, need many more steps: in 300 a small network learns nothing
+    # scale of 64, need many more steps (README)
     margin: float = 0.1
     scale: float = 16.0  # of the logits
 

@@ -161,6 +161,11 @@ class LiftedGANConfig(RunConfig):
         self._validate_geometry()
         self._validate_warmup()
         self.inversion.validate("inversion.")
+        if self.inversion.space != "w":
+            raise UserError(
+                f"inversion.space={self.inversion.space!r}: expected 'w', as D_L, D_V and M take "
+                "one stylecode an image"
+            )
 
     def _validate_warmup(self) -> None:
         warmup, geometry = self.warmup, self.geometry
