@@ -87,6 +87,9 @@ def build(measure_class, cache, size=64):
     return measure
 
 
+LIFTED = ("flip", "perturbation", "cycle", "prior", "identity", "albedo")
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_declared_and_can_be_measured(name):
     spec = registry("tables").get(name)
@@ -94,7 +97,9 @@ def test_tables_are_declared_and_can_be_measured(name):
     methods = registry("methods").specs.values()
     config = {"image_size": 64, "data": "heads", "split": "test", "joint": False,
               "symmetry": {"step1": "always", "step3": "always"},
-              "offset": {"regularise": "mapping"}, "prior": {"shape": "ellipsoid"}}  # fmt: skip
+              "offset": {"regularise": "mapping"}, "prior": {"shape": "ellipsoid"},
+              "teacher": "heads-teacher-64",
+              "losses": dict.fromkeys(LIFTED, 1.0)}  # fmt: skip
     for method in methods:
         assert set(method.rows(name, config)) <= set(spec.rows) <= measured
 

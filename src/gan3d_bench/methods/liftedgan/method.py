@@ -83,8 +83,8 @@ class LiftedGAN(LiftedGANModel):
             "depth": (2 * (far - canonical.depth) / (far - near) - 1).expand(-1, 3, -1, -1),
             "normal": canonical.normal
             * canonical.normal.new_tensor([1.0, -1.0, -1.0])[:, None, None],
-            "turned-3d": render(canonical, light, turned, geometry).rgb,
-            "turned-2d": self.generator.synthesis(moved),
+            "turned_3d": render(canonical, light, turned, geometry).rgb,
+            "turned_2d": self.generator.synthesis(moved),
         }
         if canonical.blend is not None:
             images["map"] = (2 * canonical.blend - 1).expand(-1, 3, -1, -1)
