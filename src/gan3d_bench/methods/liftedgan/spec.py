@@ -72,7 +72,7 @@ SPEC = MethodSpec(
     module="gan3d_bench.methods.liftedgan.method:LiftedGAN",
     config="gan3d_bench.methods.liftedgan.config:LiftedGANConfig",
     presets={
-        "heads-64": "synthetic heads at 64 pixels, under 40 minutes on a CPU, no downloads",
+        "heads-64": "synthetic heads at 64 pixels, ten minutes on a CPU core, no downloads",
         "ffhq-128": "real faces at 128 pixels, on a GPU",
         "paper-ffhq-256": "FFHQ at 256 pixels, released schedule; on a GPU, needs teacher=FILE",
         "paper-cats-256": "cats at 256 pixels, released schedule; on a GPU, needs teacher=FILE",
@@ -87,7 +87,7 @@ SPEC = MethodSpec(
         "ffhq-128: the assets mobilestylegan-ffhq, vgg16-lpips and arcface-mbf",
         "paper-*: teacher=FILE (StyleGAN2, 256 pixels) and the assets vgg16-lpips and arcface-mbf",
     ),
-    assets=("heads", "heads-teacher-64"),
+    assets=("heads", "heads-teacher-64", "idnet-heads-64"),
     status=(
         "networks, rendering, every loss and gradients of a step match the released code; the "
         "paper's numbers need its teacher and a GPU"
