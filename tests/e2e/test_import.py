@@ -226,7 +226,7 @@ def test_hostile_files(
         snapshot.write_bytes(content)
         start = time.process_time()
         message = refused("import", snapshot.name, "--as", "stylegan2")
-        assert time.process_time() - start < 1, name
+        assert time.process_time() - start < 5, name
         assert message.startswith(f"{snapshot.name}: "), name
         assert "expected" in message, name
         assert not sentinel.exists(), name

@@ -284,7 +284,7 @@ def test_hostile_files(refused: Callable[..., str], checkpoint: Callable[..., Pa
         path.write_bytes(content)
         start = time.process_time()
         message = refused("import", path.name, *AS)
-        assert time.process_time() - start < 1, name
+        assert time.process_time() - start < 5, name
         assert message.startswith(f"{path.name}: "), name
         assert "expected" in message, name
         assert not sentinel.exists(), name

@@ -271,7 +271,7 @@ def test_hostile_files_are_refused_at_once(
     path = write(tmp_path, contents[name])
     start = time.process_time()
     message = refusal(path)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5  # a bomb takes minutes; a busy machine doubles a second
     assert "expected" in message
     assert message.isprintable()
     assert not sentinel.exists()
