@@ -20,6 +20,7 @@ from gan3d_bench.checkpoints import KEY, card
 from gan3d_bench.errors import NonFiniteLossError
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import PhasedMethod
+from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.tracking.progress import StepProgress
 
 
@@ -81,7 +82,7 @@ class Checkpointing(L.Callback):
         self.signal = number
 
     def _agree(self, trainer: L.Trainer, due: bool) -> tuple[bool, int]:
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if rank_and_size()[1] == 1:
             return due, self.signal
         votes = torch.tensor([int(due), self.signal], device=trainer.strategy.root_device)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX)

@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
 from gan3d_bench.benchmarks.measure import Measure, Settings
 from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataModule, HeadsDataset
-from gan3d_bench.datamodules.heads_sampling import FIELD_OF_VIEW, HeadParameters, render_heads
+from gan3d_bench.datamodules.heads_sampling import (
+    FIELD_OF_VIEW,
+    NUM_LATENTS,
+    HeadParameters,
+    render_heads,
+)
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.generators.base import Generator
+from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.perceptual import Net
 from gan3d_bench.methods.base import Method
@@ -143,6 +151,16 @@ def lpips_net(networks: Mapping[str, str]) -> Net:
     if name not in get_args(Net):
         raise unknown_name("LPIPS network", name, get_args(Net))
     return cast(Net, name)
+
+
+def head_stylecodes(teacher: Generator, latents: Tensor) -> Tensor:
+    """Stylecodes (B, w_dim) of heads' latents (B, NUM_LATENTS): the teacher was fitted to these."""
+    # it normalises its latents: further entries, which it hardly looks at, fill up the length
+    rest = teacher.z_dim - NUM_LATENTS
+    rest = sample_z(1, rest, torch.Generator().manual_seed(0)).expand(len(latents), -1)
+    room = teacher.z_dim - latents.square().sum(1, keepdim=True)
+    rest = F.normalize(rest) * room.clamp(min=0).sqrt()
+    return teacher.mapping(torch.cat([latents, rest], 1).to(teacher.w_mean.device))
 
 
 def turned(heads: HeadParameters, yaw: float, pitch: float = 0.0) -> HeadParameters:

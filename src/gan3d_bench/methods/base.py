@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
@@ -44,6 +44,14 @@ class Method(L.LightningModule):
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
         self.config = config
+        # networks that are used but not trained, by name: they move between devices with the
+        # method and are no part of its modules, parameters and checkpoints
+        self.frozen: dict[str, nn.Module] = {}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Method:
+        for network in self.frozen.values():
+            network._apply(fn)
+        return super()._apply(fn, recurse)
 
     def sample(self, n: int, generator: torch.Generator) -> Scene:
         """Draw `n` subjects.

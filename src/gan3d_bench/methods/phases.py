@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import NonFiniteLossError
 from gan3d_bench.methods.base import Method
+from gan3d_bench.methods.process_group import rank_and_size
 
 Batches = Callable[[int], Iterator[Any]]
 Terms = Mapping[str, Tensor]
@@ -300,7 +301,7 @@ class PhasedMethod(Method):
 
 
 def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return rank_and_size()[1] > 1
 
 
 def _parameters(optimizer: Any) -> list[nn.Parameter]:

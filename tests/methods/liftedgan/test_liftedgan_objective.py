@@ -58,7 +58,7 @@ def method() -> LiftedGAN:
     """With an identity term, and subjects that are not flat and do turn."""
     made = build_method()
     made.config.losses.identity = 1.0
-    made._frozen["identity"] = Embedding()
+    made.frozen["identity"] = Embedding()
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in made.lifter.parameters():

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gan3d_bench.assets.store import asset_path
-from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, turned
+from gan3d_bench.benchmarks.heads import (
+    HeadsMeasure,
+    before_grey,
+    head_stylecodes,
+    turned,
+)
 from gan3d_bench.benchmarks.identity_rotation.identity import RotationIdentity
 from gan3d_bench.benchmarks.measure import Settings, Values
-from gan3d_bench.datamodules.heads_sampling import NUM_LATENTS
 from gan3d_bench.faces.yaw import YawMeter, fit_to_heads
 from gan3d_bench.generators.directions import ganspace, sefa
 from gan3d_bench.generators.latents import sample_z
@@ -92,11 +95,5 @@ class IdentityRotationMeasure(HeadsMeasure):
         return self._directions[row]
 
     def _stylecodes(self, items: Sequence[int]) -> Tensor:
-        """Stylecodes (B, w_dim) of test heads: the teacher was fitted to their latents."""
-        known = self.split("test").latents[list(items)]
-        # it normalises its latents: further entries, which it hardly looks at, fill up the length
-        rest = self.teacher.z_dim - NUM_LATENTS
-        rest = sample_z(1, rest, torch.Generator().manual_seed(0)).expand(len(known), -1)
-        room = self.teacher.z_dim - known.square().sum(1, keepdim=True)
-        rest = F.normalize(rest) * room.clamp(min=0).sqrt()
-        return self.teacher.mapping(torch.cat([known, rest], 1).to(self.settings.device))
+        """Stylecodes (B, w_dim) of test heads."""
+        return head_stylecodes(self.teacher, self.split("test").latents[list(items)])

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Generator
@@ -86,10 +85,9 @@ class GAN2ShapeModel(PhasedMethod):
                 "projection=perceptual"
             )
         self._check_teacher(generator)
-        # Outside the module tree: frozen, and no part of the checkpoint.
-        self._frozen: dict[str, nn.Module] = {"generator": generator}
+        self.frozen["generator"] = generator
         if teacher.discriminator is not None:
-            self._frozen["discriminator"] = teacher.discriminator
+            self.frozen["discriminator"] = teacher.discriminator
         self.camera = PinholeCamera(config.image_size)
         for name, network in self._networks(config.group_size).items():
             setattr(self, name, network)
@@ -170,7 +168,7 @@ class GAN2ShapeModel(PhasedMethod):
 
     @property
     def generator(self) -> Generator:
-        return self._frozen["generator"]  # type: ignore[return-value]
+        return self.frozen["generator"]  # type: ignore[return-value]
 
     @property
     def mapping(self) -> MappingNetwork:
@@ -181,7 +179,7 @@ class GAN2ShapeModel(PhasedMethod):
         """Whose features compare pseudo and projected samples; None: the perceptual loss does."""
         if self.config.projection == "perceptual":
             return None
-        return self._frozen["discriminator"]  # type: ignore[return-value]
+        return self.frozen["discriminator"]  # type: ignore[return-value]
 
     def perceptual(self, name: str = "") -> PerceptualLoss:
         """The perceptual loss called `name` (by default the run's), built once.
@@ -191,15 +189,10 @@ class GAN2ShapeModel(PhasedMethod):
         """
         name = name or self.config.perceptual
         key = f"perceptual {name}"
-        if key not in self._frozen:
-            loss = build_perceptual(name, self._frozen.get("discriminator"))  # type: ignore[arg-type]
-            self._frozen[key] = loss.to(self.device)  # type: ignore[attr-defined]
-        return self._frozen[key]  # type: ignore[return-value]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GAN2ShapeModel:
-        for module in self._frozen.values():
-            module._apply(fn)
-        return super()._apply(fn, recurse)
+        if key not in self.frozen:
+            loss = build_perceptual(name, self.frozen.get("discriminator"))  # type: ignore[arg-type]
+            self.frozen[key] = loss.to(self.device)  # type: ignore[attr-defined]
+        return self.frozen[key]  # type: ignore[return-value]
 
     # -- loading --------------------------------------------------------------------------------
 
@@ -385,10 +378,3 @@ class GAN2ShapeModel(PhasedMethod):
 def group_prefix(index: int, groups: int) -> str:
     """What the names of a group's phases begin with."""
     return f"group {index + 1}/{groups}, " if groups > 1 else ""
-
-
-def rank_and_world() -> tuple[int, int]:
-    """This process's rank and the number of processes."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1

@@ -18,13 +18,14 @@ from gan3d_bench.losses.photometric import masked_l1
 from gan3d_bench.methods.gan2shape.factors import Factors, join_factors, view_from_raw
 from gan3d_bench.methods.gan2shape.latents import offset_penalty
 from gan3d_bench.methods.gan2shape.losses import discriminator_distance, surface_mask
-from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel, rank_and_world
+from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel
 from gan3d_bench.methods.gan2shape.outline import carve
 from gan3d_bench.methods.gan2shape.sampling import (
     LightDistribution,
     ViewDistribution,
     load_statistics,
 )
+from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.rendering.shading import Light
 
 # Images handled at once where nothing is trained.
@@ -136,7 +137,7 @@ class GAN2ShapeSampler(GAN2ShapeModel):
 
     def collect(self, group: range) -> None:
         """Project fresh pseudo samples of all instances and keep them."""
-        rank, world = rank_and_world()
+        rank, world = rank_and_size()
         total, batch = self.config.samples_per_instance, self.config.batch
         buffers = (self.projected, self.projected_masks)
         for buffer in buffers:

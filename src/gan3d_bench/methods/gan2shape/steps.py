@@ -40,10 +40,11 @@ from gan3d_bench.methods.gan2shape.losses import (
     photogeometric,
     smoothness,
 )
-from gan3d_bench.methods.gan2shape.model import group_prefix, rank_and_world
+from gan3d_bench.methods.gan2shape.model import group_prefix
 from gan3d_bench.methods.gan2shape.projection import CHUNK
 from gan3d_bench.methods.gan2shape.warmup import WarmUp
 from gan3d_bench.methods.phases import Phase, Trainable
+from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.rendering.depth_mesh import depth_normals, sample_texture
 from gan3d_bench.rendering.shading import lit_texture
 
@@ -180,7 +181,7 @@ class GAN2ShapeTraining(WarmUp):
                 len(group), generator=self.rng(f"targets/{self.phase_index}", step=epoch)
             )
             active = sorted(group[int(i)] for i in order[part * count : (part + 1) * count])
-        rank, world = rank_and_world()
+        rank, world = rank_and_size()
         return Shard(active, active[rank::world])
 
     def _update(self, shard: Shard, compute: Callable[[list[int]], Terms]) -> Terms:
@@ -226,7 +227,7 @@ class GAN2ShapeTraining(WarmUp):
 
     def _invert(self, part: range, _: Any) -> Terms:
         config = self.config.inversion
-        rank, world = rank_and_world()
+        rank, world = rank_and_size()
         local = list(part)[rank::world]
         noise = [
             torch.randn(
@@ -351,7 +352,7 @@ class GAN2ShapeTraining(WarmUp):
         self, count: int, terms: Callable[[int, Sequence[int]], dict[str, Tensor]], _: Any
     ) -> Terms:
         """A step on `count` samples of the teacher (`warmup.py`), shared out over processes."""
-        rank, world = rank_and_world()
+        rank, world = rank_and_size()
         local = range(count)[rank::world]
         if not local:
             return self._idle()

@@ -6,9 +6,10 @@ PyTorch's `SyncBatchNorm` refuses tensors on the CPU.
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+
+from gan3d_bench.methods.process_group import rank_and_size
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -20,8 +21,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C) or (B, C, H, W) -> the same shape."""
-        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        if not (self.training and several):
+        if not self.training or rank_and_size()[1] == 1:
             return super().forward(input)
         x = input.float()
         over = [0, *range(2, x.ndim)]

@@ -23,6 +23,7 @@ from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, People
 from gan3d_bench.methods.idnet.losses import MarginLoss
 from gan3d_bench.methods.idnet.verification import verification
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from gan3d_bench.methods.process_group import rank_and_size
 
 SHOWN = (4, 4)  # people and pictures of each in a preview
 MOMENTUM = 0.9
@@ -125,7 +126,7 @@ class IdentityNetwork(PhasedMethod):
     # -- training -------------------------------------------------------------------------------
 
     def _train_batches(self, start: int) -> Iterator[Batch]:
-        rank, processes = _process()
+        rank, processes = rank_and_size()
         people, config = self.train_people, self.config
         if config.batch < processes:
             raise UserError(f"batch={config.batch}: expected at least one picture a process")
@@ -152,7 +153,7 @@ class IdentityNetwork(PhasedMethod):
         embeddings = self.network(batch["image"], batch.get("keep"))
         loss, right = self.head(embeddings, batch["person"])
         # every process's loss counts alike, see `SharedBatchNorm`
-        share = len(embeddings) * _process()[1] / self.config.batch
+        share = len(embeddings) * rank_and_size()[1] / self.config.batch
         kind = self.config.losses.kind
         self.descend({kind: share * loss})
         return {kind: loss.detach(), "accuracy": right}
@@ -170,7 +171,7 @@ class IdentityNetwork(PhasedMethod):
     @torch.no_grad()
     def embed(self, people: People) -> Tensor:
         """Return the embeddings (N, D) of all pictures of some people, on every process."""
-        rank, processes = _process()
+        rank, processes = rank_and_size()
         training = self.network.training
         self.network.eval()
         found = torch.zeros(len(people.person), self.config.dimensions, device=self.device)
@@ -198,10 +199,3 @@ def augment(images: Tensor, mirrored: Tensor, softened: Tensor) -> Tensor:
     soft = resize(resize(images, images.shape[-1] // 2), images.shape[-1])
     images = torch.where(softened[:, None, None, None], soft, images)
     return torch.where(mirrored[:, None, None, None], images.flip(3), images)
-
-
-def _process() -> tuple[int, int]:
-    """Return rank and number of processes."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1

@@ -56,6 +56,11 @@ class Share:
         """All of a batch."""
         return cls(slice(0, batch), batch)
 
+    @classmethod
+    def of_process(cls, rank: int, processes: int, batch: int) -> Share:
+        """What a process works on: consecutive rows, as equally many as may be."""
+        return cls(slice(rank * batch // processes, (rank + 1) * batch // processes), batch)
+
     @property
     def fraction(self) -> float:
         return (self.rows.stop - self.rows.start) / self.batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from gan3d_bench.methods.liftedgan.networks import (
 )
 from gan3d_bench.methods.liftedgan.objective import Batch, Objective, Whole
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from gan3d_bench.methods.process_group import rank_and_size
 
 
 class LiftedGANModel(PhasedMethod):
@@ -65,10 +66,9 @@ class LiftedGANModel(PhasedMethod):
                 f"image_size={config.image_size}: expected {generator.image_size}, the size of the "
                 f"images of teacher={config.teacher}"
             )
-        # Outside the module tree: frozen, and no part of the checkpoint.
-        self._frozen: dict[str, nn.Module] = {"generator": generator}
+        self.frozen["generator"] = generator
         if self.teacher.discriminator is not None:
-            self._frozen["discriminator"] = self.teacher.discriminator
+            self.frozen["discriminator"] = self.teacher.discriminator
         self.lifter = self._lifter(generator)
         if config.start:
             self._take(Path(config.start))
@@ -76,12 +76,12 @@ class LiftedGANModel(PhasedMethod):
         self.register_buffer("w_precision", torch.ones(()))
         self.image_loss = ImageLoss(self._perceptual(), config.losses.perceptual)
         if config.losses.identity:
-            self._frozen["identity"] = build_identity(config.identity)
+            self.frozen["identity"] = build_identity(config.identity)
 
     @property
     def generator(self) -> Generator:
         """The frozen teacher."""
-        return self._frozen["generator"]  # type: ignore[return-value]
+        return self.frozen["generator"]  # type: ignore[return-value]
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -129,7 +129,7 @@ class LiftedGANModel(PhasedMethod):
         if config.network == "none":
             return None
         if config.network == "vgg":
-            self._frozen["lpips"] = lpips = LPIPS("vgg")
+            self.frozen["lpips"] = lpips = LPIPS("vgg")
             return CosinePerceptualLoss(vgg_features(lpips), config.scales, "vgg")
         discriminator: Any = self.teacher.discriminator
         if discriminator is None:
@@ -140,14 +140,9 @@ class LiftedGANModel(PhasedMethod):
         features = discriminator_features(discriminator, config.layers)
         return CosinePerceptualLoss(features, config.scales, "discriminator")
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LiftedGANModel:
-        for module in self._frozen.values():
-            module._apply(fn)
-        return super()._apply(fn, recurse)
-
     def extra_metadata(self) -> Mapping[str, Any]:
         """The teacher, with its hash, and the networks inside losses."""
-        perceptual, identity = self.image_loss.perceptual, self._frozen.get("identity")
+        perceptual, identity = self.image_loss.perceptual, self.frozen.get("identity")
         return {
             "teacher": self.config.teacher,
             "teacher_sha256": teacher_hash(self.config.teacher),
@@ -282,12 +277,10 @@ class LiftedGANModel(PhasedMethod):
 
     def _share(self) -> Share:
         """The rows of a global batch that this process works on."""
-        batch = self.config.batch
-        if not _distributed():
-            return Share.whole(batch)
-        if batch < dist.get_world_size():
+        (rank, processes), batch = rank_and_size(), self.config.batch
+        if batch < processes:
             raise UserError(f"batch={batch}: expected at least one image a process")
-        return _share_of(dist.get_rank(), batch)
+        return Share.of_process(rank, processes, batch)
 
     def _objective(self) -> Objective:
         return Objective(
@@ -295,14 +288,15 @@ class LiftedGANModel(PhasedMethod):
             self.config.losses,
             self.image_loss,
             StyleStatistics(self.w_mean, self.w_precision),
-            self._frozen.get("identity"),
+            self.frozen.get("identity"),
             self.config.pooling,
-            self._gather if _distributed() else None,
+            self._gather if rank_and_size()[1] > 1 else None,
         )
 
     def _gather(self, rows: Tensor, mask: Tensor) -> Whole:
         """Put the shares of all processes together; without gradient."""
-        shares = [_share_of(rank, self.config.batch) for rank in range(dist.get_world_size())]
+        _, processes = rank_and_size()
+        shares = [Share.of_process(i, processes, self.config.batch) for i in range(processes)]
         sizes = [share.rows.stop - share.rows.start for share in shares]
         # all_gather wants equal shapes
         padded = rows.new_zeros(max(sizes), rows.shape[1])
@@ -313,13 +307,3 @@ class LiftedGANModel(PhasedMethod):
         dist.all_reduce(total)
         known = [part[:size] for part, size in zip(parts, sizes, strict=True)]
         return Whole(torch.cat(known), total)
-
-
-def _share_of(rank: int, batch: int) -> Share:
-    """What process `rank` works on."""
-    processes = dist.get_world_size()
-    return Share(slice(rank * batch // processes, (rank + 1) * batch // processes), batch)
-
-
-def _distributed() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -36,6 +36,7 @@ from gan3d_bench.generators.stylegan2.layers import Linear
 from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.methods.stylegan2 import data, losses
 from gan3d_bench.methods.stylegan2.augment import adapt, apply, draw
 from gan3d_bench.methods.stylegan2.config import NetworkConfig, StyleGAN2Config
@@ -160,9 +161,10 @@ class StyleGAN2(PhasedMethod):
 
     def _batches_from(self, phase: str) -> Callable[[int], Iterator[Batch]]:
         def read(start: int) -> Iterator[Batch]:
-            if self.config.batch % _world():
+            _, processes = rank_and_size()
+            if self.config.batch % processes:
                 raise UserError(
-                    f"batch={self.config.batch}: expected a multiple of {_world()} processes"
+                    f"batch={self.config.batch}: expected a multiple of {processes} processes"
                 )
             images = self.images
             offset = self.config.regression.steps if phase == "adversarial" else 0
@@ -183,7 +185,7 @@ class StyleGAN2(PhasedMethod):
                 count = self.config.data.count
                 folder = data.heads_folder(cache_dir(), count, size, z_dim, seed)
                 data.render_heads_once(folder, count, size, z_dim, seed)
-                if _world() > 1:
+                if rank_and_size()[1] > 1:
                     dist.barrier()
                 path = str(folder)
             z_dim = self.generator.z_dim if self._uses_pairs else None
@@ -282,7 +284,7 @@ class StyleGAN2(PhasedMethod):
 
     def _path_update(self) -> dict[str, Tensor]:
         config = self.config.adversarial
-        count = max(1, self.config.batch // _world() // config.path_shrink)
+        count = max(1, self.config.batch // rank_and_size()[1] // config.path_shrink)
         with torch.autocast(self.device.type, enabled=False):
             ws = self._draw_ws("path")[:count]
             images = self.generator.synthesis(ws, noise=self._noise("path", count))
@@ -292,8 +294,8 @@ class StyleGAN2(PhasedMethod):
             direction = self._share(direction)[:count].to(images.device)
             lengths = losses.path_lengths(images, ws, direction)
             average = lengths.mean()
-            if _world() > 1:
-                average = all_reduce(average) / _world()
+            if rank_and_size()[1] > 1:
+                average = all_reduce(average) / rank_and_size()[1]
             penalty, mean = losses.path_penalty(lengths, self.path_mean, config.path_decay, average)
             weight = config.path_weight * config.path_interval
             self.descend({"path": penalty * weight}, "generator")
@@ -328,7 +330,8 @@ class StyleGAN2(PhasedMethod):
         Strided, because images B/4 apart share a minibatch standard deviation: the groups are then
         the same for any number of processes.
         """
-        return batch[_rank() :: _world()]
+        rank, processes = rank_and_size()
+        return batch[rank::processes]
 
     def _draw_ws(self, key: str, track: bool = False) -> Tensor:
         """Draw stylecodes (B, num_ws, w_dim) with style mixing; `track` updates their mean."""
@@ -545,17 +548,9 @@ def _cosine(step: int, steps: int, end: float) -> float:
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
 
 
-def _world() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
 def _mean_over_processes(value: Tensor) -> Tensor:
-    if _world() > 1:
+    if rank_and_size()[1] > 1:
         value = value.clone()
         dist.all_reduce(value)
-        value /= _world()
+        value /= rank_and_size()[1]
     return value

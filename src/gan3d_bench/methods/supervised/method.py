@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from gan3d_bench.datamodules.heads import HeadsDataModule
@@ -16,6 +15,7 @@ from gan3d_bench.datamodules.heads_sampling import FAR, FIELD_OF_VIEW, NEAR
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.methods.supervised.config import SupervisedConfig
 from gan3d_bench.methods.supervised.losses import depth_losses
 from gan3d_bench.methods.supervised.networks import DepthNetwork
@@ -105,7 +105,7 @@ class Supervised(PhasedMethod):
     # -- training -------------------------------------------------------------------------------
 
     def _train_batches(self, start: int) -> Iterator[Batch]:
-        rank, processes = _process()
+        rank, processes = rank_and_size()
         data, config = self.heads.dataset("train"), self.config
         if config.batch < processes:
             raise UserError(f"batch={config.batch}: expected at least one image a process")
@@ -129,7 +129,7 @@ class Supervised(PhasedMethod):
 
     def _validate(self) -> None:
         """Log SIDE and MAD on the val heads, shared out among the processes."""
-        rank, processes = _process()
+        rank, processes = rank_and_size()
         side, mad = SIDE().to(self.device), MAD(fov=FIELD_OF_VIEW).to(self.device)
         mine = range(rank, self.config.data.val, processes)
         for start in range(0, len(mine), self.config.batch):
@@ -148,13 +148,6 @@ class Supervised(PhasedMethod):
             key: torch.stack([item[key] for item in items]).to(self.device)
             for key in ("image", "depth")
         }
-
-
-def _process() -> tuple[int, int]:
-    """Return rank and number of processes."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
 
 
 def _shown(depth: Tensor) -> Tensor:
