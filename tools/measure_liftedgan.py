@@ -52,7 +52,8 @@ def main() -> None:
         assert seen.depth is not None
         found = errors(seen.depth, seen.mask, scene.input_view, depth, true)
         made = {"seed": run.config.seed, "config": to_dict(run.config)}
-        rows.append({"row": path.name, **found, **made})
+        name = next(iter(run.spec.rows("depth-pose", made["config"])), path.name)
+        rows.append({"row": name, **found, **made})
     for row in rows:
         words = (f"{key} {value:.3f}" for key, value in row.items() if isinstance(value, float))
         print(f"{row['row']}: {', '.join(words)}")
