@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from gan3d_bench import checkpoints, runs
-from gan3d_bench.checkpoints import AtomicCheckpointIO, card, read_checkpoint, restore
+from gan3d_bench.checkpoints import AtomicCheckpointIO, card, read_checkpoint
 from gan3d_bench.config import RunConfig, compose
 from gan3d_bench.environment import describe
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.runs import Run, resumable
-from gan3d_bench.training import build, load_method
+from gan3d_bench.training import build, load_method, restore
 
 CONTENT = {"weight": torch.arange(1000.0)}
 

@@ -1,6 +1,6 @@
 """Depth and views of LiftedGAN runs on val heads, by the stylecodes the teacher was fitted to.
 
-    python tools/measure_liftedgan.py RUN [RUN ...] [--heads 48] [--out results/measurements/liftedgan-val.json]
+    python tools/measure_liftedgan.py RUN [RUN ...] [--heads 48] [--out FILE.json]
 
 Unlike table `depth-pose` no head is embedded first, and more is said of yaw: how its estimate
 follows the true angle. The heads are those that the preset was chosen on; the table's are others.

@@ -18,9 +18,9 @@ from lightning.pytorch.loggers import Logger
 
 from gan3d_bench.checkpoints import KEY, card
 from gan3d_bench.errors import NonFiniteLossError
-from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.methods.process_group import rank_and_size
+from gan3d_bench.preview import Preview
 from gan3d_bench.tracking.progress import StepProgress
 
 

@@ -20,8 +20,6 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from gan3d_bench import __version__
 from gan3d_bench.config import RunConfig, to_dict
 from gan3d_bench.errors import UserError
-from gan3d_bench.methods.base import Method
-from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.weights import is_state
 
 KEY = "gan3d_bench"
@@ -131,43 +129,6 @@ def read_checkpoint(path: Path, method: str | None = None) -> dict[str, Any]:
     if method is not None and found["method"] != method:
         raise UserError(f"{path}: checkpoint of method '{found['method']}', expected '{method}'")
     return checkpoint
-
-
-def restore(method: Method, checkpoint: dict[str, Any], path: Path) -> None:
-    """Load the weights and progress in `checkpoint`, which came from `path`, into `method`.
-
-    Raises:
-        UserError: names or shapes of the weights differ (says how many and the first of each), or
-            the progress is beyond the method's phases.
-    """
-    method.on_load_checkpoint(checkpoint)
-    if isinstance(method, PhasedMethod):
-        lengths = [phase.steps for phase in method.schedule]
-        possible = [range(length) for length in lengths] + [range(1)]  # the last: finished
-        index, step = method.phase_index, method.phase_step
-        if index >= len(possible) or step not in possible[index]:
-            raise UserError(
-                f"{path}: does not fit this config: it stands at step {step} of phase {index + 1}, "
-                f"the phases have {lengths} steps"
-            )
-    given, expected = checkpoint["state_dict"], method.state_dict()
-    missing = [key for key in expected if key not in given]
-    extra = [key for key in given if key not in expected]
-    shapes = [key for key in expected if key in given and given[key].shape != expected[key].shape]
-    problems = []
-    if missing:
-        problems.append(f"{len(missing)} weights missing, first '{missing[0]}'")
-    if extra:
-        problems.append(f"{len(extra)} unknown, first '{extra[0]}'")
-    if shapes:
-        first = shapes[0]
-        problems.append(
-            f"{len(shapes)} of another shape, first '{first}' "
-            f"{tuple(given[first].shape)}, expected {tuple(expected[first].shape)}"
-        )
-    if problems:
-        raise UserError(f"{path}: does not fit this config: {'; '.join(problems)}")
-    method.load_state_dict(given)
 
 
 class _Writer:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -22,12 +23,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from gan3d_bench import environment
 from gan3d_bench.breakdown import Breakdown
 from gan3d_bench.callbacks import Checkpointing, LatestScalars, Previews, ProgressLine, looking
-from gan3d_bench.checkpoints import AtomicCheckpointIO, read_checkpoint, restore
+from gan3d_bench.checkpoints import AtomicCheckpointIO, read_checkpoint
 from gan3d_bench.config import RunConfig, TrainerConfig
 from gan3d_bench.errors import UserError
-from gan3d_bench.methods.base import Method, Preview
+from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.methods.strategy import PlainDDPStrategy
+from gan3d_bench.preview import Preview
 from gan3d_bench.runs import Run
 from gan3d_bench.spec import MethodSpec, load
 from gan3d_bench.tracking.loggers import run_loggers
@@ -69,6 +71,43 @@ def load_method(run: Run) -> Method:
     method = build(run.spec, run.config)
     restore(method, checkpoint, run.checkpoint)
     return method.eval().requires_grad_(False)
+
+
+def restore(method: Method, checkpoint: dict[str, Any], path: Path) -> None:
+    """Load the weights and progress in `checkpoint`, which came from `path`, into `method`.
+
+    Raises:
+        UserError: names or shapes of the weights differ (says how many and the first of each), or
+            the progress is beyond the method's phases.
+    """
+    method.on_load_checkpoint(checkpoint)
+    if isinstance(method, PhasedMethod):
+        lengths = [phase.steps for phase in method.schedule]
+        possible = [range(length) for length in lengths] + [range(1)]  # the last: finished
+        index, step = method.phase_index, method.phase_step
+        if index >= len(possible) or step not in possible[index]:
+            raise UserError(
+                f"{path}: does not fit this config: it stands at step {step} of phase {index + 1}, "
+                f"the phases have {lengths} steps"
+            )
+    given, expected = checkpoint["state_dict"], method.state_dict()
+    missing = [key for key in expected if key not in given]
+    extra = [key for key in given if key not in expected]
+    shapes = [key for key in expected if key in given and given[key].shape != expected[key].shape]
+    problems = []
+    if missing:
+        problems.append(f"{len(missing)} weights missing, first '{missing[0]}'")
+    if extra:
+        problems.append(f"{len(extra)} unknown, first '{extra[0]}'")
+    if shapes:
+        first = shapes[0]
+        problems.append(
+            f"{len(shapes)} of another shape, first '{first}' "
+            f"{tuple(given[first].shape)}, expected {tuple(expected[first].shape)}"
+        )
+    if problems:
+        raise UserError(f"{path}: does not fit this config: {'; '.join(problems)}")
+    method.load_state_dict(given)
 
 
 def fit(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.base import Preview
+from gan3d_bench.preview import Preview
 from gan3d_bench.scene import Rendering, Scene, SceneMesh
 from gan3d_bench.tracking import media
 from gan3d_bench.tracking.files import replacing

@@ -14,9 +14,9 @@ import pytest
 from gan3d_bench.benchmarks.results import Result
 from gan3d_bench.benchmarks.stored import assemble
 from gan3d_bench.registry import registry
+from gan3d_bench.report.wandb_tables import flat
 from gan3d_bench.spec import Column, Reported, TableSpec
 from gan3d_bench.tracking.loggers import read_metrics
-from gan3d_bench.tracking.tables import flat
 
 sys.path.insert(0, str(Path(__file__).parent))
 from wandb_files import Recorded, recorded

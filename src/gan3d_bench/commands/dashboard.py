@@ -26,7 +26,7 @@ def dashboard(project: str, entity: str = "") -> int:
     import wandb
     from wandb.errors import Error
 
-    from gan3d_bench.tracking.workspace import build
+    from gan3d_bench.report.wandb_workspace import build
 
     try:
         owner = entity or wandb.Api().default_entity

@@ -52,7 +52,7 @@ def evaluate(
 
     from gan3d_bench.benchmarks import runner
     from gan3d_bench.benchmarks.formats import render
-    from gan3d_bench.tracking.tables import log_table
+    from gan3d_bench.report.wandb_tables import log_table
 
     measured = runner.evaluate(
         spec,

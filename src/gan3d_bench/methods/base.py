@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -13,24 +12,11 @@ from torch import Tensor, nn
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
 from gan3d_bench.images import resize
+from gan3d_bench.preview import Preview
 from gan3d_bench.scene import Scene
 
 if TYPE_CHECKING:
     from gan3d_bench.tracking.figures import Sheet
-
-
-@dataclass
-class Preview:
-    """What a run shows of itself: image batches by name, and a scene to turn around.
-
-    Attributes:
-        images: name -> (N, 3, H, W) in [-1, 1]; each is logged as a grid.
-        scene: rendered as input, albedo, depth, normal, rotated and relit views, a turntable and
-            a mesh, as far as its capabilities go.
-    """
-
-    images: Mapping[str, Tensor] = field(default_factory=dict)
-    scene: Scene | None = None
 
 
 class Method(L.LightningModule):

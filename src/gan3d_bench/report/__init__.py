@@ -1,1 +1,1 @@
-"""One self-contained HTML page of measured tables: curves, pictures, meshes, provenance."""
+"""What others see of measured tables: one self-contained HTML page, and W&B."""

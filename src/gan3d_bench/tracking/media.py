@@ -21,7 +21,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.base import Preview
+from gan3d_bench.preview import Preview
 from gan3d_bench.rendering.shading import Light
 from gan3d_bench.scene import Rendering, Scene
 from gan3d_bench.tracking.files import explaining, replacing

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from gan3d_bench.depth_scene import DepthMapScene
 from gan3d_bench.errors import UserError
-from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.gan2shape.factors import DEPTH_RANGE, Factors, join_factors
 from gan3d_bench.methods.gan2shape.outline import subject_mask
 from gan3d_bench.methods.gan2shape.scene import ProjectedScene
 from gan3d_bench.methods.gan2shape.steps import GAN2ShapeTraining
+from gan3d_bench.preview import Preview
 from gan3d_bench.scene import Scene
 
 # An image is an instance when they differ by less than 8-bit rounding on average.

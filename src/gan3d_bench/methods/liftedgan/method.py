@@ -11,7 +11,6 @@ from gan3d_bench.depth_scene import DepthMapScene
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.invert import invert
 from gan3d_bench.generators.latents import sample_z
-from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.liftedgan.figures import (
     interpolation_sheet,
     manipulation_sheet,
@@ -25,6 +24,7 @@ from gan3d_bench.methods.liftedgan.lifting import (
 )
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.model import LiftedGANModel
+from gan3d_bench.preview import Preview
 from gan3d_bench.tracking.figures import FACES, Sheet, faces, portraits, scene_sheets
 
 

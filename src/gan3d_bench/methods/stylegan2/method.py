@@ -34,7 +34,6 @@ from gan3d_bench.generators.stylegan2.latents import (
 )
 from gan3d_bench.generators.stylegan2.layers import Linear
 from gan3d_bench.losses.perceptual import build_perceptual
-from gan3d_bench.methods.base import Preview
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.methods.stylegan2 import data, losses
@@ -42,6 +41,7 @@ from gan3d_bench.methods.stylegan2.augment import adapt, apply, draw
 from gan3d_bench.methods.stylegan2.config import NetworkConfig, StyleGAN2Config
 from gan3d_bench.methods.stylegan2.figures import interpolation_sheet, style_sheet
 from gan3d_bench.methods.stylegan2.scene import GeneratedHeads
+from gan3d_bench.preview import Preview
 from gan3d_bench.scene import Scene
 from gan3d_bench.tracking.figures import FACES, Sheet, faces
 from gan3d_bench.tracking.pictures import unit_range

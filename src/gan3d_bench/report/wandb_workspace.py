@@ -36,8 +36,8 @@ def build(entity: str, project: str, tables: Iterable[TableSpec]) -> Any:
     import wandb_workspaces.reports.v2 as panels  # type: ignore[import-not-found]
     import wandb_workspaces.workspaces as ws  # type: ignore[import-not-found]
 
+    from gan3d_bench.report.wandb_tables import table_key
     from gan3d_bench.tracking.loggers import GLOBAL_STEP
-    from gan3d_bench.tracking.tables import table_key
 
     sections = []
     for table in tables:
