@@ -397,7 +397,7 @@ def step() -> tuple[dict[str, Tensor], dict[str, Tensor], Objective, Batch]:
     view = perturbed_view(tensor(rng(2).rand(B, 3)), pitch=15, yaw=45)
     order = [torch.from_numpy(rng(i).permutation(B)) for i in (3, 4)]
     light = shuffled_light(lifter.decompose(w)[0].detach(), *order)
-    batch = Batch(w, light, view, view[:, 1].abs() * 60 < 25)
+    batch = Batch(w, light, view, view[:, 1].abs() * 60 < 25, w[:0])
     loss = ImageLoss(vgg(ruled(spec["state_dicts"]["vgg"])), 1.0)
     objective = Objective(lifter, LossConfig(), loss, statistics, embed, pooling=4)
     terms = objective.terms(batch, Share.whole(B))

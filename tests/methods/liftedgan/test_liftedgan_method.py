@@ -78,6 +78,25 @@ def test_micro_batches(batch: int, size: int, rows: list[int]) -> None:
     assert sum(part.fraction for part in parts) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("rows", "count", "part"), [((0, 1), 6, (0, 1)), ((1, 4), 6, (1, 6)), ((0, 4), 0, (0, 0))]
+)
+def test_parts_of_other_things_are_shared_too(rows, count: int, part) -> None:
+    assert Share(slice(*rows), 4).part_of(count) == slice(*part)
+
+
+def test_the_learning_rate_falls_at_the_end(spec) -> None:
+    made = build(spec, compose(spec, "check", None, ["steps=10", "decay=0.4"]))
+    assert isinstance(made, LiftedGAN)
+    rates = [made._rate(step) for step in range(10)]
+    assert rates == pytest.approx([1.0] * 7 + [0.75, 0.5, 0.25])
+    lift = made.schedule[-1].trainable["lifter"]
+    assert lift.schedule == made._rate
+    constant = build(spec, compose(spec, "check", None, []))
+    assert isinstance(constant, LiftedGAN)
+    assert constant.schedule[-1].trainable["lifter"].schedule is None
+
+
 STEPS, RATE = 6, 1e-4
 
 
@@ -101,9 +120,10 @@ def disagreement(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
 
 
 def test_accumulated_micro_batches_equal_the_whole_batch(spec, tmp_path, monkeypatch) -> None:
-    whole = weights(spec, tmp_path, monkeypatch, "batch=5")
-    parts = weights(spec, tmp_path, monkeypatch, "batch=5", "micro_batch=2")
-    other = weights(spec, tmp_path, monkeypatch, "batch=4")
+    ours = ("losses.keep=1", "kept=7", "decay=0.5")
+    whole = weights(spec, tmp_path, monkeypatch, "batch=5", *ours)
+    parts = weights(spec, tmp_path, monkeypatch, "batch=5", "micro_batch=2", *ours)
+    other = weights(spec, tmp_path, monkeypatch, "batch=4", *ours)
     assert disagreement(parts, whole) < 0.01
     assert disagreement(other, whole) > 0.2
 
@@ -141,6 +161,9 @@ def test_mixed_precision_trains(spec, tmp_path, monkeypatch) -> None:
         ("warmup.far=1.2", "warmup.near=0.91 warmup.far=1.2"),
         ("perceptual.scales=9", "perceptual.scales=9"),
         ("batch=0", "batch=0"),
+        ("decay=2", "decay=2.0: expected at most 1"),
+        ("warmup.styles=0", "warmup.styles=0"),
+        ("kept=0", "kept=0"),
         ("losses.filp=0", "filp"),
         ("inversion.space=w+", "inversion.space='w+': expected 'w'"),
         ("teacher=''", "teacher=''"),

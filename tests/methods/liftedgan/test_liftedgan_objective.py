@@ -30,6 +30,7 @@ PATHS = {
     "identity": ALL,
     "albedo": {D_S, D_VL, M},
     "smooth": {D_S, D_VL, M},
+    "keep": {M},
     "light": {D_VL},
 }
 BATCH = 4
@@ -46,7 +47,8 @@ class Embedding(nn.Module):
 
 def build_method(*overrides: str) -> LiftedGAN:
     spec = registry("methods").get("liftedgan")
-    fixed = (f"batch={BATCH}", "statistics=16", "losses.smooth=1", "losses.light=1")
+    ours = ("losses.smooth=1", "losses.keep=1", "losses.light=1")
+    fixed = (f"batch={BATCH}", "statistics=16", "kept=6", *ours)
     method = build(spec, compose(spec, "check", None, [*fixed, *overrides]))
     assert isinstance(method, LiftedGAN)
     method._measure_styles()
@@ -181,6 +183,20 @@ def test_nuclear_norm_of_equal_and_empty_rows_is_finite() -> None:
         norm.backward()
         torch.testing.assert_close(norm.detach(), torch.linalg.svdvals(rows.detach()).sum())
         assert rows.grad is not None and rows.grad.isfinite().all()
+
+
+def test_keeping_is_in_units_of_the_variance_of_stylecodes(
+    method: LiftedGAN, batch: Batch, monkeypatch
+) -> None:
+    """An M that always gives the mean is as far off as stylecodes are from it."""
+    w = batch.kept
+    assert w.shape == (6, method.generator.w_dim)
+    monkeypatch.setattr(method.lifter, "manipulate", lambda w, light, view: w.mean(0).expand_as(w))
+    found = method._objective()._kept(w, Share.whole(BATCH))
+    wanted = (w - w.mean(0)).square().mean() * 2 * method.w_precision
+    torch.testing.assert_close(found, wanted)
+    monkeypatch.setattr(method.lifter, "manipulate", lambda w, light, view: w)
+    assert method._objective()._kept(w, Share.whole(BATCH)) == 0
 
 
 def test_identity_counts_only_what_is_turned_a_little() -> None:

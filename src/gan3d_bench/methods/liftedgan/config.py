@@ -32,6 +32,7 @@ class LossConfig:
     identity: float = 1.0
     albedo: float = 0.01
     smooth: float = 0.0  # second differences of canonical depth; ours, not in the paper
+    keep: float = 0.0  # M at a stylecode's own light and view gives it back; ours, not in the paper
     light: float = 0.0  # strength of light away from its middle; ours, not in the paper
 
     @property
@@ -82,13 +83,11 @@ class GeometryConfig:
 
 @dataclass
 class WarmUpConfig:
-    """A start of ours, none in the paper: D_S is fitted to an ellipsoid, M to leave w as it is.
-
-    A few hundred steps: M then knows subjects roughly and still looks at view and light.
-    """
+    """A start of ours, none in the paper: D_S is fitted to an ellipsoid, M to leave w as it is."""
 
     steps: int = 0
-    batch: int = 16
+    batch: int = 16  # ellipsoids a step
+    styles: int = 256  # stylecodes a step that M is to leave as they are
     lr: float = 1e-3
     near: float = 0.91  # depth of the ellipsoid's summit, scene units
     far: float = 1.03  # of its rim and beyond
@@ -107,6 +106,7 @@ class LiftedGANConfig(RunConfig):
     batch: int = 8
     micro_batch: int = 0  # images at once, by gradient accumulation; 0: all of a process's
     lr: float = 1e-4
+    decay: float = 0.0  # share of the steps, at the end, in which lr falls to 0; ours
     lr_depth: float = 1.0  # factor on lr for D_S; below 1 is ours: views first, shape after them
     weight_decay: float = 5e-4
     truncation: float = 0.7
@@ -115,6 +115,7 @@ class LiftedGANConfig(RunConfig):
     identity: str = "arcface-mbf"  # network of the identity term
     identity_yaw: float = 25.0  # degrees of V' within which identity is compared
     pooling: int = 4  # of the albedo matrix, pixels
+    kept: int = 256  # stylecodes a step of losses.keep
     samples: int = 8  # subjects in previews
     warmup: WarmUpConfig = field(default_factory=WarmUpConfig)
     losses: LossConfig = field(default_factory=LossConfig)
@@ -134,10 +135,11 @@ class LiftedGANConfig(RunConfig):
             raise UserError(f"teacher='': expected {expected_teachers()}")
         require_choice("renderer", self.renderer, RENDERERS)
         require_choice("perceptual.network", self.perceptual.network, PERCEPTUAL)
-        for key in ("batch", "lr", "pooling", "samples", "identity_yaw"):
+        for key in ("batch", "lr", "pooling", "samples", "identity_yaw", "kept"):
             require_positive(key, getattr(self, key))
-        for key in ("steps", "micro_batch", "lr_depth", "weight_decay", "truncation"):
+        for key in ("steps", "micro_batch", "decay", "lr_depth", "weight_decay", "truncation"):
             require_least(key, getattr(self, key), 0)
+        require_most("decay", self.decay, 1)
         require_least("statistics", self.statistics, 2)
         require_most("pooling", self.pooling, self.image_size)
         for key, value in asdict(self.losses).items():
@@ -171,6 +173,7 @@ class LiftedGANConfig(RunConfig):
         warmup, geometry = self.warmup, self.geometry
         require_least("warmup.steps", warmup.steps, 0)
         require_positive("warmup.batch", warmup.batch)
+        require_positive("warmup.styles", warmup.styles)
         require_positive("warmup.lr", warmup.lr)
         if not geometry.near < warmup.near < warmup.far < geometry.far:
             raise UserError(

@@ -65,6 +65,11 @@ class Share:
     def fraction(self) -> float:
         return (self.rows.stop - self.rows.start) / self.batch
 
+    def part_of(self, count: int) -> slice:
+        """The share's rows of something else that there are `count` of in a step."""
+        first, last = (row * count // self.batch for row in (self.rows.start, self.rows.stop))
+        return slice(first, last)
+
     def split(self, size: int) -> list[Share]:
         """Shares of at most `size` rows each; 0 keeps it in one."""
         first, last = self.rows.start, self.rows.stop

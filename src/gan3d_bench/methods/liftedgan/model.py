@@ -44,6 +44,8 @@ from gan3d_bench.methods.liftedgan.objective import Batch, Objective, Whole
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.process_group import rank_and_size
 
+WARM_UP_SLOPES = 4.0  # weight of slopes beside depth in the warm-up
+
 
 class LiftedGANModel(PhasedMethod):
     """Networks, teacher and the training step.
@@ -156,6 +158,7 @@ class LiftedGANModel(PhasedMethod):
     def phases(self) -> Sequence[Phase]:
         config = self.config
         start = partial(torch.optim.Adam, lr=config.warmup.lr)
+        rate = self._rate if config.decay else None
         return [
             Phase(
                 "warm-up",
@@ -167,7 +170,7 @@ class LiftedGANModel(PhasedMethod):
             Phase(
                 "lift",
                 config.steps,
-                {"lifter": Trainable(("lifter",), self._adam)},
+                {"lifter": Trainable(("lifter",), self._adam, rate)},
                 self._train_step,
                 begin=None if config.warmup.steps else self._measure_styles,
                 batches=self._batches,
@@ -186,6 +189,11 @@ class LiftedGANModel(PhasedMethod):
         ]
         return torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
 
+    def _rate(self, step: int) -> float:
+        """Factor on the learning rates: 1, then a straight line to 0."""
+        steps = self.config.steps
+        return min(1.0, (steps - step) / (self.config.decay * steps))
+
     def _measure_styles(self) -> None:
         """Mean and deviation of w; of the mean, stylecodes are truncated to."""
         rng = self.rng("statistics", step=0)
@@ -196,20 +204,24 @@ class LiftedGANModel(PhasedMethod):
         self.w_precision.copy_(found.precision)
 
     def _warm_up_step(self, _: None) -> Mapping[str, Tensor]:
-        config, lifter = self.config, self.lifter
+        config, lifter, z_dim = self.config.warmup, self.lifter, self.generator.z_dim
         rng = self.rng("warm-up")
         with torch.no_grad():
-            w = self.styles(sample_z(config.warmup.batch, self.generator.z_dim, rng))
-            features = self.generator.image_and_features(w)[1]
+            w = self.styles(sample_z(config.styles, z_dim, rng))
+            shown = self.styles(sample_z(config.batch, z_dim, rng))
+            features = self.generator.image_and_features(shown)[1]
         light, uniform = torch.rand(len(w), 4, generator=rng), torch.rand(len(w), 3, generator=rng)
-        perturbation = config.perturbation
+        perturbation = self.config.perturbation
         view = perturbed_view(uniform, perturbation.pitch, perturbation.yaw).to(w)
         moved = lifter.manipulate(w, (2 * light - 1).to(w), view)
-        depth = depth_from_raw(lifter.depth(w, features).float(), self.geometry)
-        extent = self.geometry.far - self.geometry.near
+        error = depth_from_raw(lifter.depth(shown, features).float(), self.geometry) - self._prior
+        error = error / (self.geometry.far - self.geometry.near)
+        slopes = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
         return self.descend(
             {
-                "prior": (depth - self._prior).abs().mean() / extent,
+                "prior": error.abs().mean(),
+                # what little is left of the decoder's own pattern shows as a lattice once relit
+                "slope": WARM_UP_SLOPES * slopes,
                 "same": (moved - w).square().mean() * 2 * self.w_precision,
             }
         )
@@ -226,6 +238,7 @@ class LiftedGANModel(PhasedMethod):
     def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         """Global batches: what is drawn is the same on every process."""
         step, batch = start, self.config.batch
+        kept = self.config.kept if self.config.losses.keep else 0
         while True:
             rng = self.rng("batch", step)
             yield {
@@ -233,6 +246,7 @@ class LiftedGANModel(PhasedMethod):
                 "view": torch.rand(batch, 3, generator=rng),
                 "strength": torch.randperm(batch, generator=rng),
                 "direction": torch.randperm(batch, generator=rng),
+                "kept": sample_z(kept, self.generator.z_dim, rng),
             }
             step += 1
 
@@ -253,6 +267,7 @@ class LiftedGANModel(PhasedMethod):
             shuffled_light(light, drawn["strength"], drawn["direction"]),
             view,
             view[:, 1].abs() * ANGLE < config.identity_yaw,
+            self.styles(drawn["kept"]),
         )
 
     def _train_step(self, drawn: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

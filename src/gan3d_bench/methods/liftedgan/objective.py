@@ -12,6 +12,7 @@ prior          w' against the distribution of w                     M
 identity       the picture of perturb_b against the neutral one     D_S, D_T, D_V, D_L, M
 albedo         nuclear norm of fine albedo detail of the batch      D_S, D_L, M
 smooth         second differences of depth (ours; 0 in the paper)   D_S, D_L, M
+keep           M(w, L, V) against w, L and V held (ours; 0 there)   M
 light          light far from its middle strength (ours; 0 there)   D_L
 ============== ==================================================== ===============================
 
@@ -57,12 +58,14 @@ class Batch:
         light: (B, 4) raw lights L' to perturb to.
         view: (B, 6) raw views V' to perturb to.
         identity: (B,) bool, turned little enough for the identity term.
+        kept: (K, w_dim) further stylecodes, of the keep term.
     """
 
     w: Tensor
     light: Tensor
     view: Tensor
     identity: Tensor
+    kept: Tensor
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ class Objective:
             extent = self.lifter.geometry.far - self.lifter.geometry.near
             bend = second_order_smoothness(made.canonical.depth) / extent
             terms["smooth"] = weights.smooth * bend
+        if weights.keep:
+            terms["keep"] = weights.keep * self._kept(batch.kept, share)
         if weights.light:
             terms["light"] = weights.light * light_prior(made.light)
         if weights.perturbs or (weights.identity and self.embed):
@@ -179,6 +184,18 @@ class Objective:
             found = loss(loss.describe(made.mirrored.rgb), target, made.mask, total)
             terms["flip"] = weight * self.weights.flip * found
         return terms
+
+    def _kept(self, w: Tensor, share: Share) -> Tensor:
+        """How far M moves stylecodes (K, w_dim) that it is given their own light and view with.
+
+        Mean squared, in units of their variance; of a share's part of them.
+        """
+        part = w[share.part_of(len(w))]
+        with torch.no_grad():
+            light, view = self.lifter.decompose(part)
+        moved = self.lifter.manipulate(part, light, view)
+        squared = (moved - part).square().sum() * 2 * self.statistics.precision
+        return squared / w.numel() / share.fraction
 
     def _perturbation(self, made: Reconstruction, batch: Batch, share: Share) -> dict[str, Tensor]:
         weights, lifter, loss = self.weights, self.lifter, self.image_loss
