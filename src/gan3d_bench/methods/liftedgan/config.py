@@ -103,6 +103,7 @@ class LiftedGANConfig(RunConfig):
     teacher: str = ""  # see generators/teachers.py
     start: str = ""  # weights to begin with: a folder that `import --as liftedgan` made, or a run
     steps: int = 50_000  # the paper says 30,000
+    views: int = 0  # steps before them in which D_S is held; ours
     batch: int = 8
     micro_batch: int = 0  # images at once, by gradient accumulation; 0: all of a process's
     lr: float = 1e-4
@@ -137,7 +138,15 @@ class LiftedGANConfig(RunConfig):
         require_choice("perceptual.network", self.perceptual.network, PERCEPTUAL)
         for key in ("batch", "lr", "pooling", "samples", "identity_yaw", "kept"):
             require_positive(key, getattr(self, key))
-        for key in ("steps", "micro_batch", "decay", "lr_depth", "weight_decay", "truncation"):
+        for key in (
+            "steps",
+            "views",
+            "micro_batch",
+            "decay",
+            "lr_depth",
+            "weight_decay",
+            "truncation",
+        ):
             require_least(key, getattr(self, key), 0)
         require_most("decay", self.decay, 1)
         require_least("statistics", self.statistics, 2)
