@@ -35,7 +35,7 @@ KINDS = {
 def step(method: LiftedGAN, optimizer: torch.optim.Optimizer, number: int) -> None:
     """One training step on global batch `number`."""
     with autocast(method):
-        batch = method._draw(next(method._batches("batch", number)))
+        batch = method._draw(next(method._batches(number)))
         terms = method._objective().terms(batch, Share.whole(method.config.batch))
         loss = torch.stack([value.float() for value in terms.values()]).sum()
     optimizer.zero_grad(set_to_none=True)
@@ -46,7 +46,7 @@ def step(method: LiftedGAN, optimizer: torch.optim.Optimizer, number: int) -> No
 def floor(method: LiftedGAN, number: int) -> None:
     """The teacher's three passes and the perceptual network's six, two and four of them trained
     through."""
-    drawn = next(method._batches("batch", number))
+    drawn = next(method._batches(number))
     loss = method.image_loss
     with autocast(method):
         with torch.no_grad():

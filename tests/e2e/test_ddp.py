@@ -97,7 +97,7 @@ def test_two_processes_lift_as_one(
     steps, rate = 6, 1e-4
     command = ("fit", "--method", "liftedgan", "--preset", "check", *QUICK)
     command += ("batch=5", f"lr={rate}", f"steps={steps}", "losses.albedo=10")
-    command += ("losses.keep=1", "kept=7", "decay=0.5", "warmup.steps=3", "views=2")
+    command += ("losses.keep=1", "kept=7", "decay=0.5", "warmup.steps=3")
     ended = [child(*command), *pair(*command)]
     assert [end.code for end in ended] == [0, 0, 0], "".join(end.text for end in ended)
     one, two = (weights(run) for run in Run.find("liftedgan"))

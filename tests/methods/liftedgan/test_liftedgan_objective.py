@@ -70,7 +70,7 @@ def method() -> LiftedGAN:
 
 @pytest.fixture(scope="module")
 def batch(method: LiftedGAN) -> Batch:
-    return method._draw(next(method._batches("batch", 3)))
+    return method._draw(next(method._batches(3)))
 
 
 def gradients(method: LiftedGAN, loss: Tensor) -> dict[str, float]:
@@ -211,7 +211,7 @@ def test_a_step_changes_every_network(method: LiftedGAN, batch: Batch) -> None:
     made = build_method()
     before = copy.deepcopy(made.lifter.state_dict())
     optimizer = torch.optim.Adam(made.lifter.parameters(), lr=1e-3)
-    terms = made._objective().terms(made._draw(next(made._batches("batch", 0))), Share.whole(BATCH))
+    terms = made._objective().terms(made._draw(next(made._batches(0))), Share.whole(BATCH))
     torch.stack(list(terms.values())).sum().backward()
     optimizer.step()
     for name in ALL:

@@ -87,7 +87,7 @@ class WarmUpConfig:
 
     steps: int = 0
     batch: int = 16  # ellipsoids a step
-    styles: int = 256  # stylecodes a step that M is to leave as they are
+    styles: int = 16  # stylecodes a step that M is to leave as they are
     lr: float = 1e-3
     near: float = 0.91  # depth of the ellipsoid's summit, scene units
     far: float = 1.03  # of its rim and beyond
@@ -103,7 +103,6 @@ class LiftedGANConfig(RunConfig):
     teacher: str = ""  # see generators/teachers.py
     start: str = ""  # weights to begin with: a folder that `import --as liftedgan` made, or a run
     steps: int = 50_000  # the paper says 30,000
-    views: int = 0  # steps before them in which D_S is held; ours
     batch: int = 8
     micro_batch: int = 0  # images at once, by gradient accumulation; 0: all of a process's
     lr: float = 1e-4

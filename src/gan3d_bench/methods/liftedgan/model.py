@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -159,44 +158,34 @@ class LiftedGANModel(PhasedMethod):
     def phases(self) -> Sequence[Phase]:
         config = self.config
         start = partial(torch.optim.Adam, lr=config.warmup.lr)
-        held = partial(self._adam, depth=0.0)
         rate = self._rate if config.decay else None
-        phases = [
+        return [
             Phase(
                 "warm-up",
                 config.warmup.steps,
                 {"lifter": Trainable(("lifter",), start)},
                 self._warm_up_step,
-            ),
-            Phase(
-                "views",
-                config.views,
-                {"lifter": Trainable(("lifter",), held)},
-                self._train_step,
-                batches=partial(self._batches, "views"),
+                begin=self._measure_styles,
             ),
             Phase(
                 "lift",
                 config.steps,
                 {"lifter": Trainable(("lifter",), self._adam, rate)},
                 self._train_step,
-                batches=partial(self._batches, "batch"),
+                begin=None if config.warmup.steps else self._measure_styles,
+                batches=self._batches,
             ),
         ]
-        first = next((i for i, phase in enumerate(phases) if phase.steps), 0)
-        phases[first] = replace(phases[first], begin=self._measure_styles)
-        return phases
 
-    def _adam(
-        self, parameters: list[nn.Parameter], depth: float | None = None
-    ) -> torch.optim.Optimizer:
-        """Adam, with another learning rate for D_S: a factor, `lr_depth` unless given."""
+    def _adam(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         config = self.config
-        depth = config.lr_depth if depth is None else depth
         shape = {id(p) for p in self.lifter.depth.parameters()}
         groups = [
             {"params": [p for p in parameters if id(p) not in shape]},
-            {"params": [p for p in parameters if id(p) in shape], "lr": config.lr * depth},
+            {
+                "params": [p for p in parameters if id(p) in shape],
+                "lr": config.lr * config.lr_depth,
+            },
         ]
         return torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
 
@@ -246,12 +235,12 @@ class LiftedGANModel(PhasedMethod):
         middle, half = (geometry.near + geometry.far) / 2, (geometry.far - geometry.near) / 2
         return depth_from_raw(torch.atanh((depth - middle) / half), geometry)
 
-    def _batches(self, key: str, start: int) -> Iterator[dict[str, Tensor]]:
+    def _batches(self, start: int) -> Iterator[dict[str, Tensor]]:
         """Global batches: what is drawn is the same on every process."""
         step, batch = start, self.config.batch
         kept = self.config.kept if self.config.losses.keep else 0
         while True:
-            rng = self.rng(key, step)
+            rng = self.rng("batch", step)
             yield {
                 "z": sample_z(batch, self.generator.z_dim, rng),
                 "view": torch.rand(batch, 3, generator=rng),

@@ -72,7 +72,7 @@ SPEC = MethodSpec(
     module="gan3d_bench.methods.liftedgan.method:LiftedGAN",
     config="gan3d_bench.methods.liftedgan.config:LiftedGANConfig",
     presets={
-        "heads-64": "synthetic heads at 64 pixels, a quarter of an hour on a CPU, no downloads",
+        "heads-64": "synthetic heads at 64 pixels, ten minutes on a CPU core, no downloads",
         "ffhq-128": "real faces at 128 pixels, on a GPU",
         "paper-ffhq-256": "FFHQ at 256 pixels, released schedule; on a GPU, needs teacher=FILE",
         "paper-cats-256": "cats at 256 pixels, released schedule; on a GPU, needs teacher=FILE",
