@@ -137,15 +137,7 @@ class LiftedGANConfig(RunConfig):
         require_choice("perceptual.network", self.perceptual.network, PERCEPTUAL)
         for key in ("batch", "lr", "pooling", "samples", "identity_yaw", "kept"):
             require_positive(key, getattr(self, key))
-        for key in (
-            "steps",
-            "views",
-            "micro_batch",
-            "decay",
-            "lr_depth",
-            "weight_decay",
-            "truncation",
-        ):
+        for key in ("steps", "micro_batch", "decay", "lr_depth", "weight_decay", "truncation"):
             require_least(key, getattr(self, key), 0)
         require_most("decay", self.decay, 1)
         require_least("statistics", self.statistics, 2)
