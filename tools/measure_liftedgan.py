@@ -1,4 +1,4 @@
-"""Depth and views of LiftedGAN runs on val heads, by the stylecodes the teacher was fitted to.
+"""Depth, views and pictures of LiftedGAN runs on val heads, by the stylecodes the teacher was fitted to.
 
     python tools/measure_liftedgan.py RUN [RUN ...] [--heads 48] [--out FILE.json]
 
