@@ -1,4 +1,4 @@
-"""Depth, views and pictures of LiftedGAN runs on val heads, by the stylecodes the teacher was fitted to.
+"""LiftedGAN runs on val heads, by the stylecodes that the teacher was fitted to them with.
 
     python tools/measure_liftedgan.py RUN [RUN ...] [--heads 48] [--out FILE.json]
 
