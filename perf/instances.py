@@ -23,7 +23,7 @@ import torch
 from gan3d_bench.config import compose
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.registry import registry
-from gan3d_bench.training import build
+from gan3d_bench.training.fit import build
 
 INSTANCES = 8
 TARGET = 3.0  # times one instance on the CPU (issue 2, Speed)

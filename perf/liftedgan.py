@@ -22,7 +22,7 @@ from gan3d_bench.config import compose
 from gan3d_bench.methods.liftedgan.losses import Share
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.registry import registry
-from gan3d_bench.training import build
+from gan3d_bench.training.fit import build
 from perf.instances import now
 
 KINDS = {

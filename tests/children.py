@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-PRELOAD = ["gan3d_bench.training", "gan3d_bench.tracking.media", "children"]
+PRELOAD = ["gan3d_bench.training.fit", "gan3d_bench.tracking.media", "children"]
 
 
 def start_function(function: Callable[..., None], *arguments: Any) -> BaseProcess:
@@ -123,7 +123,7 @@ def die_while_saving(count: int) -> None:
     """SIGKILL with half of checkpoint number `count` written."""
     import torch
 
-    from gan3d_bench import checkpoints
+    from gan3d_bench.training import checkpoints
 
     original, calls = torch.save, [0]
 
@@ -140,7 +140,7 @@ def die_while_saving(count: int) -> None:
 
 def die_after_saving(count: int) -> None:
     """SIGKILL right after checkpoint number `count` took its name."""
-    from gan3d_bench import checkpoints
+    from gan3d_bench.training import checkpoints
 
     original, calls = os.replace, [0]
 

@@ -15,8 +15,8 @@ from children import torchrun_environment
 from torch import Tensor, nn
 
 from gan3d_bench.config import RunConfig
+from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.strategy import PlainDDPStrategy
 
 
 class Sharded(PhasedMethod):

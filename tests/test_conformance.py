@@ -13,7 +13,7 @@ from gan3d_bench.config import compose
 from gan3d_bench.conformance import OVERRIDES, PRESET, Failed, Report, _check_rendering, _Checks
 from gan3d_bench.geometry.views import View
 from gan3d_bench.registry import registry
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 from gan3d_bench.spec import MethodSpec
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import warp_to_view
+from gan3d_bench.rendering.mesh import render_textured_mesh
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.rendering.textured_mesh import render_textured_mesh
 
 HERE = Path(__file__).parent
 SIZE = 112

@@ -352,7 +352,7 @@ def assets_verify(
 @app.command()
 def doctor() -> int:
     """Print versions, devices, assets and what each missing one unlocks, plug-ins that failed."""
-    from gan3d_bench.doctor import doctor
+    from gan3d_bench.commands.doctor import doctor
 
     return doctor()
 

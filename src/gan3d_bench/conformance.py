@@ -20,18 +20,18 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from gan3d_bench.callbacks import looking
-from gan3d_bench.checkpoints import read_checkpoint
 from gan3d_bench.config import RunConfig, compose, to_dict
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.registry import registry
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.runs import Run, resumable
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 from gan3d_bench.spec import MethodSpec
-from gan3d_bench.training import build, fit, load_method
+from gan3d_bench.training.callbacks import evaluation_mode
+from gan3d_bench.training.checkpoints import read_checkpoint
+from gan3d_bench.training.fit import build, fit, load_method
+from gan3d_bench.training.run_folder import Run, resumable
 
 PRESET = "check"
 SUBJECTS = 2
@@ -222,7 +222,7 @@ class _Checks:
     def _scenes(self) -> dict[str, Scene]:
         assert self.trained is not None
         method = load_method(Run.open(self.trained.path))
-        with looking(method):
+        with evaluation_mode(method):
             return scenes_of(method, self.spec)
 
 
@@ -259,7 +259,7 @@ def outputs(method: Method, spec: MethodSpec) -> dict[str, Tensor]:
     Raises:
         Failed: it gives neither.
     """
-    with looking(method):
+    with evaluation_mode(method):
         found = {
             f"{kind}/{name}": value.cpu()
             for kind, scene in scenes_of(method, spec).items()

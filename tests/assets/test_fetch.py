@@ -15,8 +15,8 @@ import pytest
 from gan3d_bench.assets import fetch as fetch_module
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.assets.store import asset_path, cache_dir, is_present, status
-from gan3d_bench.environment import asset_hash
 from gan3d_bench.errors import UserError
+from gan3d_bench.machine.environment import asset_hash
 
 from .conftest import OTHER, WEIGHTS, sha256, tar_of, use_assets
 

@@ -15,7 +15,7 @@ from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.config import RunConfig
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 
 ITEMS = [0, 1, 2, 3]
 

@@ -20,10 +20,10 @@ from gan3d_bench.config import RunConfig, compose, to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.morphable_fit import FaceFit
 from gan3d_bench.geometry.views import View
-from gan3d_bench.images import frame
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.gan2shape.spec import SPEC as GAN2SHAPE
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.pictures.tensors import frame
+from gan3d_bench.scenes.base import Rendering, Scene
 
 SIZE = 40  # of whole pictures; the method takes the middle 32
 FACELESS = 1

@@ -23,7 +23,7 @@ from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.fid import compare_features
 from gan3d_bench.metrics.inception import InceptionFeatures
 from gan3d_bench.registry import registry
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 
 SIZE, REAL, DIM = 16, 12, 6
 

@@ -16,11 +16,11 @@ from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.benchmarks.novel_view.measure import VIEWS, NovelViewMeasure
 from gan3d_bench.benchmarks.relight.measure import RelightMeasure, equalised, new_light
 from gan3d_bench.config import RunConfig
-from gan3d_bench.datamodules.heads_sampling import HeadParameters, render_heads
 from gan3d_bench.geometry.views import View
+from gan3d_bench.heads.sampling import HeadParameters, render_heads
 from gan3d_bench.methods.base import Method
 from gan3d_bench.registry import registry
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 
 TABLES = ("novel-view", "relight", "intrinsics")
 

@@ -28,7 +28,7 @@ from gan3d_bench.generators.base import Teacher
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.gan2shape.spec import SPEC as GAN2SHAPE
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 
 HEADS = 4
 

@@ -253,14 +253,14 @@ def test_batches_are_halved_while_memory_does_not_suffice():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return {"error": [float(item) for item in items]}
 
-    assert runner.halving(work, range(5)) == {"error": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    assert runner.measure_within_memory(work, range(5)) == {"error": [0.0, 1.0, 2.0, 3.0, 4.0]}
     assert tried == [5, 2, 3, 1, 2]
 
     def never(items):
         raise MemoryError
 
     with pytest.raises(UserError, match="out of memory on test item 3 alone"):
-        runner.halving(never, [3, 4])
+        runner.measure_within_memory(never, [3, 4])
 
 
 def test_set_metrics_stand_beside_those_of_items(toy, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.registry import registry
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 
 SIZE = 32
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan3d_bench.datamodules import heads as heads_module
-from gan3d_bench.datamodules import heads_cache
 from gan3d_bench.datamodules.heads import (
     LAYOUT,
     NUM_LATENTS,
@@ -25,6 +24,7 @@ from gan3d_bench.datamodules.heads import (
 )
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.morphable_model import MorphableModel
+from gan3d_bench.heads import cache as heads_cache
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import lit_texture, shade

@@ -20,10 +20,10 @@ from PIL import Image
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.datamodules import images as module
-from gan3d_bench.datamodules import photographs
 from gan3d_bench.datamodules.images import ImageFolderDataModule
-from gan3d_bench.datamodules.picture_sources import PictureZip, natural_key, open_source, read_named
 from gan3d_bench.errors import UserError
+from gan3d_bench.files import photographs
+from gan3d_bench.files.picture_sources import PictureZip, natural_key, open_source, read_named
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import load
 

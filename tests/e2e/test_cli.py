@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gan3d_bench.runs import Run
+from gan3d_bench.training.run_folder import Run
 
 FIT = ("fit", "--method", "toy", "--preset", "check", "trainer.accelerator=cpu")
 

@@ -23,7 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         fetch(asset)
     monkeypatch.setattr("gan3d_bench.faces.yaw.HEADS", 32)
     for name, value in {"TRIALS": 2, "COUNT": 3, "GANSPACE_SAMPLES": 2000}.items():
-        monkeypatch.setattr(f"gan3d_bench.generators.yaw_study.{name}", value)
+        monkeypatch.setattr(f"gan3d_bench.generators.yaw_directions.{name}", value)
     monkeypatch.setattr("gan3d_bench.commands.directions.FACES", 3)
 
 

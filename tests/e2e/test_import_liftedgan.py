@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.methods.liftedgan.architecture import NETWORKS, Sizes
 from gan3d_bench.methods.liftedgan.checkpoint import load_networks, save_networks
 from gan3d_bench.methods.liftedgan.official import to_official
-from gan3d_bench.methods.liftedgan.sizes import NETWORKS, Sizes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import official_files as files

@@ -16,9 +16,9 @@ from gan3d_bench.faces.alignment import template
 from gan3d_bench.faces.embeddings import FixedCrop, FrozenIdentity, build_identity
 from gan3d_bench.faces.identity_files import NETWORK, import_file, read_official, save_network
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, dropout_factors, from_state
+from gan3d_bench.files.weights import save_weights
 from gan3d_bench.methods.idnet.data import HeadPeople
 from gan3d_bench.methods.idnet.verification import verification
-from gan3d_bench.weights import save_weights
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import official_files as files

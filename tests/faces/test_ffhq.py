@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gan3d_bench.assets.fetch import fetch
-from gan3d_bench.datamodules.photographs import read_photograph
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.ffhq import (
     AlignedPhotograph,
@@ -25,6 +24,7 @@ from gan3d_bench.faces.ffhq import (
     transform,
 )
 from gan3d_bench.faces.scrfd import FaceDetector, Faces
+from gan3d_bench.files.photographs import read_photograph
 
 FACE = torch.tensor([[40.0, 50], [80, 54], [58, 70], [45, 90], [74, 92]])
 

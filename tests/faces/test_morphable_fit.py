@@ -12,15 +12,15 @@ from torch import Tensor
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_heads
 from gan3d_bench.errors import UserError
-from gan3d_bench.faces import landmark_map
-from gan3d_bench.faces.face_space import REGION_WIDTH, FaceSpace
+from gan3d_bench.faces import landmark_correspondences as landmark_map
+from gan3d_bench.faces.face_model import REGION_WIDTH, FaceModel
+from gan3d_bench.faces.landmark_correspondences import YAWS, LandmarkCorrespondences, LandmarkFinder
 from gan3d_bench.faces.landmark_fit import POSE
-from gan3d_bench.faces.landmark_map import YAWS, LandmarkFinder, LandmarkMap
 from gan3d_bench.faces.morphable_fit import FaceFit, FitConfig, MorphableFit
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.metrics.depth import NormalisedDepthError
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.textured_mesh import vertex_normals
+from gan3d_bench.rendering.mesh import vertex_normals
 
 SIZE = 64
 HEADS = 4
@@ -32,8 +32,8 @@ def heads() -> MorphableModel:
 
 
 @pytest.fixture(scope="module")
-def space(heads) -> FaceSpace:
-    return FaceSpace.of(heads)
+def space(heads) -> FaceModel:
+    return FaceModel.of(heads)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,13 @@ def truth() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="module")
-def exact(space) -> LandmarkMap:
+def exact(space) -> LandmarkCorrespondences:
     """106 vertices of the face, at which a finder that knows the truth finds the landmarks."""
     region = space.faces[space.in_region].unique()
     vertex = region[torch.linspace(0, len(region) - 1, 106).long()].expand(len(YAWS), -1)
-    return LandmarkMap(vertex, torch.zeros(*vertex.shape, 3), torch.full(vertex.shape, 1e-3))
+    return LandmarkCorrespondences(
+        vertex, torch.zeros(*vertex.shape, 3), torch.full(vertex.shape, 1e-3)
+    )
 
 
 class Finder:
@@ -58,7 +60,9 @@ class Finder:
     label = "truth"
     landmarks = SimpleNamespace(weights=SimpleNamespace(label="truth"))
 
-    def __init__(self, model: MorphableModel, truth: SimpleNamespace, at: LandmarkMap) -> None:
+    def __init__(
+        self, model: MorphableModel, truth: SimpleNamespace, at: LandmarkCorrespondences
+    ) -> None:
         vertices = model.vertices(truth.heads.identity, truth.heads.expression)
         posed = truth.heads.view.transform(vertices + torch.tensor([0.0, 0.0, 1.0]))
         self.points = PinholeCamera(SIZE).project(posed[:, at.vertex[0]])
@@ -75,7 +79,9 @@ def finder(heads, truth, exact) -> Finder:
     return Finder(heads, truth, exact)
 
 
-def build(finder: Finder, exact: LandmarkMap, model: MorphableModel | None = None, **config):
+def build(
+    finder: Finder, exact: LandmarkCorrespondences, model: MorphableModel | None = None, **config
+):
     config = FitConfig(**{"image_size": SIZE, "steps": 15, "looseness": 1.0, **config})
     return MorphableFit(model, config, finder=finder, landmarks=exact)
 
@@ -177,7 +183,7 @@ def basel(heads, space) -> MorphableModel:
 
 
 def test_a_basel_model_is_brought_to_camera_axes(basel, space, finder, exact, truth) -> None:
-    other = FaceSpace.of(basel)
+    other = FaceModel.of(basel)
     size = (other.mean / space.mean).median()
     torch.testing.assert_close(other.mean, size * space.mean, atol=1e-5, rtol=0)
     across = other.mean[basel.face_region, 0]
@@ -203,7 +209,7 @@ def test_landmarks_are_found_on_the_models_own_pictures(
     monkeypatch.setattr(landmark_map, "YAWS", (-20.0, 20.0))
     monkeypatch.setattr(landmark_map, "PICTURES", 16)
     finder = LandmarkFinder()
-    built = LandmarkMap.of(space, finder, tmp_path)
+    built = LandmarkCorrespondences.of(space, finder, tmp_path)
     assert built.vertex.shape == (2, 106)
     points = (space.mean[built.vertex] + built.offset).mean(0)
     eyes = torch.stack([points[33:43].mean(0), points[87:97].mean(0)])
@@ -212,9 +218,9 @@ def test_landmarks_are_found_on_the_models_own_pictures(
     assert (points[52:72].mean(0) - own[3:].mean(0)).norm() < 0.01
     assert 2e-4 < built.deviation.median() < 2e-3
     (kept,) = tmp_path.rglob("*.safetensors")
-    assert torch.equal(LandmarkMap.of(space, finder, tmp_path).vertex, built.vertex)
+    assert torch.equal(LandmarkCorrespondences.of(space, finder, tmp_path).vertex, built.vertex)
     kept.write_bytes(b"damaged")
-    assert torch.equal(LandmarkMap.of(space, finder, tmp_path).vertex, built.vertex)
+    assert torch.equal(LandmarkCorrespondences.of(space, finder, tmp_path).vertex, built.vertex)
 
 
 def test_between_two_sides_the_map_is_blended(exact) -> None:

@@ -24,7 +24,7 @@ from gan3d_bench.generators.mobilestylegan import (
     load_teacher,
     ops,
 )
-from gan3d_bench.generators.mobilestylegan.halved import BANDS, halve
+from gan3d_bench.generators.mobilestylegan.downsampled_block import BANDS, downsample_kernels
 from gan3d_bench.generators.mobilestylegan.layers import Affine
 from gan3d_bench.generators.mobilestylegan.openvino_ir import IntermediateRepresentation
 from gan3d_bench.methods.gan2shape.latents import LatentOffset
@@ -246,7 +246,7 @@ def test_halved_kernels_filter_and_take_means_at_once(index: int) -> None:
     x[:, index] = torch.randn(2, 3, 5, 6)
     kernels = torch.randn(3, 1, 3, 3)
     fine = ops.depthwise(ops.inverse_haar(x.flatten(1, 2)), kernels)
-    coarse = ops.depthwise(x[:, index], halve(kernels, *BANDS[index]))
+    coarse = ops.depthwise(x[:, index], downsample_kernels(kernels, *BANDS[index]))
     torch.testing.assert_close(coarse, F.avg_pool2d(fine, 2), rtol=1e-4, atol=1e-5)
 
 

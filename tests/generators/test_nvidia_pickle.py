@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.torch_files import load_tensors, read_file
 from gan3d_bench.generators.stylegan2 import nvidia_pickle
 from gan3d_bench.generators.stylegan2.official import NVIDIA, read_networks
-from gan3d_bench.torch_files import load_tensors, read_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import official_files as files

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.weights import open_weights
 from gan3d_bench.generators.stylegan2 import (
     Discriminator,
     DiscriminatorConfig,
@@ -20,7 +21,6 @@ from gan3d_bench.generators.stylegan2 import (
     save_network,
 )
 from gan3d_bench.generators.stylegan2.shapes import network_shapes
-from gan3d_bench.weights import open_weights
 
 CHANNELS = {4: 3, 8: 5, 16: 4, 32: 2}
 

@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.config import compose
-from gan3d_bench.datamodules.heads_sampling import LAYOUT, sample_heads
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig, save_network
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.geometry.views import View
+from gan3d_bench.heads.sampling import LAYOUT, sample_heads
 from gan3d_bench.methods.stylegan2 import augment as ada
 from gan3d_bench.methods.stylegan2 import data, losses
 from gan3d_bench.methods.stylegan2.method import (

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gan3d_bench.config import compose, to_dict
+from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.strategy import PlainDDPStrategy
 from gan3d_bench.methods.supervised.losses import depth_losses
 from gan3d_bench.methods.supervised.method import Supervised
 from gan3d_bench.methods.supervised.networks import DepthNetwork

@@ -20,7 +20,6 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.images import to_uint8
 from gan3d_bench.metrics.feature_cache import (
     FeatureStatistics,
     cached_features,
@@ -36,6 +35,7 @@ from gan3d_bench.metrics.fid import (
 )
 from gan3d_bench.metrics.inception import InceptionFeatures, StoredFeatures
 from gan3d_bench.metrics.kid import InceptionKID
+from gan3d_bench.pictures.tensors import to_uint8
 
 DIM = 12
 

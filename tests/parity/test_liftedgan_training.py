@@ -18,7 +18,7 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, vgg_features
 from gan3d_bench.losses.perceptual import LPIPS
 from gan3d_bench.methods.liftedgan.config import LossConfig
-from gan3d_bench.methods.liftedgan.lifting import (
+from gan3d_bench.methods.liftedgan.image_formation import (
     Canonical,
     Geometry,
     Lifter,

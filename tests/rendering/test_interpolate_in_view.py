@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gan3d_bench.depth_scene import DepthMapScene
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import interpolate_in_view, warp_to_view
 from gan3d_bench.rendering.shading import Light
+from gan3d_bench.scenes.depth_map import DepthMapScene
 
 SIZE = 24
 CAMERA = PinholeCamera(SIZE)

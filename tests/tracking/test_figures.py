@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.geometry.views import View
+from gan3d_bench.pictures.scene_sheets import Sheet, scene_sheets
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.tracking.figures import Sheet, scene_sheets
 from gan3d_bench.tracking.media import GRID_LIGHTS, brightness, side_light
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -112,7 +112,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from toy_scenes import HeadScene, random_images
 from gan3d_bench.config import RunConfig, TrackingConfig
-from gan3d_bench.preview import Preview
+from gan3d_bench.scenes.preview import Preview
 from gan3d_bench.tracking.loggers import run_loggers
 from gan3d_bench.tracking.media import write_preview
 

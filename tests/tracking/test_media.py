@@ -13,13 +13,10 @@ import trimesh
 from PIL import Image
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import atomic_write
+from gan3d_bench.files.glb import depth_map_mesh, save_glb
 from gan3d_bench.geometry.views import View
-from gan3d_bench.preview import Preview
-from gan3d_bench.scene import Rendering, Scene, SceneMesh
-from gan3d_bench.tracking import media
-from gan3d_bench.tracking.files import replacing
-from gan3d_bench.tracking.meshes import depth_map_mesh, save_glb
-from gan3d_bench.tracking.pictures import (
+from gan3d_bench.pictures.grids import (
     Column,
     depth_colours,
     image_grid,
@@ -29,6 +26,9 @@ from gan3d_bench.tracking.pictures import (
     on_white,
     save_depth,
 )
+from gan3d_bench.scenes.base import Rendering, Scene, SceneMesh
+from gan3d_bench.scenes.preview import Preview
+from gan3d_bench.tracking import media
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy_scenes import HeadScene, PictureScene, random_images
@@ -299,7 +299,7 @@ def test_a_scene_without_a_mesh_says_so(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="no space"), replacing(path) as temporary:
+    with pytest.raises(RuntimeError, match="no space"), atomic_write(path) as temporary:
         temporary.write_text("ha")
         raise RuntimeError("no space")
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gan3d_bench import callbacks
-from gan3d_bench.callbacks import LatestScalars, ProgressLine
 from gan3d_bench.tracking import progress
 from gan3d_bench.tracking.progress import StepProgress, clock
+from gan3d_bench.training import callbacks
+from gan3d_bench.training.callbacks import LatestScalars, ProgressLine
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gan3d_bench.files.glb import depth_map_mesh
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals, warp_to_view
 from gan3d_bench.rendering.shading import Light, lit_texture, shade
-from gan3d_bench.scene import Rendering, Scene, SceneMesh
-from gan3d_bench.tracking.meshes import depth_map_mesh
+from gan3d_bench.scenes.base import Rendering, Scene, SceneMesh
 
 
 class HeadScene(Scene):

@@ -15,20 +15,20 @@ from torchvision.utils import make_grid
 
 from gan3d_bench.benchmarks.measure import Measure, Settings
 from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataModule, HeadsDataset
-from gan3d_bench.datamodules.heads_sampling import (
+from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.generators.base import Generator
+from gan3d_bench.generators.latents import sample_z
+from gan3d_bench.geometry.views import View
+from gan3d_bench.heads.sampling import (
     FIELD_OF_VIEW,
     NUM_LATENTS,
     HeadParameters,
     render_heads,
 )
-from gan3d_bench.errors import UserError, unknown_name
-from gan3d_bench.generators.base import Generator
-from gan3d_bench.generators.latents import sample_z
-from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.perceptual import Net
 from gan3d_bench.methods.base import Method
-from gan3d_bench.scene import Rendering, Scene
-from gan3d_bench.tracking.pictures import to_image, unit_range
+from gan3d_bench.pictures.grids import to_image, unit_range
+from gan3d_bench.scenes.base import Rendering, Scene
 
 PICTURED = 4  # heads in a row's picture
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.spec import Column, Reported, TableSpec
-from gan3d_bench.tracking.files import replacing
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def write_text(path: Path, text: str) -> None:
         UserError: it cannot be written.
     """
     try:
-        with replacing(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: not written: {error.strerror}") from error

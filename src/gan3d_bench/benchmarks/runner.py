@@ -17,7 +17,6 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from gan3d_bench import environment
 from gan3d_bench.benchmarks.formats import write_table
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
 from gan3d_bench.benchmarks.processes import Processes
@@ -31,11 +30,12 @@ from gan3d_bench.benchmarks.results import (
 from gan3d_bench.benchmarks.stored import assemble, row_path
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.machine import environment
+from gan3d_bench.pictures.grids import save_png
 from gan3d_bench.registry import registry
-from gan3d_bench.runs import Run
 from gan3d_bench.spec import TableSpec, load
-from gan3d_bench.tracking.pictures import save_png
-from gan3d_bench.training import load_method
+from gan3d_bench.training.fit import load_method
+from gan3d_bench.training.run_folder import Run
 
 
 def evaluate(
@@ -193,14 +193,14 @@ class _Evaluation:
                 disable=self.processes.rank != 0,
             )
             with torch.no_grad():
-                return [(index, halving(work, batches[index])) for index in shown]
+                return [(index, measure_within_memory(work, batches[index])) for index in shown]
 
         parts = sorted(part for share in self.processes.gather(mine) for part in share)
         values = {key: [value for _, part in parts for value in part[key]] for key in parts[0][1]}
         return values, self.measure.sets()
 
 
-def halving(work: Callable[[Sequence[int]], Values], items: Sequence[int]) -> Values:
+def measure_within_memory(work: Callable[[Sequence[int]], Values], items: Sequence[int]) -> Values:
     """Measure a batch of items; in halves, and these in halves, where memory does not suffice.
 
     Raises:
@@ -214,7 +214,7 @@ def halving(work: Callable[[Sequence[int]], Values], items: Sequence[int]) -> Va
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(items) // 2
-    first, second = (halving(work, half) for half in (items[:middle], items[middle:]))
+    first, second = (measure_within_memory(work, half) for half in (items[:middle], items[middle:]))
     return {key: first[key] + second[key] for key in first}
 
 

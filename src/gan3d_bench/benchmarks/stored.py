@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gan3d_bench.benchmarks.results import Result, Table, load_results, merge
 from gan3d_bench.registry import registry
-from gan3d_bench.runs import Run
 from gan3d_bench.spec import Reported, TableSpec
+from gan3d_bench.training.run_folder import Run
 
 
 def row_path(folder: Path, table: str, row: str) -> Path:

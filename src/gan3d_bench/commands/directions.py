@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan3d_bench import environment
-from gan3d_bench.commands.device import require_device
 from gan3d_bench.config import SEEDS, require_side
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import require_folder, write_errors
 from gan3d_bench.generators.names import pretrained, teacher_hash
-from gan3d_bench.tracking.files import explaining, require_folder
+from gan3d_bench.machine import environment
+from gan3d_bench.machine.device import require_device
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan3d_bench.faces.aligner import AlignedFaces, FaceAligner
-    from gan3d_bench.generators.yaw_study import Turned
+    from gan3d_bench.generators.yaw_directions import Turned
     from gan3d_bench.tracking.progress import StepProgress
 
 YAWS = (-40, -25, -12, 0, 12, 25, 40)
@@ -75,14 +75,14 @@ def directions(
     from gan3d_bench.generators.directions import KINDS
     from gan3d_bench.generators.latents import sample_z
     from gan3d_bench.generators.teachers import load_teacher
-    from gan3d_bench.generators.yaw_study import (
+    from gan3d_bench.generators.yaw_directions import (
         COUNT,
         TRIALS,
         find_directions,
         measure_samples,
         turn_faces,
     )
-    from gan3d_bench.tracking.pictures import save_png
+    from gan3d_bench.pictures.grids import save_png
     from gan3d_bench.tracking.progress import StepProgress
 
     place = require_device(device)
@@ -136,7 +136,7 @@ def directions(
     }
     written = replace(found, card=card).save(out)
     names = {kind: _heading(kind, card) for kind in KINDS}
-    with explaining(out):
+    with write_errors(out):
         written.append(save_png(sheet(turned, names), out / SHEET))
     console = Console()
     console.print(_table(turned, names))
@@ -154,7 +154,7 @@ def sheet(turned: Mapping[str, Turned], names: Mapping[str, str], tile: int = TI
     """Faces turned along the regression's direction, and the first of them along the others."""
     import torch
 
-    from gan3d_bench.tracking.pictures import Column, labelled_grid, unit_range
+    from gan3d_bench.pictures.grids import Column, labelled_grid, unit_range
 
     first, *others = turned
     rows = turned[first].images[:PICTURED]

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan3d_bench.commands.device import require_device
 from gan3d_bench.commands.invert import ALIGN, read_images
 from gan3d_bench.config import SEEDS
 from gan3d_bench.errors import UserError
-from gan3d_bench.runs import Run
-from gan3d_bench.tracking.files import explaining, require_folder
-from gan3d_bench.training import load_method
+from gan3d_bench.files.atomic import require_folder, write_errors
+from gan3d_bench.machine.device import require_device
+from gan3d_bench.training.fit import load_method
+from gan3d_bench.training.run_folder import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,13 +68,13 @@ def figures(
 
     import torch
 
-    from gan3d_bench.tracking.pictures import save_png
+    from gan3d_bench.pictures.grids import save_png
 
     method = load_method(run).to(place)
     framed = [_framed(given, method, align) for given in read]
     with torch.no_grad():
         sheets = method.figures(count, torch.Generator().manual_seed(seed), *framed)
-        with explaining(folder):
+        with write_errors(folder):
             for key, sheet in sheets.items():
                 print(save_png(sheet.image(), folder / f"{key}.png"))
     return 0

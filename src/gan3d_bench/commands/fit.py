@@ -9,8 +9,8 @@ from pathlib import Path
 from gan3d_bench.config import RunConfig, compose, override, require_preset, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
-from gan3d_bench.runs import Run, resumable
 from gan3d_bench.spec import MethodSpec
+from gan3d_bench.training.run_folder import Run, resumable
 
 RESUMABLE_KEYS = ("trainer.", "tracking.")
 
@@ -27,7 +27,7 @@ def fit(
     """Train, or print the resolved config; return the exit code.
 
     Raises:
-        UserError: see `gan3d_bench.config.compose`, `gan3d_bench.training.fit`.
+        UserError: see `gan3d_bench.config.compose`, `gan3d_bench.training.fit.fit`.
         NonFiniteLossError: a loss became NaN or infinite.
     """
     spec: MethodSpec = registry("methods").get(method)
@@ -36,7 +36,7 @@ def fit(
         print(to_yaml(config), end="")
         return 0
 
-    from gan3d_bench import training
+    from gan3d_bench.training import fit as training
 
     try:
         done = training.fit(spec, config, run)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
 from gan3d_bench.spec import load
-from gan3d_bench.tracking.files import explaining, replacing, require_folder
 
 IMPORTERS = {
     "stylegan2": "gan3d_bench.generators.stylegan2.transfer:import_file",
@@ -74,7 +74,7 @@ def import_checkpoint(source: Path, family: str, out: Path | None) -> int:
         except UserError as error:
             raise UserError(f"{source}: {error}") from error
         card = _card(source, family, folder, facts)
-        with explaining(folder):
+        with write_errors(folder):
             (partial / "card.json").write_text(json.dumps(card, indent=1) + "\n")
             os.replace(partial, folder)
     finally:
@@ -107,7 +107,7 @@ def export_checkpoint(folder: Path, target: Path, family: str) -> int:
     import torch
 
     content, notes = load(exporter)(folder)
-    with explaining(target), replacing(target) as partial:
+    with write_errors(target), atomic_write(target) as partial:
         try:
             torch.save(content, partial)
         except RuntimeError as error:  # what torch makes of a full disk

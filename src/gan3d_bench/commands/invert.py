@@ -9,14 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan3d_bench import environment
-from gan3d_bench.commands.device import require_device
 from gan3d_bench.config import SEEDS, require_least, require_side
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
 from gan3d_bench.generators.inversion.config import InversionConfig
 from gan3d_bench.generators.names import teacher_hash
-from gan3d_bench.runs import write_json
-from gan3d_bench.tracking.files import explaining, replacing, require_folder
+from gan3d_bench.machine import environment
+from gan3d_bench.machine.device import require_device
+from gan3d_bench.training.run_folder import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,9 +132,9 @@ def read_images(photographs: Sequence[Path], align: str, size: int) -> dict[str,
     Raises:
         UserError: a picture that cannot be used.
     """
-    from gan3d_bench.datamodules.photographs import square, to_tensor
-    from gan3d_bench.datamodules.picture_sources import read_named
     from gan3d_bench.faces.ffhq import PhotographAligner
+    from gan3d_bench.files.photographs import square, to_tensor
+    from gan3d_bench.files.picture_sources import read_named
 
     if align == "none":
         return read_named(photographs, lambda picture, name: [to_tensor(square(picture, size))])
@@ -151,7 +151,7 @@ def _write(inversion: Inversion, names: Sequence[str], images: Tensor, out: Path
     from gan3d_bench.generators.stylegan2.checkpoint import save_network
     from gan3d_bench.generators.stylegan2.generator import Generator
     from gan3d_bench.generators.stylegan2.teacher import GENERATOR
-    from gan3d_bench.tracking.pictures import save_png, to_image, unit_range
+    from gan3d_bench.pictures.grids import save_png, to_image, unit_range
 
     for i, name in enumerate(names):
         save_png(to_image(unit_range(images[i])), out / "images" / f"{name}.png")
@@ -159,7 +159,7 @@ def _write(inversion: Inversion, names: Sequence[str], images: Tensor, out: Path
         if inversion.noise:
             codes["noise"] = [level[i].cpu() for level in inversion.noise]
         file = out / f"{name}.pt"
-        with explaining(file), replacing(file) as draft:
+        with write_errors(file), atomic_write(file) as draft:
             torch.save(codes, draft)
     for name, generator in zip(names, inversion.generators, strict=False):
         if isinstance(generator, Generator):

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from gan3d_bench.config import RunConfig, compose
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.registry import registry
-from gan3d_bench.runs import Run, write_json
 from gan3d_bench.spec import MethodSpec
-from gan3d_bench.tracking.files import require_folder
+from gan3d_bench.training.run_folder import Run, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gan3d_bench.faces.ffhq import AlignedPhotograph
-    from gan3d_bench.scene import Scene
+    from gan3d_bench.scenes.base import Scene
 
 ALIGNED_SIZE = 512
 FACES = ("largest", "all")
@@ -59,7 +59,7 @@ def reconstruct(
         if trained is None:  # another process than rank zero
             return 0
 
-    from gan3d_bench.training import load_method
+    from gan3d_bench.training.fit import load_method
 
     lifted = load_method(trained)
     for name, face in found.items():
@@ -106,9 +106,9 @@ def _open(run: Path, spec: MethodSpec, preset: str | None, overrides: Sequence[s
 
 def _faces(photographs: Sequence[Path], faces: str) -> dict[str, AlignedPhotograph]:
     """Aligned faces by the names of their folders, in the order given."""
-    from gan3d_bench.datamodules.photographs import to_tensor
-    from gan3d_bench.datamodules.picture_sources import read_named
     from gan3d_bench.faces.ffhq import PhotographAligner
+    from gan3d_bench.files.photographs import to_tensor
+    from gan3d_bench.files.picture_sources import read_named
 
     aligner = PhotographAligner(size=ALIGNED_SIZE, faces=faces)  # type: ignore[arg-type]
     return read_named(photographs, lambda picture, name: aligner(to_tensor(picture), [name]))
@@ -122,8 +122,8 @@ def _fit(
     overrides: Sequence[str],
 ) -> Run | None:
     """The run fitted to the faces: an earlier one of the same config, or a new one."""
-    from gan3d_bench import training
-    from gan3d_bench.tracking.pictures import save_png, to_image, unit_range
+    from gan3d_bench.pictures.grids import save_png, to_image, unit_range
+    from gan3d_bench.training import fit as training
 
     key = hashlib.sha256()
     for face in found.values():
@@ -150,8 +150,8 @@ def _earlier(config: RunConfig) -> Run | None:
 
 
 def _write(scene: Scene, images: Tensor, face: AlignedPhotograph, folder: Path) -> list[Path]:
+    from gan3d_bench.pictures.grids import save_png, to_image, unit_range
     from gan3d_bench.tracking.media import write_maps, write_overview
-    from gan3d_bench.tracking.pictures import save_png, to_image, unit_range
 
     written = [save_png(to_image(unit_range(face.image)), folder / "aligned.png")]
     written.append(folder / "face.json")

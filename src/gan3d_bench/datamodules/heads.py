@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.heads_cache import Shard, decode, encode, write_shard
-from gan3d_bench.datamodules.heads_sampling import (
+from gan3d_bench.datamodules.splits import SPLITS, Split, SplitDataModule
+from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.geometry.morphable_model import MorphableModel
+from gan3d_bench.heads.cache import Shard, decode, encode, write_shard
+from gan3d_bench.heads.sampling import (
     LAYOUT,
     NUM_LATENTS,
     HeadParameters,
     render_heads,
     sample_heads,
 )
-from gan3d_bench.datamodules.splits import SPLITS, Split, SplitDataModule
-from gan3d_bench.errors import UserError, unknown_name
-from gan3d_bench.geometry.morphable_model import MorphableModel
 
 __all__ = [
     "LAYOUT", "NUM_LATENTS", "HeadParameters", "HeadsConfig", "HeadsDataModule", "HeadsDataset",

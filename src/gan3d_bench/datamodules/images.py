@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.photographs import decode, square, to_tensor
-from gan3d_bench.datamodules.picture_sources import PictureSource, open_source
 from gan3d_bench.datamodules.splits import Split, SplitDataModule
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.faces.ffhq import PhotographAligner, cut, no_face, recipe
 from gan3d_bench.faces.scrfd import FaceDetector
-from gan3d_bench.tracking.files import replacing
+from gan3d_bench.files.atomic import atomic_write
+from gan3d_bench.files.photographs import decode, square, to_tensor
+from gan3d_bench.files.picture_sources import PictureSource, open_source
 
 Align = Literal["none", "ffhq"]
 OnBad = Literal["refuse", "skip"]
@@ -239,7 +239,7 @@ class ImageFolderDataModule(SplitDataModule[ImageFolderDataset]):
         if survey is None:
             survey = self._examine(detector)
             # without the cache it only takes longer
-            with contextlib.suppress(OSError), replacing(path) as temporary:
+            with contextlib.suppress(OSError), atomic_write(path) as temporary:
                 temporary.write_text(json.dumps(asdict(survey)))
         return survey
 

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gan3d_bench.assets.store import Weights, asset_path, find_weights
-from gan3d_bench.checkpoints import read_checkpoint
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.faces import ffhq
 from gan3d_bench.faces.alignment import TEMPLATE_SIZE, similarity, warp
@@ -24,8 +23,9 @@ from gan3d_bench.faces.alignment import template as arcface_template
 from gan3d_bench.faces.arcface import ArcFace
 from gan3d_bench.faces.identity_files import NETWORK, read_network
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, from_state
-from gan3d_bench.images import resize
-from gan3d_bench.runs import Run
+from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.training.checkpoints import read_checkpoint
+from gan3d_bench.training.run_folder import Run
 
 ARCFACE = "arcface-mbf"
 HEADS = "idnet-heads-64"

@@ -9,9 +9,9 @@ import torch
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.resnet_embedding import DROPPED, ResNetEmbedding, from_state
-from gan3d_bench.pickles import RefusedPickle
-from gan3d_bench.torch_files import load_tensors, read_file
-from gan3d_bench.weights import read_weights, save_weights
+from gan3d_bench.files.pickles import RefusedPickle
+from gan3d_bench.files.torch_files import load_tensors, read_file
+from gan3d_bench.files.weights import read_weights, save_weights
 
 PURPOSE = "face embedding"
 """Of the safetensors that hold one, see `weights.save_weights`."""

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jacfwd, vmap
 
-from gan3d_bench.faces.face_space import FaceSpace
-from gan3d_bench.faces.landmark_map import CENTRE, LandmarkMap
+from gan3d_bench.faces.face_model import FaceModel
+from gan3d_bench.faces.landmark_correspondences import CENTRE, LandmarkCorrespondences
 from gan3d_bench.geometry.views import View
 
 POSE = 6
@@ -37,8 +37,8 @@ class LandmarkFit:
 
     def __init__(
         self,
-        space: FaceSpace,
-        landmarks: LandmarkMap,
+        space: FaceModel,
+        landmarks: LandmarkCorrespondences,
         looseness: float,
         device: torch.device | str = "cpu",
     ) -> None:

@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gan3d_bench.faces import landmark_map
-from gan3d_bench.faces.face_space import Drawing, FaceSpace, draw
+from gan3d_bench.faces import landmark_correspondences as landmark_map
+from gan3d_bench.faces.face_model import Drawing, FaceModel, draw
+from gan3d_bench.faces.landmark_correspondences import LandmarkCorrespondences, LandmarkFinder
 from gan3d_bench.faces.landmark_fit import POSE, LandmarkFit, place, pose_view, robust
-from gan3d_bench.faces.landmark_map import LandmarkFinder, LandmarkMap
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
-from gan3d_bench.images import resize
+from gan3d_bench.pictures.tensors import resize
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rasterizer import Engine
 from gan3d_bench.rendering.shading import SphericalHarmonicsLight
@@ -74,7 +74,7 @@ class FaceFit:
     Attributes:
         found: where a face was found.
         pose: see `landmark_fit.POSE`.
-        shape, colour: weights in the `FaceSpace`.
+        shape, colour: weights in the `FaceModel`.
         light: as `SphericalHarmonicsLight`.
         landmark_error: root mean square distance of the landmarks, pixels of 256.
         colour_error: mean absolute difference over the skin, in units of [-1, 1].
@@ -89,7 +89,7 @@ class FaceFit:
     colour_error: Float[Tensor, " B"]
 
     @classmethod
-    def nowhere(cls, count: int, space: FaceSpace) -> FaceFit:
+    def nowhere(cls, count: int, space: FaceModel) -> FaceFit:
         """Of pictures without a face."""
 
         def unknown(*shape: int) -> Tensor:
@@ -164,7 +164,7 @@ class MorphableFit:
         config: FitConfig | None = None,
         *,
         finder: LandmarkFinder | None = None,
-        landmarks: LandmarkMap | None = None,
+        landmarks: LandmarkCorrespondences | None = None,
         device: torch.device | str = "cpu",
         root: Path | None = None,
     ) -> None:
@@ -174,8 +174,8 @@ class MorphableFit:
             model = MorphableModel.from_basel(model)
         self.config = config or FitConfig()
         self.finder = finder or LandmarkFinder()
-        space = FaceSpace.of(model)
-        landmarks = landmarks or LandmarkMap.of(space, self.finder, root)
+        space = FaceModel.of(model)
+        landmarks = landmarks or LandmarkCorrespondences.of(space, self.finder, root)
         self.landmarks = LandmarkFit(space, landmarks, self.config.looseness, device)
         self.space = space.region().to(device)
         self.label = f"{space.name} model, {self.finder.landmarks.weights.label} and pixels"

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import write_errors
+from gan3d_bench.files.weights import read_weights, save_weights
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.names import pretrained
-from gan3d_bench.runs import write_json
-from gan3d_bench.tracking.files import explaining
-from gan3d_bench.weights import read_weights, save_weights
+from gan3d_bench.training.run_folder import write_json
 
 CHUNK = 4096
 FOLDS = 5  # of the cross-validation
@@ -170,7 +170,7 @@ class Directions:
         for name in KINDS[1:]:
             state |= {name: getattr(self, name), f"steps.{name}": self.steps[name]}
         tensors = {name: torch.as_tensor(value) for name, value in state.items()}
-        with explaining(folder):
+        with write_errors(folder):
             save_weights(folder / WEIGHTS, tensors, PURPOSE, dtype=torch.float32)
             write_json(folder / CARD, self.card)
         return [folder / WEIGHTS, folder / CARD]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gan3d_bench.assets.manifest import sha256_of
-from gan3d_bench.environment import asset_hash
+from gan3d_bench.machine.environment import asset_hash
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import GeneratorSpec, Pretrained
 

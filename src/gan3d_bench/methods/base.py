@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
-from gan3d_bench.images import resize
-from gan3d_bench.preview import Preview
-from gan3d_bench.scene import Scene
+from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.scenes.preview import Preview
 
 if TYPE_CHECKING:
-    from gan3d_bench.tracking.figures import Sheet
+    from gan3d_bench.pictures.scene_sheets import Sheet
 
 
 class Method(L.LightningModule):
@@ -106,7 +106,7 @@ class Method(L.LightningModule):
         Raises:
             UserError: the method has no scene, does not reconstruct, or transfers no style.
         """
-        from gan3d_bench.tracking.figures import FACES, faces, portraits, scene_sheets
+        from gan3d_bench.pictures.scene_sheets import FACES, faces, portraits, scene_sheets
 
         if styles is not None:
             raise UserError(f"method '{self.config.method}' transfers no style between images")

@@ -24,9 +24,9 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
 from gan3d_bench.config import RunConfig
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import NonFiniteLossError
 from gan3d_bench.methods.base import Method
-from gan3d_bench.methods.process_group import rank_and_size
 
 Batches = Callable[[int], Iterator[Any]]
 Terms = Mapping[str, Tensor]

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.runs import Run
+from gan3d_bench.training.run_folder import Run
 
 PIXELS = 64_000_000  # of a picture that is opened at all
 WIDEST, TALLEST = 1600, 2400  # of one in the page

@@ -24,7 +24,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench.config import RunConfig, to_dict
 from gan3d_bench.errors import UserError
-from gan3d_bench.tracking.files import explaining, replacing
+from gan3d_bench.files.atomic import atomic_write, write_errors
 
 GLOBAL_STEP = "trainer/global_step"  # the axis of every key in W&B; Lightning's name
 METRICS_FILE = "metrics.csv"
@@ -99,7 +99,7 @@ class MetricsLogger(Logger):
         """
         self._step = self._step if step is None else step
         row = {key: f"{float(value):.9g}" for key, value in metrics.items()}
-        with explaining(self.path):
+        with write_errors(self.path):
             if self._keys is None:
                 self._continue_from(self._step, row.keys())
             self._append({"step": str(self._step), **row})
@@ -123,7 +123,7 @@ class MetricsLogger(Logger):
 
     def _write(self, rows: list[dict[str, str]], keys: Iterable[str]) -> None:
         self._keys = list(dict.fromkeys(keys))
-        with replacing(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_text(
                 _csv_lines([dict(zip(self._keys, self._keys, strict=True)), *rows], self._keys),
                 newline="",
@@ -261,6 +261,6 @@ def _run_id(folder: Path) -> str | None:
     if path.is_file() and (known := path.read_text().strip()).isalnum():
         return known
     new = secrets.token_hex(4)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(new + "\n")
     return new

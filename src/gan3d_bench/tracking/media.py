@@ -20,13 +20,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from gan3d_bench.files.atomic import atomic_write, write_errors
+from gan3d_bench.files.glb import save_glb
 from gan3d_bench.geometry.views import View
-from gan3d_bench.preview import Preview
-from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scene import Rendering, Scene
-from gan3d_bench.tracking.files import explaining, replacing
-from gan3d_bench.tracking.meshes import save_glb
-from gan3d_bench.tracking.pictures import (
+from gan3d_bench.pictures.grids import (
     Column,
     depth_colours,
     image_grid,
@@ -40,6 +37,9 @@ from gan3d_bench.tracking.pictures import (
     to_image,
     unit_range,
 )
+from gan3d_bench.rendering.shading import Light
+from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.scenes.preview import Preview
 
 GRID_YAWS = (-40.0, -20.0, 20.0, 40.0)
 # name -> direction from the subject towards the light (x right, y down, z forward)
@@ -80,7 +80,7 @@ def write_preview(
     if rank_zero_only.rank != 0:
         return []
     pictures = Path(folder) / "pictures" / f"{step:06d}"
-    with explaining(pictures):
+    with write_errors(pictures):
         media = _write_media(preview, pictures, everything)
     for logger in loggers:
         if isinstance(logger, WandbLogger):
@@ -122,7 +122,7 @@ def write_overview(scene: Scene, folder: Path, inputs: Tensor | None = None) -> 
     if rank_zero_only.rank != 0:
         return []
     folder, subjects = Path(folder), scene.batch_size
-    with explaining(folder):
+    with write_errors(folder):
         grid = contact_grid(scene, inputs, subjects=subjects)
         return [
             save_png(grid, folder / "overview.png"),
@@ -209,7 +209,7 @@ def turntable(
 
 def write_video(frames: list[Image.Image], path: Path, *, fps: int = 24) -> Path:
     """Write frames of one size as ``.mp4`` (H.264, yuv420p, padded to even sides) or ``.gif``."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         if path.suffix == ".gif":
             palette = frames[0].quantize(255)
             quantized = [

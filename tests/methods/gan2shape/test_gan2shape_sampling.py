@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gan3d_bench.datamodules.heads_sampling import PITCH, ROLL, TRANSLATION, YAW
 from gan3d_bench.errors import UserError
+from gan3d_bench.heads.sampling import PITCH, ROLL, TRANSLATION, YAW
 from gan3d_bench.methods.gan2shape.factors import light_from_raw, view_from_raw
 from gan3d_bench.methods.gan2shape.sampling import (
     Gaussian,

@@ -21,13 +21,13 @@ from gan3d_bench.methods.liftedgan.figures import (
     style_sheet,
     training_view,
 )
-from gan3d_bench.methods.liftedgan.lifting import view_from_raw
+from gan3d_bench.methods.liftedgan.image_formation import view_from_raw
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
+from gan3d_bench.pictures.grids import unit_range
+from gan3d_bench.pictures.scene_sheets import Sheet, colour
 from gan3d_bench.registry import registry
-from gan3d_bench.tracking.figures import Sheet, colour
-from gan3d_bench.tracking.pictures import unit_range
-from gan3d_bench.training import build
+from gan3d_bench.training.fit import build
 
 
 @pytest.fixture(scope="module")

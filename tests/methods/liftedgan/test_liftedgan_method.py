@@ -8,12 +8,12 @@ import torch
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.liftedgan.lifting import view_from_raw, view_to_raw
+from gan3d_bench.methods.liftedgan.image_formation import view_from_raw, view_to_raw
 from gan3d_bench.methods.liftedgan.losses import Share, perturbed_view
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.registry import registry
-from gan3d_bench.runs import Run
-from gan3d_bench.training import build, fit, load_method
+from gan3d_bench.training.fit import build, fit, load_method
+from gan3d_bench.training.run_folder import Run
 
 SIZE = 16
 

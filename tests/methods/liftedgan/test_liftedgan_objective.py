@@ -15,7 +15,7 @@ from gan3d_bench.methods.liftedgan.losses import Share, identity_distance, nucle
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.methods.liftedgan.objective import Batch, Objective, Whole
 from gan3d_bench.registry import registry
-from gan3d_bench.training import build
+from gan3d_bench.training.fit import build
 
 D_S, D_T, D_VL, M = "depth", "transformation", "decomposition", "manipulation"
 ALL = {D_S, D_T, D_VL, M}

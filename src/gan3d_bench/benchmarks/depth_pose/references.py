@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.faces.morphable_fit import FaceFit, MorphableFit
-from gan3d_bench.tracking.files import explaining, replacing
+from gan3d_bench.files.atomic import atomic_write, write_errors
 
 BATCH = 8
 Pictures = Callable[[Sequence[int]], Tensor]
@@ -54,7 +54,7 @@ class References:
                 path = self._path(item)
                 # fields may be parts of one tensor, which a file cannot hold
                 apart = {name: value.clone() for name, value in fit.tensors().items()}
-                with explaining(path), replacing(path) as temporary:
+                with write_errors(path), atomic_write(path) as temporary:
                     save_file(apart, temporary)
         return FaceFit.join([fit for fit in known.values() if fit is not None])
 

@@ -15,9 +15,9 @@ from gan3d_bench.benchmarks.measure import Measure, Settings, Values
 from gan3d_bench.faces.yaw import YawMeter
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.directions import Directions
+from gan3d_bench.generators.latent_rotation import TurnedStylecodes
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.generators.teachers import load_teacher
-from gan3d_bench.generators.turning import TurnedStylecodes
 from gan3d_bench.methods.base import Method
 
 TEACHER = "mobilestylegan-ffhq-fast"

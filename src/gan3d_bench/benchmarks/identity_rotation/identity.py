@@ -11,9 +11,9 @@ from torch import Tensor
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.arcface import ArcFace, angle
-from gan3d_bench.generators.turning import MeasureYaw
+from gan3d_bench.generators.latent_rotation import MeasureYaw
 from gan3d_bench.geometry.views import View
-from gan3d_bench.scene import Scene
+from gan3d_bench.scenes.base import Scene
 
 VIEWS = tuple(round(yaw, 3) for yaw in torch.linspace(-20, 20, 20).tolist())
 """Yaw in degrees (GAN2Shape, Table 3)."""

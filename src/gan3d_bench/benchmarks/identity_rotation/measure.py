@@ -20,9 +20,9 @@ from gan3d_bench.benchmarks.identity_rotation.identity import RotationIdentity
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.yaw import YawMeter, fit_to_heads
 from gan3d_bench.generators.directions import ganspace, sefa
+from gan3d_bench.generators.latent_rotation import TurnedStylecodes, turning_direction
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2 import Generator, load_generator
-from gan3d_bench.generators.turning import TurnedStylecodes, turning_direction
 from gan3d_bench.methods.base import Method
 
 TRUTH, SEFA, GANSPACE = "True heads", "SeFa", "GANSpace"

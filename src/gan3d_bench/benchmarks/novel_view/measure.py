@@ -18,15 +18,15 @@ from gan3d_bench.benchmarks.heads import (
     within,
 )
 from gan3d_bench.benchmarks.measure import Settings, Values
-from gan3d_bench.datamodules.heads_sampling import HeadParameters
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.arcface import ArcFace, cosine_similarity
 from gan3d_bench.geometry.views import View
+from gan3d_bench.heads.sampling import HeadParameters
 from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.depth import SIDE
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.lpips import MeanLPIPS
-from gan3d_bench.scene import Rendering
+from gan3d_bench.scenes.base import Rendering
 
 VIEWS = (*((yaw, 0) for yaw in (-60, -45, -30, -15, 15, 30, 45, 60)), (0, -20), (0, 20))
 """Yaw and pitch of the true head in degrees."""

@@ -16,7 +16,7 @@ from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.lpips import MeanLPIPS
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scene import Rendering
+from gan3d_bench.scenes.base import Rendering
 
 SLOPES = {"left": (-0.8, -0.2), "right": (0.8, -0.2), "above": (0.0, -0.8), "below": (0.0, 0.4)}
 """Direction towards the light, x and y over depth (x right, y down)."""

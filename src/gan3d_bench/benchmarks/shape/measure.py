@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gan3d_bench.benchmarks.heads import HeadsMeasure
 from gan3d_bench.benchmarks.measure import Settings, Values
-from gan3d_bench.datamodules.heads_sampling import FAR, FIELD_OF_VIEW
+from gan3d_bench.heads.sampling import FAR, FIELD_OF_VIEW
 from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.depth import MAD, RELEASED_NORMAL_EPSILON, SIDE
 

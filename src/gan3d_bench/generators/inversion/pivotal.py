@@ -12,8 +12,8 @@ from torch.optim import Adam
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.inversion.config import PivotalConfig
 from gan3d_bench.generators.inversion.projection import squared_error
-from gan3d_bench.images import resize
 from gan3d_bench.losses.perceptual import PerceptualLoss
+from gan3d_bench.pictures.tensors import resize
 
 
 def tune(

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators import base
 from gan3d_bench.generators.mobilestylegan import ops
-from gan3d_bench.generators.mobilestylegan.halved import HalvedBlock
+from gan3d_bench.generators.mobilestylegan.downsampled_block import DownsampledBlock
 from gan3d_bench.generators.mobilestylegan.layers import Affine, Block, DenseConv, Head
 from gan3d_bench.generators.stylegan2.generator import Mapping
 
@@ -72,9 +72,9 @@ class Synthesis(nn.Module):
         self.head = Head(channels[-1], w_dim)
 
     @property
-    def stages(self) -> list[Block | HalvedBlock]:
+    def stages(self) -> list[Block | DownsampledBlock]:
         """The blocks from 4 pixels upwards."""
-        return list(cast("Iterable[Block | HalvedBlock]", self.blocks))
+        return list(cast("Iterable[Block | DownsampledBlock]", self.blocks))
 
     def forward(self, w: Tensor) -> Tensor:
         """Synthesise images.
@@ -220,8 +220,8 @@ class MobileStyleGAN(base.Generator):
         last = synthesis.stages[-1]
         halved = not exact and image_size <= synthesis.full_size // 4
         if isinstance(last, Block) and halved:
-            synthesis.blocks[-1] = HalvedBlock(last)
-        elif isinstance(last, HalvedBlock) and not halved:
+            synthesis.blocks[-1] = DownsampledBlock(last)
+        elif isinstance(last, DownsampledBlock) and not halved:
             raise UserError(f"image_size={image_size}: the last block runs at half its resolution")
         synthesis.image_size = image_size
         return self

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.weights import open_weights, read_weights, save_weights
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from gan3d_bench.generators.stylegan2.generator import Generator, GeneratorConfig
 from gan3d_bench.generators.stylegan2.shapes import network_shapes
-from gan3d_bench.weights import open_weights, read_weights, save_weights
 
 State = Mapping[str, Tensor]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.pickles import Names, RefusedPickle, UnknownName, clip
-from gan3d_bench.torch_files import StoredTensor
+from gan3d_bench.files.pickles import Names, RefusedPickle, UnknownName, clip
+from gan3d_bench.files.torch_files import StoredTensor
 
 MAX_MODULES = 500
 MAX_ENTRIES = 50

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.pickles import RefusedPickle, UnknownName, clip
+from gan3d_bench.files.torch_files import load_tensors, read_file
+from gan3d_bench.files.weights import is_state
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.generators.stylegan2 import nvidia_pickle, ops
 from gan3d_bench.generators.stylegan2.checkpoint import build
@@ -26,9 +29,6 @@ from gan3d_bench.generators.stylegan2.official_names import (
     rosinality_kernels,
 )
 from gan3d_bench.generators.stylegan2.shapes import network_shapes
-from gan3d_bench.pickles import RefusedPickle, UnknownName, clip
-from gan3d_bench.torch_files import load_tensors, read_file
-from gan3d_bench.weights import is_state
 
 State = Mapping[str, Tensor]
 

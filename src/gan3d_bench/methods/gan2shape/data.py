@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.datamodules.heads import head_latents
-from gan3d_bench.datamodules.heads_cache import decode, encode
-from gan3d_bench.datamodules.heads_sampling import render_heads, sample_heads
-from gan3d_bench.datamodules.photographs import centre, read_picture, to_tensor
-from gan3d_bench.datamodules.photographs import decode as decode_picture
-from gan3d_bench.datamodules.picture_sources import PictureFiles, PictureSource, open_source
 from gan3d_bench.datamodules.splits import SPLITS, Split
 from gan3d_bench.datamodules.synface import SynfaceDataset
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.files.photographs import centre, read_picture, to_tensor
+from gan3d_bench.files.photographs import decode as decode_picture
+from gan3d_bench.files.picture_sources import PictureFiles, PictureSource, open_source
+from gan3d_bench.files.weights import read_torch
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import numbered_z
-from gan3d_bench.images import frame, resize, to_uint8
+from gan3d_bench.heads.cache import decode, encode
+from gan3d_bench.heads.sampling import render_heads, sample_heads
 from gan3d_bench.methods.gan2shape.config import EXACT, GAN2ShapeConfig
-from gan3d_bench.weights import read_torch
+from gan3d_bench.pictures.tensors import frame, resize, to_uint8
 
 RENDER_BATCH = 32
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gan3d_bench.depth_scene import DepthMapScene
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.gan2shape.factors import DEPTH_RANGE, Factors, join_factors
-from gan3d_bench.methods.gan2shape.outline import subject_mask
 from gan3d_bench.methods.gan2shape.scene import ProjectedScene
 from gan3d_bench.methods.gan2shape.steps import GAN2ShapeTraining
-from gan3d_bench.preview import Preview
-from gan3d_bench.scene import Scene
+from gan3d_bench.methods.gan2shape.subject_mask import subject_mask
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.scenes.depth_map import DepthMapScene
+from gan3d_bench.scenes.preview import Preview
 
 # An image is an instance when they differ by less than 8-bit rounding on average.
 SAME_IMAGE = 2 / 255

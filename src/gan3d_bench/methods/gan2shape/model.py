@@ -16,7 +16,6 @@ from gan3d_bench.generators.stylegan2.discriminator import Discriminator
 from gan3d_bench.generators.stylegan2.generator import Mapping as MappingNetwork
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.geometry.views import View
-from gan3d_bench.images import frame
 from gan3d_bench.losses.perceptual import PerceptualLoss, build_perceptual
 from gan3d_bench.methods.gan2shape.checkpoint import ENTRIES, States, read_start
 from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
@@ -37,6 +36,7 @@ from gan3d_bench.methods.gan2shape.networks import (
 )
 from gan3d_bench.methods.gan2shape.sampling import load_statistics
 from gan3d_bench.methods.phases import PhasedMethod
+from gan3d_bench.pictures.tensors import frame
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import Light

@@ -14,18 +14,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.losses.photometric import masked_l1
 from gan3d_bench.methods.gan2shape.factors import Factors, join_factors, view_from_raw
 from gan3d_bench.methods.gan2shape.latents import offset_penalty
 from gan3d_bench.methods.gan2shape.losses import discriminator_distance, surface_mask
 from gan3d_bench.methods.gan2shape.model import GAN2ShapeModel
-from gan3d_bench.methods.gan2shape.outline import carve
 from gan3d_bench.methods.gan2shape.sampling import (
     LightDistribution,
     ViewDistribution,
     load_statistics,
 )
-from gan3d_bench.methods.process_group import rank_and_size
+from gan3d_bench.methods.gan2shape.subject_mask import carve
 from gan3d_bench.rendering.shading import Light
 
 # Images handled at once where nothing is trained.

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError, nearest
+from gan3d_bench.files.weights import read_torch
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.factors import view_from_raw
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.weights import read_torch
 
 YAW = 1
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.generators.inversion.projection import (
     learning_rate_factor,
     noise_scale,
@@ -24,7 +25,6 @@ from gan3d_bench.generators.inversion.projection import (
 )
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.geometry.depth_prior import Extent, mask_extent, prior_depth
-from gan3d_bench.images import from_uint8, resize
 from gan3d_bench.losses.perceptual import Distance
 from gan3d_bench.methods.gan2shape.factors import (
     Factors,
@@ -44,7 +44,7 @@ from gan3d_bench.methods.gan2shape.model import group_prefix
 from gan3d_bench.methods.gan2shape.projection import CHUNK
 from gan3d_bench.methods.gan2shape.warmup import WarmUp
 from gan3d_bench.methods.phases import Phase, Trainable
-from gan3d_bench.methods.process_group import rank_and_size
+from gan3d_bench.pictures.tensors import from_uint8, resize
 from gan3d_bench.rendering.depth_mesh import depth_normals, sample_texture
 from gan3d_bench.rendering.shading import lit_texture
 

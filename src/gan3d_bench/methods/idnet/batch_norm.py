@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from gan3d_bench.methods.process_group import rank_and_size
+from gan3d_bench.distributed.processes import rank_and_size
 
 
 class SharedBatchNorm(nn.BatchNorm2d):

@@ -15,19 +15,19 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.heads import CACHE_VERSION, head_latents
-from gan3d_bench.datamodules.heads_cache import Shard, write_shard
-from gan3d_bench.datamodules.heads_sampling import (
+from gan3d_bench.datamodules.splits import Split
+from gan3d_bench.errors import UserError
+from gan3d_bench.files.photographs import decode, square, to_tensor
+from gan3d_bench.files.picture_sources import PictureSource
+from gan3d_bench.geometry.morphable_model import MorphableModel
+from gan3d_bench.heads.cache import Shard, write_shard
+from gan3d_bench.heads.sampling import (
     LAYOUT,
     HeadParameters,
     render_heads,
     sample_heads,
 )
-from gan3d_bench.datamodules.photographs import decode, square, to_tensor
-from gan3d_bench.datamodules.picture_sources import PictureSource
-from gan3d_bench.datamodules.splits import Split
-from gan3d_bench.errors import UserError
-from gan3d_bench.geometry.morphable_model import MorphableModel
-from gan3d_bench.images import from_uint8, to_uint8
+from gan3d_bench.pictures.tensors import from_uint8, to_uint8
 
 YAW, PITCH = 60.0, 30.0  # degrees; views are uniform within
 BRIGHTNESS = 2.0  # factor on that of backgrounds, so that a renderer's plain white is among them

@@ -12,18 +12,18 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan3d_bench.datamodules.picture_sources import open_source
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, dropout_factors
-from gan3d_bench.images import resize
+from gan3d_bench.files.picture_sources import open_source
 from gan3d_bench.methods.idnet.batch_norm import share_statistics
 from gan3d_bench.methods.idnet.config import IdentityConfig
 from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, People
 from gan3d_bench.methods.idnet.losses import MarginLoss
 from gan3d_bench.methods.idnet.verification import verification
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.process_group import rank_and_size
-from gan3d_bench.preview import Preview
+from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.scenes.preview import Preview
 
 SHOWN = (4, 4)  # people and pictures of each in a preview
 MOMENTUM = 0.9

@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan3d_bench.checkpoints import read_checkpoint
 from gan3d_bench.errors import UserError
-from gan3d_bench.methods.liftedgan.official import ORIGIN, read_liftedgan, to_official
-from gan3d_bench.methods.liftedgan.sizes import (
+from gan3d_bench.files.pickles import clip
+from gan3d_bench.files.weights import open_weights, read_weights, save_weights
+from gan3d_bench.methods.liftedgan.architecture import (
     NETWORKS,
     States,
     require_shapes,
     shapes_of,
     sizes_of,
 )
-from gan3d_bench.pickles import clip
-from gan3d_bench.runs import Run
-from gan3d_bench.weights import open_weights, read_weights, save_weights
+from gan3d_bench.methods.liftedgan.official import ORIGIN, read_liftedgan, to_official
+from gan3d_bench.training.checkpoints import read_checkpoint
+from gan3d_bench.training.run_folder import Run
 
 START = "networks.safetensors"
 PURPOSE = "liftedgan-networks"

@@ -12,7 +12,7 @@ from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import interpolated
 from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.liftedgan.lifting import (
+from gan3d_bench.methods.liftedgan.image_formation import (
     Canonical,
     Lifter,
     delight,
@@ -21,8 +21,8 @@ from gan3d_bench.methods.liftedgan.lifting import (
     view_from_raw,
 )
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
-from gan3d_bench.tracking.figures import YAWS, Sheet, alternating, colour, degrees, subjects
-from gan3d_bench.tracking.pictures import Column, unit_range
+from gan3d_bench.pictures.grids import Column, unit_range
+from gan3d_bench.pictures.scene_sheets import YAWS, Sheet, alternating, colour, degrees, subjects
 
 if TYPE_CHECKING:
     from gan3d_bench.methods.liftedgan.method import LiftedGAN

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, Description
-from gan3d_bench.methods.liftedgan.lifting import (
+from gan3d_bench.methods.liftedgan.image_formation import (
     ANGLE,
     MARGIN,
     TRANSLATION,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gan3d_bench.depth_scene import DepthMapScene
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.invert import invert
 from gan3d_bench.generators.latents import sample_z
@@ -16,7 +15,7 @@ from gan3d_bench.methods.liftedgan.figures import (
     manipulation_sheet,
     style_sheet,
 )
-from gan3d_bench.methods.liftedgan.lifting import (
+from gan3d_bench.methods.liftedgan.image_formation import (
     Canonical,
     light_from_raw,
     render,
@@ -24,8 +23,9 @@ from gan3d_bench.methods.liftedgan.lifting import (
 )
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.model import LiftedGANModel
-from gan3d_bench.preview import Preview
-from gan3d_bench.tracking.figures import FACES, Sheet, faces, portraits, scene_sheets
+from gan3d_bench.pictures.scene_sheets import FACES, Sheet, faces, portraits, scene_sheets
+from gan3d_bench.scenes.depth_map import DepthMapScene
+from gan3d_bench.scenes.preview import Preview
 
 
 class LiftedGAN(LiftedGANModel):

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.embeddings import build_identity
 from gan3d_bench.generators.base import Generator, Teacher
@@ -26,7 +27,7 @@ from gan3d_bench.losses.cosine_perceptual import (
 from gan3d_bench.losses.perceptual import LPIPS
 from gan3d_bench.methods.liftedgan.checkpoint import load_networks
 from gan3d_bench.methods.liftedgan.config import LiftedGANConfig
-from gan3d_bench.methods.liftedgan.lifting import ANGLE, Geometry, Lifter, depth_from_raw
+from gan3d_bench.methods.liftedgan.image_formation import ANGLE, Geometry, Lifter, depth_from_raw
 from gan3d_bench.methods.liftedgan.losses import (
     ImageLoss,
     Share,
@@ -42,7 +43,6 @@ from gan3d_bench.methods.liftedgan.networks import (
 )
 from gan3d_bench.methods.liftedgan.objective import Batch, Objective, Whole
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.process_group import rank_and_size
 
 WARM_UP_SLOPES = 4.0  # weight of slopes beside depth in the warm-up
 

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from gan3d_bench.losses.smoothness import second_order_smoothness
 from gan3d_bench.methods.liftedgan.config import LossConfig
-from gan3d_bench.methods.liftedgan.lifting import Canonical, Lifter, Picture, render
+from gan3d_bench.methods.liftedgan.image_formation import Canonical, Lifter, Picture, render
 from gan3d_bench.methods.liftedgan.losses import (
     Described,
     ImageLoss,

@@ -11,6 +11,16 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.pickles import RefusedPickle, clip
+from gan3d_bench.files.torch_files import load_tensors, read_file
+from gan3d_bench.methods.liftedgan.architecture import (
+    MAX_BLOCKS,
+    Sizes,
+    State,
+    States,
+    require_shapes,
+    sizes_of,
+)
 from gan3d_bench.methods.liftedgan.official_names import (
     AFFINE,
     ENTRIES,
@@ -19,16 +29,6 @@ from gan3d_bench.methods.liftedgan.official_names import (
     official_key,
     upsampling,
 )
-from gan3d_bench.methods.liftedgan.sizes import (
-    MAX_BLOCKS,
-    Sizes,
-    State,
-    States,
-    require_shapes,
-    sizes_of,
-)
-from gan3d_bench.pickles import RefusedPickle, clip
-from gan3d_bench.torch_files import load_tensors, read_file
 
 ORIGIN = "seasonSH/LiftedGAN"
 EXPECTED = f"a checkpoint_XXX.pth of {ORIGIN} with {', '.join(ENTRIES)} and global_step"

@@ -165,7 +165,7 @@ def render_heads_once(folder: Path, count: int, image_size: int, z_dim: int, see
     Resumes where an earlier call was killed; a finished set is left as it is.
     """
     # imported here: adversarial training on a user's own images needs no head model
-    from gan3d_bench.datamodules.heads_sampling import render_heads, sample_heads
+    from gan3d_bench.heads.sampling import render_heads, sample_heads
 
     if (folder / IMAGES).exists():
         return

@@ -8,8 +8,8 @@ from torch import Tensor
 from gan3d_bench.generators.latents import interpolated
 from gan3d_bench.generators.stylegan2 import Generator
 from gan3d_bench.generators.stylegan2.latents import mix_styles
-from gan3d_bench.tracking.figures import Sheet
-from gan3d_bench.tracking.pictures import Column, unit_range
+from gan3d_bench.pictures.grids import Column, unit_range
+from gan3d_bench.pictures.scene_sheets import Sheet
 
 STOPS = 7  # of an interpolation
 

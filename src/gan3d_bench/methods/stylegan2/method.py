@@ -15,7 +15,7 @@ from torch.distributed.nn.functional import all_reduce
 from torch.optim import Adam, Optimizer
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.heads_sampling import NUM_LATENTS
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
 from gan3d_bench.generators.stylegan2 import (
@@ -33,18 +33,18 @@ from gan3d_bench.generators.stylegan2.latents import (
     sample_images,
 )
 from gan3d_bench.generators.stylegan2.layers import Linear
+from gan3d_bench.heads.sampling import NUM_LATENTS
 from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.methods.stylegan2 import data, losses
 from gan3d_bench.methods.stylegan2.augment import adapt, apply, draw
 from gan3d_bench.methods.stylegan2.config import NetworkConfig, StyleGAN2Config
 from gan3d_bench.methods.stylegan2.figures import interpolation_sheet, style_sheet
 from gan3d_bench.methods.stylegan2.scene import GeneratedHeads
-from gan3d_bench.preview import Preview
-from gan3d_bench.scene import Scene
-from gan3d_bench.tracking.figures import FACES, Sheet, faces
-from gan3d_bench.tracking.pictures import unit_range
+from gan3d_bench.pictures.grids import unit_range
+from gan3d_bench.pictures.scene_sheets import FACES, Sheet, faces
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.scenes.preview import Preview
 
 Batch = tuple[Tensor, Tensor | None]
 Network = TypeVar("Network", Generator, Discriminator)

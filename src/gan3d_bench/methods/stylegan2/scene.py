@@ -6,7 +6,11 @@ import kornia.geometry as KG
 import torch
 from torch import Tensor
 
-from gan3d_bench.datamodules.heads_sampling import (
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.stylegan2 import Generator
+from gan3d_bench.generators.stylegan2.generator import normalize_latent
+from gan3d_bench.geometry.views import View
+from gan3d_bench.heads.sampling import (
     LAYOUT,
     NUM_LATENTS,
     PITCH,
@@ -14,12 +18,8 @@ from gan3d_bench.datamodules.heads_sampling import (
     TRANSLATION,
     YAW,
 )
-from gan3d_bench.errors import UserError
-from gan3d_bench.generators.stylegan2 import Generator
-from gan3d_bench.generators.stylegan2.generator import normalize_latent
-from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 
 LIMIT = 3.0  # of a latent's entry: the generator has hardly seen larger ones
 REACH = 3.0  # bound of a translation, in units of its scale

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.datamodules.heads import HeadsDataModule
-from gan3d_bench.datamodules.heads_sampling import FAR, FIELD_OF_VIEW, NEAR
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
+from gan3d_bench.heads.sampling import FAR, FIELD_OF_VIEW, NEAR
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.process_group import rank_and_size
 from gan3d_bench.methods.supervised.config import SupervisedConfig
 from gan3d_bench.methods.supervised.losses import depth_losses
 from gan3d_bench.methods.supervised.networks import DepthNetwork
 from gan3d_bench.methods.supervised.scene import InputDepthScene
 from gan3d_bench.metrics.depth import MAD, SIDE
-from gan3d_bench.preview import Preview
+from gan3d_bench.scenes.preview import Preview
 
 Batch = dict[str, Tensor]
 

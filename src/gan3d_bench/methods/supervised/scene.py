@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from gan3d_bench.depth_scene import DepthMapScene
+from gan3d_bench.files.glb import depth_map_mesh
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scene import Rendering, SceneMesh
-from gan3d_bench.tracking.meshes import depth_map_mesh
+from gan3d_bench.scenes.base import Rendering, SceneMesh
+from gan3d_bench.scenes.depth_map import DepthMapScene
 
 
 class InputDepthScene(DepthMapScene):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.preview import Preview
+from gan3d_bench.scenes.preview import Preview
 from toy_plugin.config import ToyConfig
 from toy_plugin.data import discs
 from toy_plugin.scene import DiscScene

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scene import Rendering, Scene
+from gan3d_bench.scenes.base import Rendering, Scene
 from toy_plugin.data import disc_mask
 
 

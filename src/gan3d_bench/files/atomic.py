@@ -1,0 +1,54 @@
+"""Files that appear whole or not at all, and one clear line where they cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gan3d_bench.errors import UserError
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with its suffix, that replaces it on success.
+
+    Parent folders are created. If the body raises, `path` is left as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn a failure to write into a `UserError` that names `path` and the reason."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = error.strerror or str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"{path}: cannot be written: {'no space left on the disk' if full else reason}"
+        ) from error
+
+
+def require_folder(option: str, folder: Path) -> None:
+    """Check, without making it, that `folder` can be written.
+
+    Raises:
+        UserError: names `option`, the folder and what is in the way.
+    """
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"{option} {folder}: expected a folder; {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {folder}: expected a folder that can be written")

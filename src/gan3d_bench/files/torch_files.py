@@ -1,0 +1,289 @@
+"""Reading what strangers saved with ``torch.save``, or pickled, without running any of it.
+
+``torch.load(weights_only=True)`` runs nothing either, but a hostile file can make it fill the
+memory or work for ever, and it opens no pickle with classes of other packages. Here every size is
+checked against the file, tensors are read only when they are wanted, and the caller says which
+names of a pickle mean what.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.files.pickles import MAX_OPCODES, Global, Names, RefusedPickle, clip, read_pickle
+
+MAX_BYTES = 4 * 2**30
+MAX_TENSORS = 2000
+MAX_DIMENSIONS = 8
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+
+_DTYPES = {
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.DoubleStorage": torch.float64,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Values in a file: `read` returns their bytes, little-endian."""
+
+    dtype: torch.dtype
+    numel: int
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that is still in its file; `storage` is found when it is wanted."""
+
+    storage: Callable[[], Storage]
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def load(self, max_bytes: int) -> Tensor:
+        """Return the tensor, contiguous.
+
+        Raises:
+            RefusedPickle: it reaches out of its storage, or is larger than `max_bytes`.
+        """
+        with _refusing():
+            return self._load(self.storage(), max_bytes)
+
+    def _load(self, storage: Storage, max_bytes: int) -> Tensor:
+        if math.prod(self.size) * storage.dtype.itemsize > max_bytes:
+            raise RefusedPickle("its tensors are larger than the file")
+        last = sum((side - 1) * step for side, step in zip(self.size, self.stride, strict=True))
+        if math.prod(self.size) and self.offset + last >= storage.numel:
+            raise RefusedPickle("a tensor reaches out of its storage")
+        data = storage.read()
+        if len(data) != storage.numel * storage.dtype.itemsize:
+            raise RefusedPickle(f"a storage of {storage.numel} values has {len(data)} bytes")
+        if not math.prod(self.size):
+            return torch.empty(self.size, dtype=storage.dtype)
+        values = torch.frombuffer(bytearray(data), dtype=storage.dtype)
+        values = values.as_strided(self.size, self.stride, self.offset)
+        return values.clone(memory_format=torch.contiguous_format)
+
+
+def load_tensors(part: Any, max_bytes: int) -> dict[str, Tensor]:
+    """Return the tensors of `part`, a dict of names and `StoredTensor`.
+
+    Args:
+        part: what a file holds where a state dict is expected.
+        max_bytes: limit of all tensors together; the file's size is a safe one.
+
+    Raises:
+        RefusedPickle: `part` is something else, or its tensors are damaged or too large.
+    """
+    if not isinstance(part, dict) or not all(
+        isinstance(key, str) and isinstance(value, StoredTensor) for key, value in part.items()
+    ):
+        raise RefusedPickle("expected the names and tensors of a network")
+    if len(part) > MAX_TENSORS:
+        raise RefusedPickle(f"{len(part)} tensors, expected at most {MAX_TENSORS}")
+    tensors = {}
+    for key, stored in part.items():
+        tensors[key] = stored.load(max_bytes)
+        max_bytes -= tensors[key].nbytes
+    return tensors
+
+
+def read_file(path: Path, names: Names) -> Any:
+    """Return what a file holds: of ``torch.save`` in either of its formats, or a plain pickle.
+
+    Args:
+        path: the file.
+        names: allow-list in addition to PyTorch's tensors.
+
+    Returns:
+        plain values, with a `StoredTensor` for each tensor.
+
+    Raises:
+        RefusedPickle: see there; also for a file that is missing, empty, or above `MAX_BYTES`.
+    """
+    if not path.is_file():
+        raise RefusedPickle("a folder" if path.is_dir() else "no such file")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise RefusedPickle(f"{size} bytes, more than {MAX_BYTES}")
+    if size == 0:
+        raise RefusedPickle("an empty file")
+    with _refusing():
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                return _read_zip(path, size, names)
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # not closed here: storages are read from it later
+        return _read_stream(content, size, names)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except RefusedPickle:
+        raise
+    except Exception as error:  # a foreign file may fail in any way
+        raise RefusedPickle("it cannot be read, or it is truncated or damaged") from error
+
+
+# -- names --------------------------------------------------------------------------------------
+
+
+def _names(names: Names) -> Names:
+    return {
+        **dict.fromkeys(_DTYPES),
+        "collections.OrderedDict": lambda: {},
+        "argparse.Namespace": lambda: {},
+        "torch._utils._rebuild_tensor_v2": _tensor,
+        "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+        "torch.storage._load_from_bytes": _Nested,
+        "_codecs.encode": _Encoded,
+        **names,
+    }
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> StoredTensor:
+    if isinstance(storage, Storage):
+        find: Callable[[], Storage] = lambda: storage  # noqa: E731
+    elif isinstance(storage, _Nested):
+        find = storage.open
+    else:
+        raise RefusedPickle("a tensor without a storage")
+    numbers = (offset, *size, *stride)
+    if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+        raise RefusedPickle("a tensor with sizes that are no whole numbers")
+    if len(size) != len(stride) or len(size) > MAX_DIMENSIONS:
+        raise RefusedPickle(f"a tensor of {len(size)} sizes and {len(stride)} strides")
+    return StoredTensor(find, offset, tuple(size), tuple(stride))
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """Bytes as pickles of protocol 2 hold them: one character for each. Decoded when wanted."""
+
+    text: Any
+    encoding: Any
+
+
+@dataclass(frozen=True)
+class _Nested:
+    """A storage inside a pickle: a complete file of ``torch.save``, in its old format."""
+
+    content: Any
+
+    def open(self) -> Storage:
+        content = self.content
+        if isinstance(content, _Encoded) and type(content.text) is str:
+            content = content.text.encode("latin-1")
+        if type(content) is not bytes:
+            raise RefusedPickle("a storage that is no bytes")
+        storage = _read_stream(io.BytesIO(content), len(content), {}, max_opcodes=200)
+        if not isinstance(storage, Storage):
+            raise RefusedPickle("a storage that holds something else")
+        return storage
+
+
+def _storage_of(identity: Any) -> tuple[str, torch.dtype, int]:
+    """Take a persistent id apart: key, type, number of values."""
+    match identity:
+        case ("storage", Global(name=kind), str(key), str(), int(numel), *view) if (
+            kind in _DTYPES and 0 <= numel < 2**63 and view in ([], [None])
+        ):
+            return key, _DTYPES[kind], numel
+    raise RefusedPickle("a storage of an unknown kind")
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+def _read_zip(path: Path, size: int, names: Names) -> Any:
+    archive = zipfile.ZipFile(path)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        raise RefusedPickle("an archive with compressed entries, which torch.save never writes")
+    if sum(entry.file_size for entry in archive.infolist()) > size:
+        raise RefusedPickle("an archive that claims to hold more than its size")
+    entries = set(archive.namelist())
+    found = [name for name in entries if name.endswith("/data.pkl")]
+    if len(found) != 1:
+        raise RefusedPickle("an archive, but not of torch.save")
+    root = found[0].removesuffix("data.pkl")
+    if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+        raise RefusedPickle("numbers are big-endian, expected little-endian")
+
+    def storage(identity: Any) -> Storage:
+        key, dtype, numel = _storage_of(identity)
+        name = f"{root}data/{key}"
+        if name not in entries:
+            raise RefusedPickle(f"a storage is missing: {clip(name)}")
+        return Storage(dtype, numel, lambda: archive.read(name))
+
+    return read_pickle(io.BytesIO(archive.read(found[0])), _names(names), storage)
+
+
+def _read_stream(file: BinaryIO, size: int, names: Names, max_opcodes: int = MAX_OPCODES) -> Any:
+    """Read the old format of ``torch.save``, or a plain pickle."""
+    stored: dict[str, Storage] = {}
+    places: dict[str, int] = {}
+
+    def storage(identity: Any) -> Storage:
+        key, dtype, numel = _storage_of(identity)
+        known = stored.get(key)
+        if known is None:
+            length = numel * dtype.itemsize
+            stored[key] = known = Storage(dtype, numel, lambda: _window(file, places[key], length))
+        elif (known.dtype, known.numel) != (dtype, numel):
+            raise RefusedPickle("a storage with two kinds or sizes")
+        return known
+
+    def value(names: Names, persistent: Callable[[Any], Any] | None = None) -> Any:
+        return read_pickle(file, names, persistent, max_opcodes)
+
+    first = value(_names(names))
+    if first != MAGIC:
+        return first
+    if value({}) != PROTOCOL:
+        raise RefusedPickle(f"not protocol {PROTOCOL} of torch.save")
+    system = value({})
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise RefusedPickle("numbers are big-endian, expected little-endian")
+    content, keys = value(_names(names), storage), value({})
+    if not isinstance(keys, list) or not all(type(key) is str for key in keys):
+        raise RefusedPickle("its list of storages is damaged")
+    if sorted(keys) != sorted(stored):
+        raise RefusedPickle("its list of storages is damaged")
+    for key in keys:
+        count = int.from_bytes(file.read(8), "little", signed=True)
+        length = stored[key].numel * stored[key].dtype.itemsize
+        places[key] = file.tell()
+        if count != stored[key].numel or places[key] + length > size:
+            raise RefusedPickle(f"it is truncated: a storage of {count} values is not there")
+        file.seek(length, os.SEEK_CUR)
+    return content
+
+
+def _window(file: BinaryIO, start: int, length: int) -> bytes:
+    file.seek(start)
+    return file.read(length)

@@ -1,0 +1,1 @@
+"""Synthetic heads: from standard normals to rendered heads, and their disk cache."""

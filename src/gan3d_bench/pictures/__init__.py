@@ -1,0 +1,1 @@
+"""Pictures of tensors and scenes: sizes, colours, grids, sheets."""

@@ -1,0 +1,1 @@
+"""Scenes: what every method hands to every table, by kind of representation."""

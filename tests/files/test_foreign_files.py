@@ -1,0 +1,260 @@
+"""Pickles and torch files of strangers: what they hold comes out, damage is told, nothing runs."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gan3d_bench.files.pickles import RefusedPickle, UnknownName, read_pickle
+from gan3d_bench.files.torch_files import load_tensors, read_file
+
+LIMIT = 2**20
+QUICK = settings(max_examples=50, deadline=None)
+FILES = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.integers(0, 999), inner)
+    ),
+    max_leaves=20,
+)
+
+
+def read(content: bytes, names: Any = None, **options: Any) -> Any:
+    return read_pickle(io.BytesIO(content), names or {}, **options)
+
+
+def torch_file(folder: Path, content: Any, zipped: bool = True) -> Path:
+    path = folder / "file.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+# -- pickles ------------------------------------------------------------------------------------
+
+
+@QUICK
+@given(values, st.integers(2, 5))
+def test_plain_values_come_out(value: Any, protocol: int) -> None:
+    assert read(pickle.dumps(value, protocol)) == value
+
+
+@given(st.binary() | st.binary(min_size=300, max_size=300), st.integers(3, 5))
+def test_bytes_come_out(value: bytes, protocol: int) -> None:
+    assert read(pickle.dumps([value, value], protocol)) == [value, value]
+
+
+def test_sets_come_as_lists() -> None:
+    assert sorted(read(pickle.dumps({1, 2, 3}, 4))) == [1, 2, 3]
+
+
+@QUICK
+@given(values, st.integers(2, 5), st.data())
+def test_a_cut_pickle_is_refused(value: Any, protocol: int, data: st.DataObject) -> None:
+    content = pickle.dumps(value, protocol)
+    end = data.draw(st.integers(0, len(content) - 1))
+    with pytest.raises(RefusedPickle):
+        read(content[:end])
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
+    for start in (b"", b"\x80\x04", b"\x80\x02}("):
+        try:
+            read(start + content)
+        except RefusedPickle as error:
+            assert "\n" not in str(error)
+
+
+def test_the_file_is_left_behind_the_pickle() -> None:
+    file = io.BytesIO(pickle.dumps([1]) + pickle.dumps("two") + b"rest")
+    assert read_pickle(file, {}) == [1]
+    assert read_pickle(file, {}) == "two"
+    assert file.read() == b"rest"
+
+
+def test_names_are_answered_by_the_reader_only() -> None:
+    content = pickle.dumps(OrderedDict(a=1), 2)
+    with pytest.raises(UnknownName, match=r"asks for 'collections\.OrderedDict'") as error:
+        read(content)
+    assert error.value.name == "collections.OrderedDict"
+    assert read(content, {"collections.OrderedDict": lambda: {"ours": 0}}) == {"ours": 0, "a": 1}
+    with pytest.raises(RefusedPickle, match=r"calls 'collections\.OrderedDict'"):
+        read(content, {"collections.OrderedDict": None})
+
+
+def test_attributes_are_not_set() -> None:
+    content = pickle.dumps(argparse.Namespace(size=3, pop="other"), 4)
+    made: dict[str, Any] = {}
+    assert read(content, {"argparse.Namespace": lambda: made}) is made
+    assert made == {}
+
+
+def test_work_is_bounded() -> None:
+    content = pickle.dumps(list(range(100)), 4)
+    with pytest.raises(RefusedPickle, match="more than 50 instructions"):
+        read(content, max_opcodes=50)
+    nested = b"\x80\x02" + b"(" * 300 + b"t" * 300 + b"."
+    with pytest.raises(RefusedPickle, match="nested more than 200 deep"):
+        read(nested)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02K\x01K\x02.",  # two values
+        b"\x80\x02(K\x01.",  # an open mark
+        b"\x80\x02K\x01(\x86.",  # a tuple over a mark
+        b"\x80\x02K\x01K\x02a.",  # an item for a number
+        b"\x80\x02]K\x01K\x02s.",  # a pair for a list
+        b"\x80\x02}(K\x01u.",  # a key alone
+        b"\x80\x02})K\x01s.",  # a key that is a tuple
+        b"\x80\x02t.",  # no mark
+    ],
+)
+def test_a_pickle_that_makes_no_sense(content: bytes) -> None:
+    with pytest.raises(RefusedPickle):
+        read(content)
+
+
+# -- files of torch.save ------------------------------------------------------------------------
+
+DTYPES = (
+    *(torch.float32, torch.float16, torch.bfloat16, torch.float64),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_tensors_are_those_of_torch_load(tmp_path: Path, dtype: torch.dtype, zipped: bool) -> None:
+    base = (torch.randn(4, 3, 5, 2) * 3).to(dtype)
+    content = {
+        "whole": base,
+        "shared": base[1],
+        "transposed": base.transpose(0, 2),
+        "part": base[1:3, :, ::2, 1:],
+        "channels_last": base.clone(memory_format=torch.channels_last),
+        "scalar": base[0, 0, 0, 0],
+        "empty": base[:0],
+        "parameter": torch.nn.Parameter(base) if dtype.is_floating_point else base,
+    }
+    path = torch_file(tmp_path, {"state": OrderedDict(content), "step": 3}, zipped)
+    found = read_file(path, {})
+    assert found["step"] == 3
+    state = load_tensors(found["state"], path.stat().st_size * 2)
+    assert list(state) == list(content)
+    for key, value in content.items():
+        assert state[key].dtype == dtype
+        assert state[key].is_contiguous()
+        assert torch.equal(state[key], value)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_cut_file_is_refused(tmp_path: Path, zipped: bool, data: st.DataObject) -> None:
+    path = torch_file(tmp_path, {"a": torch.randn(7), "b": torch.randn(3, 3)}, zipped)
+    content = path.read_bytes()
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(RefusedPickle):
+        read_file(path, {})
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_changed_byte_is_harmless(tmp_path: Path, zipped: bool, data: st.DataObject) -> None:
+    path = torch_file(tmp_path, {"a": torch.randn(7), "b": torch.randn(3, 3)}, zipped)
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        load_tensors(read_file(path, {}), LIMIT)
+    except RefusedPickle as error:
+        assert "\n" not in str(error)
+
+
+def test_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
+    path = torch_file(tmp_path, {"a": torch.full((64,), 3.0)})
+    content = path.read_bytes()
+    path.write_bytes(content.replace(torch.full((64,), 3.0).numpy().tobytes(), bytes(256)))
+    with pytest.raises(RefusedPickle, match="damaged"):
+        load_tensors(read_file(path, {}), LIMIT)
+
+
+def test_a_missing_storage_is_told(tmp_path: Path) -> None:
+    path = torch_file(tmp_path, {"a": torch.zeros(3)})
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist() if "/data/" not in name}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content)
+    with pytest.raises(RefusedPickle, match="a storage is missing: 'file/data/0'"):
+        read_file(path, {})
+
+
+def test_tensors_together_are_limited(tmp_path: Path) -> None:
+    path = torch_file(tmp_path, {str(i): torch.zeros(10) for i in range(10)})
+    content = read_file(path, {})
+    assert len(load_tensors(content, 400)) == 10
+    with pytest.raises(RefusedPickle, match="larger than the file"):
+        load_tensors(content, 399)
+
+
+def test_a_tensor_repeated_without_end_is_refused(tmp_path: Path) -> None:
+    path = torch_file(tmp_path, {"a": torch.zeros(1).expand(2**40)})
+    with pytest.raises(RefusedPickle, match="larger than the file"):
+        load_tensors(read_file(path, {}), path.stat().st_size)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "archive").write_bytes(zip_of({"readme": b"text"}))
+    for name, reason in {
+        "absent": "no such file",
+        ".": "a folder",
+        "empty": "an empty file",
+        "archive": "an archive, but not of torch.save",
+    }.items():
+        with pytest.raises(RefusedPickle, match=reason):
+            read_file(tmp_path / name, {})
+
+
+def zip_of(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_big_endian_files_are_refused(tmp_path: Path) -> None:
+    path = torch_file(tmp_path, {"a": torch.zeros(3)})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    path.write_bytes(zip_of({**members, "file/byteorder": b"big"}))
+    with pytest.raises(RefusedPickle, match="big-endian"):
+        read_file(path, {})
