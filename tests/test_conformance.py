@@ -13,7 +13,9 @@ from gan3d_bench.config import compose
 from gan3d_bench.conformance import OVERRIDES, PRESET, Failed, Report, _check_rendering, _Checks
 from gan3d_bench.geometry.views import View
 from gan3d_bench.registry import registry
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
 from gan3d_bench.spec import MethodSpec
 
 
@@ -21,6 +23,7 @@ class Disc(Scene):
     """One flat subject; `changes` replace what its rendering should hold."""
 
     capabilities = frozenset({"depth"})
+    camera = PinholeCamera(4)
 
     def __init__(self, **changes: Any) -> None:
         self.changes = changes
@@ -29,7 +32,7 @@ class Disc(Scene):
     def batch_size(self) -> int:
         return 1
 
-    def render(self, view: View, light: Any = None, image_size: int | None = None) -> Rendering:
+    def _render(self, view: View, light: Any, camera: PinholeCamera) -> Rendering:
         whole = torch.ones(1, 1, 4, 4)
         right = Rendering(rgb=whole.expand(1, 3, 4, 4), mask=whole, depth=whole)
         return replace(right, **self.changes)
@@ -85,7 +88,7 @@ def checks(spec: MethodSpec, folder: Path, *overrides: str) -> tuple[_Checks, Re
 def test_claims_that_are_not_kept_fail(
     spec: MethodSpec, toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boastful = replace(spec, capabilities=spec.capabilities | {"relight"})
+    boastful = replace(spec, scenes={kind: can | {"relight"} for kind, can in spec.scenes.items()})
     found, report = checks(boastful, toy)
     report.check("trains", found.trains)
     report.check("capabilities", found.capabilities)

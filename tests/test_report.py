@@ -13,7 +13,6 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,10 +22,10 @@ from PIL import Image
 from gan3d_bench.benchmarks.results import Result, save_result
 from gan3d_bench.benchmarks.stored import assemble, row_path
 from gan3d_bench.files.glb import save_glb
+from gan3d_bench.geometry.meshes import SceneMesh
 from gan3d_bench.registry import registry
 from gan3d_bench.report.curves import Curve, Point, Series, curves, draw, ticks
 from gan3d_bench.report.showcase import MESHES, exhibit
-from gan3d_bench.scenes.base import SceneMesh
 from gan3d_bench.spec import Column, Reported, TableSpec
 from gan3d_bench.training.run_folder import Run, write_json
 
@@ -61,8 +60,8 @@ def a_row(name, run, offset=0.0, **others):
     return replace(result, **others)
 
 
-def a_surface(textured: bool) -> SimpleNamespace:
-    """A scene of one bumpy square: red left, blue right."""
+def a_surface(textured: bool) -> SceneMesh:
+    """One bumpy square: red left, blue right."""
     y, x = torch.meshgrid(torch.linspace(-0.1, 0.1, 9), torch.linspace(-0.1, 0.1, 9), indexing="ij")
     vertices = torch.stack((x, y, 1 - 0.3 * (0.02 - x**2 - y**2)), -1).reshape(-1, 3)
     corner = torch.arange(81).view(9, 9)[:-1, :-1].reshape(-1, 1)
@@ -74,10 +73,8 @@ def a_surface(textured: bool) -> SimpleNamespace:
         uvs = torch.stack((x, -y), -1).reshape(-1, 2) * 5 + 0.5
         texture = torch.tensor([[1.0, -1.0], [-1.0, -1.0], [-1.0, 1.0]])
         texture = texture.repeat_interleave(8, 1)[:, None].expand(3, 16, 16)
-        mesh = SceneMesh(vertices=vertices, faces=faces, uvs=uvs, texture=texture)
-    else:
-        mesh = SceneMesh(vertices=vertices, faces=faces, colors=colours)
-    return SimpleNamespace(mesh=lambda index: mesh)
+        return SceneMesh(vertices=vertices, faces=faces, uvs=uvs, texture=texture)
+    return SceneMesh(vertices=vertices, faces=faces, colors=colours)
 
 
 def a_run(preset, row, face=90, textured=True):
@@ -89,7 +86,7 @@ def a_run(preset, row, face=90, textured=True):
     Image.new("RGB", (64, 64), (face, 90, 120)).save(pictures / "input.png")
     Image.new("RGB", (640, 200), (200, face, 40)).save(pictures / "scene.png")
     for index in range(2):
-        save_glb(a_surface(textured), 0, pictures / f"mesh_{index:02d}.glb")
+        save_glb(a_surface(textured), pictures / f"mesh_{index:02d}.glb")
     result = replace(row, run=str(folder))
     save_result(result, row_path(folder / "tables", row.table, row.row))
     return folder

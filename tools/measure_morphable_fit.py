@@ -37,7 +37,7 @@ def main() -> None:
         started = time.perf_counter()
         fitted = fit(truth["image"].clone())
         seconds += time.perf_counter() - started
-        drawn, found = fit.draw(fitted, IMAGE_SIZE), fitted.found.cpu()
+        drawn, found = fit.render(fitted, IMAGE_SIZE), fitted.found.cpu()
         depth.update(drawn.depth.cpu()[found], truth["depth"][found], drawn.mask.cpu()[found])
         pose.update(fitted.to("cpu")[found].view, heads.view[found])
         parts.append(fitted.to("cpu"))

@@ -5,6 +5,7 @@ python docs/figures/make_conventions.py
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import warp_to_view
-from gan3d_bench.rendering.mesh import render_textured_mesh
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.mesh import UVTexture, render_mesh
+from gan3d_bench.rendering.shading import LambertLight, Light
 
 HERE = Path(__file__).parent
 SIZE = 112
@@ -52,11 +53,11 @@ def manikin() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def look(view: View, light: Light | None = None, background: float = 1.0):
     """The manikin at a batch of views, optionally lit (one light each, or one for all)."""
     vertices, faces, uvs, texture = manikin()
-    light = light or Light.frontal(ambient=0.45, diffuse=0.55)
+    light = light or LambertLight.frontal(ambient=0.45, diffuse=0.55)
     turned = view.transform(vertices)
-    return render_textured_mesh(
-        turned, faces, uvs, faces, texture, CAMERA, light=light, background=background
-    )
+    surface = UVTexture(uvs, faces, texture)
+    seen = render_mesh(turned, faces, surface, CAMERA, light=light, supersample=2)
+    return replace(seen, rgb=seen.over(background))
 
 
 def to_image(rgb: Tensor) -> Image.Image:
@@ -99,7 +100,7 @@ def light_sheet() -> None:
         "l ~ (0, 1, -1)": (0.0, 1.0, -1.0),
     }
     unit = torch.nn.functional.normalize(torch.tensor(list(directions.values())), dim=1)
-    light = Light(torch.full((5,), 0.1), torch.full((5,), 0.9), unit)
+    light = LambertLight(torch.full((5,), 0.1), torch.full((5,), 0.9), unit)
     seen = look(View.from_angles([0.0] * 5), light)
     lit = list(zip(directions, seen.rgb, strict=True))
     normal = seen.normal[0]

@@ -25,9 +25,10 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.registry import registry
-from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering, Scene
-from gan3d_bench.spec import MethodSpec
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.rendering.shading import LambertLight, Light
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.spec import SAMPLE, MethodSpec
 from gan3d_bench.training.callbacks import evaluation_mode
 from gan3d_bench.training.checkpoints import read_checkpoint
 from gan3d_bench.training.fit import build, fit, load_method
@@ -45,6 +46,8 @@ EVERY_STEP = "trainer.checkpoint_minutes=1e-9"
 # Two processes add gradients in another order, and Adam's first steps amplify rounding: what may
 # differ is a small part of how far training has moved the weights.
 PROCESS_TOLERANCE = 0.05
+TURNED = 40.0  # degrees of yaw at which the frame of a light shows
+LIGHT_TOLERANCE = 0.05  # of shading: normals and shading are filtered apart
 
 
 class Failed(Exception):
@@ -175,20 +178,18 @@ class _Checks:
             for kind, scene in self._scenes().items()
             for angle in (0.0, 20.0)
         ]
-        if not checked and self.spec.capabilities:
+        if not checked and self.spec.scenes:
             raise Failed("it gives no scene: neither sample, reconstruct nor preview")
         return f"{len(checked)} renderings"
 
     def capabilities(self) -> str:
-        claimed = self.spec.capabilities
+        claimed = self.spec.scenes
         scenes = self._scenes()
-        for kind in ("sample", "reconstruct"):
-            if (kind in claimed) != (kind in scenes):
-                raise Failed(f"'{kind}' is {'' if kind in claimed else 'not '}claimed")
-        for kind, scene in scenes.items():
-            for capability in sorted(claimed - {"sample", "reconstruct"}):
-                _check_capability(kind, scene, capability)
-        return ", ".join(sorted(claimed)) or "none claimed"
+        for kind in claimed:
+            for capability in sorted(claimed[kind]):
+                _check_capability(kind, scenes[kind], capability)
+        said = [f"{kind}: {', '.join(sorted(can)) or 'rgb only'}" for kind, can in claimed.items()]
+        return "; ".join(said) or "none claimed"
 
     def tables(self) -> list[str]:
         config = to_dict(self.config)
@@ -239,13 +240,15 @@ def scenes_of(method: Method, spec: MethodSpec) -> dict[str, Scene]:
     """
     scenes: dict[str, Scene] = {}
     preview = method.preview()
-    if "sample" in spec.capabilities:
-        scenes["sample"] = method.sample(SUBJECTS, torch.Generator().manual_seed(0))
-    if "reconstruct" in spec.capabilities:
-        images = preview.images.get("input")
+    if spec.samples:
+        scenes[SAMPLE] = method.sample(SUBJECTS, torch.Generator().manual_seed(0))
+    images = preview.images.get("input")
+    for kind in spec.scenes:
+        if kind == SAMPLE:
+            continue
         if images is None:
             raise Failed("its preview has no images named 'input' to reconstruct")
-        scenes["reconstruct"] = method.reconstruct(images[:SUBJECTS])
+        scenes[kind] = method.row_scene(kind, images[:SUBJECTS])
     if not scenes and preview.scene is not None:
         scenes["preview"] = preview.scene
     return scenes
@@ -254,7 +257,7 @@ def scenes_of(method: Method, spec: MethodSpec) -> dict[str, Scene]:
 def outputs(method: Method, spec: MethodSpec) -> dict[str, Tensor]:
     """Render every scene of a method from the front; the pictures by name.
 
-    Of a method that makes no scenes (it claims no capability) the images of its preview.
+    Of a method that makes no scenes (it claims none) the images of its preview.
 
     Raises:
         Failed: it gives neither.
@@ -266,7 +269,7 @@ def outputs(method: Method, spec: MethodSpec) -> dict[str, Tensor]:
             for name, value in vars(_render(scene, 0.0)).items()
             if value is not None
         }
-        if not found and not spec.capabilities:
+        if not found and not spec.scenes:
             found = {f"preview/{name}": x.cpu() for name, x in method.preview().images.items()}
             if not found:
                 raise Failed("it gives neither scenes nor images in its preview")
@@ -339,18 +342,32 @@ def _check_capability(kind: str, scene: Scene, capability: str) -> None:
     if capability not in scene.capabilities:
         raise Failed(f"'{capability}' is claimed, but the {kind} scene does not have it")
     if capability == "relight":
-        light = Light.frontal(scene.batch_size)
-        side = Light(light.ambient, light.diffuse, light.direction.new_tensor([[-0.8, 0, -0.6]]))
-        side = Light(side.ambient, side.diffuse, side.direction.expand(scene.batch_size, 3))
+        light = LambertLight.frontal(scene.batch_size)
+        direction = torch.tensor([-0.8, 0.0, -0.6]).expand(scene.batch_size, 3)
+        side = LambertLight(light.ambient, light.diffuse, direction)
         one, other = (_render(scene, 0.0, light=choice).rgb for choice in (light, side))
         if torch.equal(one, other):
             raise Failed(f"the {kind} scene looks the same under two lights")
+        _check_light_frame(kind, _render(scene, TURNED, light=side), side)
     elif capability == "mesh":
         mesh = scene.mesh(0)
         if not len(mesh.faces) or int(mesh.faces.max()) >= len(mesh.vertices):
             raise Failed(f"the {kind} scene's mesh has no faces, or faces without vertices")
     elif getattr(_render(scene, 0.0), capability) is None:
         raise Failed(f"'{capability}' is claimed, but the {kind} scene's rendering lacks it")
+
+
+def _check_light_frame(kind: str, turned: Rendering, light: Light) -> None:
+    """Fail unless a turned scene was shaded by its normals as the camera sees them."""
+    if turned.normal is None or turned.shading is None:
+        return
+    error = (light.shade(turned.normal) - turned.shading).abs()
+    seen = (turned.mask > 0.99).expand_as(error)
+    if error[seen].median() > LIGHT_TOLERANCE:
+        raise Failed(
+            f"the {kind} scene at {TURNED:.0f} degrees: shading is {error[seen].median():.2f} off "
+            "what its normals give; a light that is given is in camera space"
+        )
 
 
 def _weights(run: Run) -> dict[str, Tensor]:

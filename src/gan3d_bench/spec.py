@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Capability = Literal["sample", "reconstruct", "depth", "normal", "albedo", "relight", "mesh"]
+Capability = Literal["depth", "normal", "albedo", "relight", "mesh"]
+SAMPLE, RECONSTRUCT = "sample", "reconstruct"
+"""The kinds of scene that `Method.sample` and `Method.reconstruct` give."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,16 @@ class MethodSpec:
         presets: preset name -> when to use it. The YAML files lie in ``presets/`` beside the
             config's module, one per name.
         default_preset: preset used when none is given.
-        capabilities: what its scenes can do; decides the tables it appears in.
+        scenes: the kinds of scene it gives, and what scenes of each can do: `SAMPLE`,
+            `RECONSTRUCT`, and kinds of its own that `Method.row_scene` knows. A row of a table
+            needs a kind that can do what the table measures. Empty for methods without scenes.
         needs: things a user must have (teacher, assets), in words.
         assets: names of registered assets the default preset needs.
         licence: licence of the method's code and of what it ships.
         status: reproduction status, one honest line.
         reported: the paper's own numbers, by row of our tables.
         rows: maps (table name, resolved run config as plain dict) to the rows the run fills there
-            and the kind of scene that fills each (`Method.row_scene`; "" is what `reconstruct`
-            gives). Empty when the run does not belong in that table. Imports no torch.
+            and the kind of scene (of `scenes`) that fills each. Empty when the run does not belong in that table. Imports no torch.
         photographs: for `gan3d-bench reconstruct`; None for methods whose trained runs take any
             image, and for those that only sample.
     """
@@ -73,7 +76,7 @@ class MethodSpec:
     config: str
     presets: Mapping[str, str]
     default_preset: str
-    capabilities: frozenset[Capability] = frozenset()
+    scenes: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     assets: tuple[str, ...] = ()
     licence: str = "MIT"
@@ -83,6 +86,16 @@ class MethodSpec:
         default=lambda table, config: {}
     )
     photographs: Photographs | None = None
+
+    @property
+    def samples(self) -> bool:
+        """Whether the method draws subjects by itself."""
+        return SAMPLE in self.scenes
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the method lifts images."""
+        return RECONSTRUCT in self.scenes
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.config import RunConfig
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.spec import RECONSTRUCT
 
 ITEMS = [0, 1, 2, 3]
 
@@ -27,12 +30,13 @@ class Seen(Scene):
 
     def __init__(self, depth: Tensor, view: View) -> None:
         self.depth, self.input_view = depth, view
+        self.camera = PinholeCamera(depth.shape[-1])
 
     @property
     def batch_size(self) -> int:
         return len(self.depth)
 
-    def render(self, view: View, light=None, image_size=None) -> Rendering:
+    def _render(self, view: View, light, camera) -> Rendering:
         assert view is self.input_view
         ones = torch.ones_like(self.depth)
         return Rendering(rgb=ones.expand(-1, 3, -1, -1), mask=ones, depth=self.depth)
@@ -69,7 +73,9 @@ def measure(tmp_path_factory: pytest.TempPathFactory) -> DepthPoseMeasure:
 
 
 def errors(measure: DepthPoseMeasure, method: Method) -> dict[str, float]:
-    parts = [measure.method(method, "", items)["depth"] for items in (ITEMS[:2], ITEMS[2:])]
+    parts = [
+        measure.method(method, RECONSTRUCT, items)["depth"] for items in (ITEMS[:2], ITEMS[2:])
+    ]
     sets = measure.sets()
     assert {estimate.count for estimate in sets.values()} == {4}
     assert set(sets) | {"depth"} == {column.metric for column in SPEC.columns}

@@ -22,8 +22,11 @@ from gan3d_bench.faces.morphable_fit import FaceFit
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.gan2shape.spec import SPEC as GAN2SHAPE
-from gan3d_bench.pictures.tensors import frame
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.images import frame
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.spec import RECONSTRUCT
 
 SIZE = 40  # of whole pictures; the method takes the middle 32
 FACELESS = 1
@@ -69,14 +72,15 @@ class Seen(Scene):
 
     def __init__(self, depth: Tensor, view: View | None) -> None:
         self.depth, self.input_view = depth, view
+        self.camera = PinholeCamera(depth.shape[-1])
 
     @property
     def batch_size(self) -> int:
         return len(self.depth)
 
-    def render(self, view: View, light=None, image_size=None) -> Rendering:
+    def _render(self, view: View, light, camera) -> Rendering:
         assert view is self.input_view
-        assert image_size == self.depth.shape[-1]
+        assert camera.width == self.depth.shape[-1]
         ones = torch.ones_like(self.depth)
         return Rendering(rgb=ones.expand(-1, 3, -1, -1), mask=ones, depth=self.depth)
 
@@ -117,7 +121,7 @@ def measure(tmp_path, monkeypatch) -> FaceDepthPoseMeasure:
 
 
 def errors(measure: FaceDepthPoseMeasure, method: Method) -> dict[str, float]:
-    parts = [measure.method(method, "", items)["depth"] for items in ([0, 2], [3, 4])]
+    parts = [measure.method(method, RECONSTRUCT, items)["depth"] for items in ([0, 2], [3, 4])]
     return {
         "depth": max(map(max, parts)),
         **{name: estimate.mean for name, estimate in measure.sets().items()},
@@ -194,6 +198,6 @@ def test_the_standard_reference_heads_no_column(measure) -> None:
 
 def test_runs_fitted_to_the_samples_have_a_row() -> None:
     config = to_dict(compose(GAN2SHAPE, "ffhq-128", None, []))
-    assert GAN2SHAPE.rows(FACES.name, config) == {"GAN2Shape (3D)": ""}
+    assert GAN2SHAPE.rows(FACES.name, config) == {"GAN2Shape (3D)": RECONSTRUCT}
     assert GAN2SHAPE.rows(SPEC.name, config) == {}
     assert GAN2SHAPE.rows(FACES.name, {**config, "split": "train"}) == {}

@@ -23,7 +23,9 @@ from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.fid import compare_features
 from gan3d_bench.metrics.inception import InceptionFeatures
 from gan3d_bench.registry import registry
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
 
 SIZE, REAL, DIM = 16, 12, 6
 
@@ -44,6 +46,8 @@ class Stored(InceptionFeatures):
 class Blot(Scene):
     """One colour, drawn at random, and the view it is seen from."""
 
+    camera = PinholeCamera(SIZE)
+
     def __init__(self, colours: Tensor, seen: list[View]) -> None:
         self.colours, self.seen = colours, seen
 
@@ -51,7 +55,7 @@ class Blot(Scene):
     def batch_size(self) -> int:
         return len(self.colours)
 
-    def render(self, view: View, light=None, image_size=None) -> Rendering:
+    def _render(self, view: View, light, camera) -> Rendering:
         self.seen.append(view)
         rgb = self.colours[:, :, None, None].expand(-1, -1, SIZE, SIZE)
         return Rendering(rgb=rgb, mask=torch.ones_like(rgb[:, :1]))

@@ -10,52 +10,20 @@ import torch
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.assets.store import asset_path
-from gan3d_bench.benchmarks.heads import before_grey, moved, turned
+from gan3d_bench.benchmarks.heads import moved, turned
 from gan3d_bench.benchmarks.intrinsics.measure import FRONTAL, INPUT, IntrinsicsMeasure
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.benchmarks.novel_view.measure import VIEWS, NovelViewMeasure
 from gan3d_bench.benchmarks.relight.measure import RelightMeasure, equalised, new_light
 from gan3d_bench.config import RunConfig
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import HeadParameters, render_heads
+from gan3d_bench.heads.scene import heads_scene
 from gan3d_bench.methods.base import Method
 from gan3d_bench.registry import registry
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.scenes.mesh import MeshScene
+from gan3d_bench.spec import RECONSTRUCT
 
 TABLES = ("novel-view", "relight", "intrinsics")
-
-
-class TrueHeads(Scene):
-    """The heads themselves."""
-
-    capabilities = frozenset({"depth", "normal", "albedo", "relight"})
-
-    def __init__(self, heads: HeadParameters) -> None:
-        self.heads = before_grey(heads)
-        self.input_view = heads.view
-
-    @property
-    def batch_size(self) -> int:
-        return len(self.heads)
-
-    def render(self, view: View, light=None, image_size=None) -> Rendering:
-        angles = torch.stack((view.yaw, view.pitch, view.roll), 1)
-        heads = replace(self.heads, angles=angles, translation=view.translation)
-        if light is not None:
-            heads = replace(
-                heads,
-                ambient=light.ambient,
-                diffuse=light.diffuse,
-                light_direction=light.direction,
-            )
-        maps = render_heads(heads, image_size or 64)
-        return Rendering(
-            rgb=maps["image"],
-            mask=(maps["mask"] >= 0.5).float(),
-            depth=maps["depth"],
-            normal=maps["normal"],
-            albedo=maps["albedo"],
-        )
 
 
 class Oracle(Method):
@@ -65,14 +33,14 @@ class Oracle(Method):
         super().__init__(RunConfig(method="oracle"))
         self.data, self.shift = measure.split("test"), shift
 
-    def reconstruct(self, images: torch.Tensor) -> TrueHeads:
+    def reconstruct(self, images: torch.Tensor) -> MeshScene:
         count = len(self.data)
         stored = torch.stack([self.data[i]["image"] for i in range(count)])
         found = [int((stored - image).abs().flatten(1).sum(1).argmin()) for image in images]
         heads = self.data.parameters[torch.tensor(found)]
         others = self.data.parameters[torch.tensor([(i + self.shift) % count for i in found])]
         placed = {"angles": heads.angles, "translation": heads.translation}
-        return TrueHeads(replace(others, **placed))
+        return heads_scene(replace(others, **placed))
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +77,8 @@ def test_novel_views_of_the_truth_are_perfect_and_of_others_bad(cache):
         fetch(name)
     measure = build(NovelViewMeasure, cache)
     with torch.no_grad():
-        true = measure.method(Oracle(measure), "", [0, 1])
-        other = measure.method(Oracle(measure, shift=1), "", [0, 1])
+        true = measure.method(Oracle(measure), RECONSTRUCT, [0, 1])
+        other = measure.method(Oracle(measure, shift=1), RECONSTRUCT, [0, 1])
         still = measure.baseline(measure.baselines[0], [0, 1])
     picture = measure.picture()
     assert picture is not None
@@ -136,7 +104,7 @@ def test_relighting_the_truth_is_perfect_and_doing_nothing_is_not(cache):
     fetch("alexnet-lpips")
     measure = build(RelightMeasure, cache)
     with torch.no_grad():
-        true = measure.method(Oracle(measure), "", [0, 1])
+        true = measure.method(Oracle(measure), RECONSTRUCT, [0, 1])
         still = measure.baseline(measure.baselines[0], [0, 1])
     assert min(true["psnr"]) > 60
     assert max(true["lpips"]) < 1e-5
@@ -154,7 +122,7 @@ def test_the_weight_and_colour_of_light_cost_nothing():
 def test_intrinsics_of_the_truth_are_perfect(cache):
     measure = build(IntrinsicsMeasure, cache, size=32)
     with torch.no_grad():
-        true = measure.method(Oracle(measure), "", [0, 1])
+        true = measure.method(Oracle(measure), RECONSTRUCT, [0, 1])
         lit = measure.baseline(INPUT, [0, 1])
         flat = measure.baseline(FRONTAL, [0, 1])
     assert max(true["albedo"]) < 0.01  # of 8-bit storage

@@ -28,7 +28,9 @@ from gan3d_bench.generators.base import Teacher
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.gan2shape.spec import SPEC as GAN2SHAPE
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
 
 HEADS = 4
 
@@ -72,12 +74,13 @@ class Faded(Scene):
 
     def __init__(self, count, limit):
         self.count, self.limit = count, limit
+        self.camera = PinholeCamera(8)
 
     @property
     def batch_size(self):
         return self.count
 
-    def render(self, view, light=None, image_size=None):
+    def _render(self, view, light, camera):
         rgb = (0.5 + 0.01 * view.yaw)[:, None, None, None].expand(-1, 3, 8, 8)
         return Rendering(rgb, (view.yaw.abs() <= self.limit).float()[:, None, None, None])
 
@@ -225,12 +228,13 @@ class True3D(Scene):
 
     def __init__(self, measure, items, shift):
         self.measure, self.items, self.shift = measure, items, shift
+        self.camera = PinholeCamera(64)
 
     @property
     def batch_size(self):
         return len(self.items)
 
-    def render(self, view, light=None, image_size=None):
+    def _render(self, view, light, camera):
         yaw = float(view.yaw[0])
         moved = [(item + self.shift * round(yaw)) % HEADS for item in self.items]
         maps = self.measure.truth(turned(before_grey(self.measure.parameters(moved)), yaw))
@@ -250,7 +254,7 @@ def test_true_heads_keep_their_identity_and_exchanged_ones_do_not(real):
     images = real.batch(items)["image"]
 
     class Still(True3D):
-        def render(self, view, light=None, image_size=None):
+        def _render(self, view, light, camera):
             return Rendering(images, torch.ones_like(images[:, :1]))
 
     still = real.method(Turner(lambda images: Still(real, items, 0)), "", items)

@@ -18,7 +18,7 @@ from gan3d_bench.benchmarks.results import Estimate, load_results
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.base import Method
-from gan3d_bench.spec import Column, MethodSpec, Reported, TableSpec
+from gan3d_bench.spec import RECONSTRUCT, Column, MethodSpec, Reported, TableSpec
 
 TABLE = TableSpec(
     name="toy",
@@ -38,13 +38,13 @@ SPEC = MethodSpec(
     config="toy",
     presets={"p": "always"},
     default_preset="p",
-    capabilities=frozenset({"reconstruct"}),
-    rows=lambda table, config: {"Ours": ""} if table == "toy" else {},
+    scenes={RECONSTRUCT: frozenset({"depth"})},
+    rows=lambda table, config: {"Ours": RECONSTRUCT} if table == "toy" else {},
 )
 
 
 class Toy(Measure):
-    requires = frozenset({"reconstruct"})
+    requires = frozenset({"depth"})
     baselines = ("Zero",)
     data = "toys, test"
 
@@ -138,9 +138,12 @@ def test_a_run_without_any_of_the_items_is_refused(toy, tmp_path):
 
 def test_runs_are_refused_before_any_work(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "load_method", lambda run: pytest.fail("work has started"))
-    blind = replace(SPEC, capabilities=frozenset())
-    with pytest.raises(UserError, match="'ours' cannot reconstruct"):
+    blind = replace(SPEC, scenes={RECONSTRUCT: frozenset()})
+    with pytest.raises(UserError, match="'reconstruct' of method 'ours' cannot give depth"):
         evaluate([a_run(tmp_path / "a", spec=blind)], tmp_path)
+    without = replace(SPEC, scenes={"sample": frozenset({"depth"})})
+    with pytest.raises(UserError, match="needs a scene of kind 'reconstruct'.*gives: sample"):
+        evaluate([a_run(tmp_path / "a", spec=without)], tmp_path)
     elsewhere = replace(SPEC, rows=lambda table, config: {})
     with pytest.raises(UserError, match="has no row in table 'toy'"):
         evaluate([a_run(tmp_path / "b", spec=elsewhere)], tmp_path)

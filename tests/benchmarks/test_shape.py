@@ -14,7 +14,10 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.registry import registry
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.spec import RECONSTRUCT
 
 SIZE = 32
 
@@ -26,13 +29,14 @@ class Flat(Scene):
 
     def __init__(self, depth, input_view=True):
         self.depth = depth
+        self.camera = PinholeCamera(depth.shape[-1])
         self.input_view = View.from_angles([0.0] * len(depth)) if input_view else None
 
     @property
     def batch_size(self):
         return len(self.depth)
 
-    def render(self, view, light=None, image_size=None):
+    def _render(self, view, light, camera):
         ones = torch.ones_like(self.depth)
         return Rendering(rgb=ones.expand(-1, 3, -1, -1), mask=ones, depth=self.depth)
 
@@ -97,7 +101,7 @@ def test_the_truth_has_no_error_but_the_floor_of_the_released_normals(measure):
 
 def test_scale_does_not_matter_but_shape_does(measure):
     (truth, scaled, bent) = (
-        measure.method(Oracle(measure, distort), "", [0, 1, 2, 3])
+        measure.method(Oracle(measure, distort), RECONSTRUCT, [0, 1, 2, 3])
         for distort in (lambda d: d, lambda d: 1.1 * d, lambda d: d**2)
     )
     assert scaled["side"] == pytest.approx(truth["side"], abs=1e-3)
@@ -106,7 +110,7 @@ def test_scale_does_not_matter_but_shape_does(measure):
 
 def test_values_do_not_depend_on_the_batch(measure):
     oracle = Oracle(measure, lambda depth: depth**2)
-    together = measure.method(oracle, "", [0, 1, 2, 3])
+    together = measure.method(oracle, RECONSTRUCT, [0, 1, 2, 3])
     alone = [measure.method(oracle, "", [item]) for item in range(4)]
     for metric, values in together.items():
         assert values == pytest.approx([part[metric][0] for part in alone], rel=1e-5)
@@ -114,7 +118,7 @@ def test_values_do_not_depend_on_the_batch(measure):
 
 def test_a_scene_without_an_input_view_is_refused(measure):
     with pytest.raises(UserError, match="without an input view"):
-        measure.method(Oracle(measure, input_view=False), "", [0])
+        measure.method(Oracle(measure, input_view=False), RECONSTRUCT, [0])
 
 
 def test_the_protocol_says_what_was_measured_on(measure):

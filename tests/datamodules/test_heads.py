@@ -27,7 +27,7 @@ from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads import cache as heads_cache
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
-from gan3d_bench.rendering.shading import lit_texture, shade
+from gan3d_bench.rendering.shading import lit_texture
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_image_is_the_lambert_lit_albedo() -> None:
     heads = sample_heads(head_latents("val", range(2)))
     maps = render_heads(heads, 32, supersample=1)
     inside = maps["mask"].expand(-1, 3, -1, -1) == 1
-    lit = lit_texture(maps["albedo"], shade(maps["normal"], heads.light)).clamp(-1, 1)
+    lit = lit_texture(maps["albedo"], heads.light.shade(maps["normal"])).clamp(-1, 1)
     torch.testing.assert_close(maps["image"][inside], lit[inside], rtol=0, atol=1e-5)
 
 

@@ -17,10 +17,10 @@ from gan3d_bench.faces.face_model import REGION_WIDTH, FaceModel
 from gan3d_bench.faces.landmark_correspondences import YAWS, LandmarkCorrespondences, LandmarkFinder
 from gan3d_bench.faces.landmark_fit import POSE
 from gan3d_bench.faces.morphable_fit import FaceFit, FitConfig, MorphableFit
+from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.metrics.depth import NormalisedDepthError
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.mesh import vertex_normals
 
 SIZE = 64
 HEADS = 4
@@ -87,7 +87,7 @@ def build(
 
 
 def depth_error(fit: MorphableFit, found: FaceFit, truth: SimpleNamespace) -> float:
-    drawn = fit.draw(found, SIZE)
+    drawn = fit.render(found, SIZE)
     return NormalisedDepthError().instances(drawn.depth, truth.depth, drawn.mask).mean().item()
 
 

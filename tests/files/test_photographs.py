@@ -15,13 +15,7 @@ from PIL import Image, ImageCms
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files import photographs
-from gan3d_bench.files.photographs import (
-    decode,
-    read_photograph,
-    read_picture,
-    square,
-    to_tensor,
-)
+from gan3d_bench.files.photographs import decode, read_photograph, read_picture, square, to_tensor
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

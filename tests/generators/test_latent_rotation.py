@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.latent_rotation import TurnedStylecodes, rising, turning_direction
 from gan3d_bench.geometry.views import View
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 STEPS = [-2.0, -1.0, 0.0, 1.0, 2.0]
 
@@ -53,7 +53,7 @@ def test_stylecodes_turn_to_the_yaw_asked_for_and_no_further_than_they_reach():
     beyond = scene.render(View.from_angles([-20.5, 27.0, 0.0]))
     assert beyond.mask.amax((1, 2, 3)).tolist() == [0, 1, 0]
     with pytest.raises(UserError, match="relight"):
-        scene.render(View.from_angles([0.0] * 3), Light(*torch.ones(2, 3), torch.ones(3, 3)))
+        scene.render(View.from_angles([0.0] * 3), LambertLight(*torch.ones(2, 3), torch.ones(3, 3)))
 
 
 def test_only_steps_that_turn_further_are_kept_up_to_the_first_without_a_face():

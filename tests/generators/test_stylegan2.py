@@ -23,9 +23,7 @@ from gan3d_bench.generators.stylegan2 import (
     ops,
     save_network,
 )
-from gan3d_bench.generators.stylegan2.checkpoint import (
-    read_metadata,
-)
+from gan3d_bench.generators.stylegan2.checkpoint import read_metadata
 from gan3d_bench.generators.stylegan2.discriminator import append_stddev
 from gan3d_bench.generators.stylegan2.generator import channel_table, resolutions
 from gan3d_bench.generators.stylegan2.latents import sample_images

@@ -29,7 +29,7 @@ from gan3d_bench.methods.stylegan2.method import (
 )
 from gan3d_bench.methods.stylegan2.scene import move, view_latents
 from gan3d_bench.methods.stylegan2.spec import SPEC
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 Z_DIM, SIZE, COUNT = 160, 16, 24
 
@@ -287,7 +287,7 @@ def test_sampled_scene(folder: Path) -> None:
     assert not torch.equal(front.rgb, turned.rgb)
     assert scene.render(View.from_angles([0.0] * 3), image_size=32).rgb.shape[-1] == 32
     with pytest.raises(UserError, match="cannot give 'relight'"):
-        scene.render(View.from_angles([0.0] * 3), Light.frontal(3))
+        scene.render(View.from_angles([0.0] * 3), LambertLight.frontal(3))
     plain = build(folder, "regression.steps=0", "adversarial.anchor=0")
     with pytest.raises(UserError, match="only after a warm start"):
         plain.sample(1, torch.Generator())

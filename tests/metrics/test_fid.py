@@ -20,11 +20,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.metrics.feature_cache import (
-    FeatureStatistics,
-    cached_features,
-    cached_statistics,
-)
+from gan3d_bench.metrics.feature_cache import FeatureStatistics, cached_features, cached_statistics
 from gan3d_bench.metrics.fid import (
     ImageSetDistance,
     InceptionFID,
@@ -35,7 +31,7 @@ from gan3d_bench.metrics.fid import (
 )
 from gan3d_bench.metrics.inception import InceptionFeatures, StoredFeatures
 from gan3d_bench.metrics.kid import InceptionKID
-from gan3d_bench.pictures.tensors import to_uint8
+from gan3d_bench.rendering.images import to_uint8
 
 DIM = 12
 

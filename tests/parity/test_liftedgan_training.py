@@ -18,37 +18,11 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, vgg_features
 from gan3d_bench.losses.perceptual import LPIPS
 from gan3d_bench.methods.liftedgan.config import LossConfig
-from gan3d_bench.methods.liftedgan.image_formation import (
-    Canonical,
-    Geometry,
-    Lifter,
-    blend_from_raw,
-    blur,
-    canonical_normals,
-    clip_contours,
-    delight,
-    depth_from_raw,
-    light_from_raw,
-    neutral_light,
-    render,
-    view_from_raw,
-    view_to_raw,
-)
-from gan3d_bench.methods.liftedgan.losses import (
-    ImageLoss,
-    Share,
-    StyleStatistics,
-    albedo_residuals,
-    cycle,
-    nuclear_norm,
-    perturbed_view,
-    photometric,
-    shuffled_light,
-    style_prior,
-)
+from gan3d_bench.methods.liftedgan.image_formation import Canonical, Geometry, Lifter, blend_from_raw, blur, canonical_normals, clip_contours, delight, depth_from_raw, light_from_raw, neutral_light, render, view_from_raw, view_to_raw
+from gan3d_bench.methods.liftedgan.losses import ImageLoss, Share, StyleStatistics, albedo_residuals, cycle, nuclear_norm, perturbed_view, photometric, shuffled_light, style_prior
 from gan3d_bench.methods.liftedgan.objective import Batch, Objective
 from gan3d_bench.rendering.depth_mesh import interpolate_in_view
-from gan3d_bench.rendering.shading import lit_texture, shade
+from gan3d_bench.rendering.shading import lit_texture
 
 HERE = Path(__file__).parent
 AWAY = torch.tensor([1.0, -1.0, -1.0])  # the released normals point away from the viewer: -n
@@ -169,8 +143,8 @@ def test_normals_shading_light_and_geometry(scene) -> None:
     canonical, light, view, geometry, expected = scene
     close(-canonical.normal.permute(0, 2, 3, 1), expected["normal"])
     lit = light_from_raw(light)
-    close(shade(canonical.normal, lit), expected["shading"])
-    close(lit_texture(canonical.albedo, shade(canonical.normal, lit)), expected["canon_im"])
+    close(lit.shade(canonical.normal), expected["shading"])
+    close(lit_texture(canonical.albedo, lit.shade(canonical.normal)), expected["canon_im"])
     close(lit.ambient, expected["light_ambient"])
     close(lit.diffuse, expected["light_diffuse"])
     close(-lit.direction, expected["light_dir"])

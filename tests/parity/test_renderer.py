@@ -16,23 +16,8 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.smoothness import second_order_smoothness
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.depth_mesh import (
-    canonical_grid,
-    clamping_range,
-    depth_normals,
-    grid_faces,
-    render_depth,
-    sample_texture,
-    view_grid,
-)
-from gan3d_bench.rendering.shading import (
-    Light,
-    SphericalHarmonicsLight,
-    diffuse_shading,
-    lit_texture,
-    shade,
-    spherical_harmonics_basis,
-)
+from gan3d_bench.rendering.depth_mesh import canonical_grid, clamping_range, depth_normals, grid_faces, render_depth, sample_texture, view_grid
+from gan3d_bench.rendering.shading import Light, SphericalHarmonicsLight, diffuse_shading, lit_texture, spherical_harmonics_basis, LambertLight
 
 HERE = Path(__file__).parent
 CAMERA = PinholeCamera(32, fov=10)
@@ -84,11 +69,11 @@ def test_shading(given, expected):
     normals = depth_normals(given["depth"], CAMERA, epsilon=1e-7)
     close(-normals.permute(0, 2, 3, 1), expected["normal"])
     raw = given["light"]
-    light = Light.from_slopes(raw[:, 0] / 2 + 0.5, raw[:, 1] / 2 + 0.5, raw[:, 2], raw[:, 3])
+    light = LambertLight.from_slopes(raw[:, 0] / 2 + 0.5, raw[:, 1] / 2 + 0.5, raw[:, 2], raw[:, 3])
     close(-light.direction, expected["light_dir"])
     close(diffuse_shading(normals, light.direction), expected["diffuse_shading"])
-    close(shade(normals, light), expected["shading"])
-    texture = lit_texture(given["albedo"], shade(normals, light))
+    close(light.shade(normals), expected["shading"])
+    texture = lit_texture(given["albedo"], light.shade(normals))
     close(texture, expected["texture"])
     close(sample_texture(texture, expected["inv_warped_2d_grid"]), expected["sampled_texture"])
 

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.scatter import pixel_centres
 from gan3d_bench.rendering.shading import (
-    Light,
+    LambertLight,
     SphericalHarmonicsLight,
     diffuse_shading,
     lit_texture,
-    shade,
 )
 from gan3d_bench.rendering.supersampling import downsample
 
@@ -66,15 +65,15 @@ def normal_map(*vector: float) -> torch.Tensor:
 
 
 def test_directional_light():
-    frontal = Light.frontal(1, ambient=0.3, diffuse=0.6)
-    assert shade(normal_map(0, 0, -1), frontal).item() == pytest.approx(0.9)
-    assert shade(normal_map(0, 0, 1), frontal).item() == pytest.approx(0.3)
+    frontal = LambertLight.frontal(1, ambient=0.3, diffuse=0.6)
+    assert frontal.shade(normal_map(0, 0, -1)).item() == pytest.approx(0.9)
+    assert frontal.shade(normal_map(0, 0, 1)).item() == pytest.approx(0.3)
     one = torch.ones(1)
-    from_left = Light.from_slopes(0 * one, one, 2 * one, 0 * one)
-    from_above = Light.from_slopes(0 * one, one, 0 * one, 2 * one)
+    from_left = LambertLight.from_slopes(0 * one, one, 2 * one, 0 * one)
+    from_above = LambertLight.from_slopes(0 * one, one, 0 * one, 2 * one)
     # Camera axes: -x is left, -y is up.
-    assert shade(normal_map(-1, 0, -1), from_left) > shade(normal_map(1, 0, -1), from_left)
-    assert shade(normal_map(0, -1, -1), from_above) > shade(normal_map(0, 1, -1), from_above)
+    assert from_left.shade(normal_map(-1, 0, -1)) > from_left.shade(normal_map(1, 0, -1))
+    assert from_above.shade(normal_map(0, -1, -1)) > from_above.shade(normal_map(0, 1, -1))
     assert from_left.direction.norm().item() == pytest.approx(1.0)
     assert len(from_left.to("cpu")) == 1
 
@@ -85,13 +84,13 @@ def test_spherical_harmonics_axes():
     coefficients[0, 0, 1] = 1.0
     coefficients[0, 1, 2] = 1.0
     light = SphericalHarmonicsLight(coefficients)
-    up, viewer = shade(normal_map(0, -1, 0), light), shade(normal_map(0, 0, -1), light)
+    up, viewer = light.shade(normal_map(0, -1, 0)), light.shade(normal_map(0, 0, -1))
     assert up.shape == (1, 3, 1, 1)
     assert up[0, 0].item() == pytest.approx(-1.7724539)
     assert viewer[0, 1].item() == pytest.approx(1.7724539)
     no_light = SphericalHarmonicsLight.from_gamma(torch.zeros(2, 27))
     assert len(no_light.to("cpu")) == 2
-    assert shade(normal_map(0, 0, -1), no_light).mean().item() == pytest.approx(0.709, abs=1e-3)
+    assert no_light.shade(normal_map(0, 0, -1)).mean().item() == pytest.approx(0.709, abs=1e-3)
 
 
 def test_lit_texture_and_gradients():

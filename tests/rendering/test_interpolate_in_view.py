@@ -11,7 +11,7 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import interpolate_in_view, warp_to_view
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 from gan3d_bench.scenes.depth_map import DepthMapScene
 
 SIZE = 24
@@ -114,7 +114,7 @@ def test_gradients(blend: float | None) -> None:
 
 
 def test_a_scene_with_a_map_leaves_its_background_in_place() -> None:
-    depth, light = hill(32), Light.frontal(1, ambient=1.0, diffuse=0.0)
+    depth, light = hill(32), LambertLight.frontal(1, ambient=1.0, diffuse=0.0)
     albedo = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
     blend = (depth < 1.0).float()
     scene = DepthMapScene(depth, albedo, light, blend=blend)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.mesh import render_textured_mesh, vertex_normals
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.mesh import UVTexture, render_mesh
+from gan3d_bench.rendering.shading import LambertLight
 
 CAMERA = PinholeCamera(32)
 # A frontal square at depth 1, in camera axes (y down), wound to face the camera.
@@ -20,6 +21,11 @@ UVS = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
 TEXTURE = torch.full((1, 3, 8, 8), -1.0)
 TEXTURE[0, 0, :4, :4] = 1.0  # red in the top left corner
 TEXTURE[0, 2, 4:, :] = 1.0  # blue in the lower half
+SURFACE = UVTexture(UVS, FACES, TEXTURE)
+
+
+def rng(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def sphere(subdivisions: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,15 +37,15 @@ def sphere(subdivisions: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_texture_is_upright_and_unmirrored():
-    seen = render_textured_mesh(CORNERS, FACES, UVS, FACES, TEXTURE, CAMERA)
-    red, _, blue = seen.rgb[0]
+    seen = render_mesh(CORNERS, FACES, SURFACE, CAMERA, supersample=2)
+    red, _, blue = seen.over(-1.0)[0]
     covered = seen.mask[0, 0] == 1
     rows, columns = covered.nonzero().amin(0), covered.nonzero().amax(0)
     (top, left), (bottom, right) = rows + 1, columns - 1
     assert red[top, left] > 0.9 and red[top, right] < -0.9 and red[bottom, left] < -0.9
     assert blue[bottom, left] > 0.9 and blue[bottom, right] > 0.9 and blue[top, left] < -0.9
     torch.testing.assert_close(seen.depth[0, 0][covered], torch.ones(int(covered.sum())))
-    assert (seen.rgb[0, :, ~(seen.mask[0, 0] > 0)] == -1).all()
+    assert (seen.over(-1.0)[0, :, ~(seen.mask[0, 0] > 0)] == -1).all()
 
 
 def test_mask_is_antialiased():
@@ -49,8 +55,8 @@ def test_mask_is_antialiased():
     focal_area = torch.pi * (0.06 * CAMERA.focal) ** 2
     errors = []
     for supersample in (1, 4):
-        mask = render_textured_mesh(
-            vertices, faces, uvs, zeros, TEXTURE, CAMERA, supersample=supersample
+        mask = render_mesh(
+            vertices, faces, UVTexture(uvs, zeros, TEXTURE), CAMERA, supersample=supersample
         ).mask
         levels = mask.unique()
         assert len(levels) <= supersample**2 + 1
@@ -61,10 +67,11 @@ def test_mask_is_antialiased():
 
 def test_normals_point_to_the_viewer_and_light_falls_on_them():
     vertices, faces = sphere(3)
-    light = Light.from_slopes(*(torch.tensor([x]) for x in (0.0, 1.0, 1.5, 0.0)))  # from the left
-    seen = render_textured_mesh(
-        vertices, faces, torch.zeros(1, 2), torch.zeros_like(faces), TEXTURE, CAMERA, light=light
-    )
+    light = LambertLight.from_slopes(
+        *(torch.tensor([x]) for x in (0.0, 1.0, 1.5, 0.0))
+    )  # from the left
+    plain = UVTexture(torch.zeros(1, 2), torch.zeros_like(faces), TEXTURE)
+    seen = render_mesh(vertices, faces, plain, CAMERA, light=light, supersample=2)
     covered = seen.mask[0, 0] > 0
     normal = seen.normal[0][:, covered]
     torch.testing.assert_close(normal.norm(dim=0), torch.ones(normal.shape[1]))
@@ -75,38 +82,30 @@ def test_normals_point_to_the_viewer_and_light_falls_on_them():
     outward = vertex_normals(vertices, faces)
     centred = vertices - torch.tensor([0.0, 0.0, 1.0])
     assert ((outward * centred).sum(-1) > 0.05).all()
-    culled = render_textured_mesh(
-        vertices,
-        faces,
-        torch.zeros(1, 2),
-        torch.zeros_like(faces),
-        TEXTURE,
-        CAMERA,
-        cull_backfaces=True,
-    )
+    culled = render_mesh(vertices, faces, plain, CAMERA, cull_backfaces=True, supersample=2)
     torch.testing.assert_close(culled.depth, seen.depth)
 
 
 def test_attributes_and_batches():
     shifted = torch.cat((CORNERS, CORNERS + torch.tensor([0.0, 0.0, 0.2])))
-    seen = render_textured_mesh(
-        shifted, FACES, UVS, FACES, TEXTURE, CAMERA, attributes=shifted, background=0.25
-    )
+    seen = render_mesh(shifted, FACES, SURFACE, CAMERA, supersample=2, attributes=shifted)
     assert seen.attributes.shape == (2, 3, 32, 32)
     covered = seen.mask > 0
     torch.testing.assert_close(seen.attributes[:, 2:][covered], seen.depth[covered])
     assert seen.mask[0].sum() > seen.mask[1].sum() > 0
-    assert (seen.rgb[:, :1][~covered] == 0.25).all()
+    assert (seen.over(0.25)[:, :1][~covered] == 0.25).all()
 
 
 def test_gradients_reach_vertices_texture_and_light():
     vertices, faces = sphere()
     vertices = vertices.repeat(2, 1, 1).requires_grad_()
-    texture = torch.rand(1, 3, 8, 8, requires_grad=True)
+    texture = torch.rand(1, 3, 8, 8, generator=rng(0)).requires_grad_()
     ambient = torch.full((2,), 0.5, requires_grad=True)
-    light = Light(ambient, ambient, torch.tensor([[0.0, 0.0, -1.0]]).expand(2, 3))
+    light = LambertLight(ambient, ambient, torch.tensor([[0.0, 0.0, -1.0]]).expand(2, 3))
     uvs = (vertices[0, :, :2].detach() / 0.12 + 0.5).clamp(0, 1)
-    seen = render_textured_mesh(vertices, faces, uvs, faces, texture, CAMERA, light=light)
+    seen = render_mesh(
+        vertices, faces, UVTexture(uvs, faces, texture), CAMERA, light=light, supersample=2
+    )
     (seen.rgb.square().sum() + seen.depth.sum()).backward()
     for tensor in (vertices, texture, ambient):
         assert tensor.grad.isfinite().all()
@@ -115,11 +114,15 @@ def test_gradients_reach_vertices_texture_and_light():
 
 def test_gradcheck():
     camera = PinholeCamera(5)
-    vertices = (CORNERS.double() + 0.02 * torch.rand(1, 4, 3).double()).requires_grad_()
-    texture = torch.rand(1, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    vertices = (
+        CORNERS.double() + 0.02 * torch.rand(1, 4, 3, generator=rng(1)).double()
+    ).requires_grad_()
+    texture = torch.rand(1, 3, 4, 4, dtype=torch.float64, generator=rng(2)).requires_grad_()
 
     def picture(vertices, texture):
-        seen = render_textured_mesh(vertices, FACES, UVS.double(), FACES, texture, camera)
+        seen = render_mesh(
+            vertices, FACES, UVTexture(UVS.double(), FACES, texture), camera, supersample=2
+        )
         return seen.rgb, seen.depth, seen.normal
 
     assert torch.autograd.gradcheck(picture, (vertices, texture), eps=1e-7, atol=1e-4)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.geometry.views import View
+from gan3d_bench.pictures.scene_grids import GRID_LIGHTS, brightness, side_light
 from gan3d_bench.pictures.scene_sheets import Sheet, scene_sheets
-from gan3d_bench.rendering.shading import Light
-from gan3d_bench.tracking.media import GRID_LIGHTS, brightness, side_light
+from gan3d_bench.rendering.shading import LambertLight
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy_scenes import HeadScene, PictureScene
@@ -67,7 +67,7 @@ def test_each_light_brightens_its_side() -> None:
 def test_relighting_keeps_the_exposure(strength: float) -> None:
     scene = HeadScene(2)
     view = View.from_angles([0.0] * 2)
-    own = scene.render(view, Light.frontal(2, strength / 4, strength * 3 / 4))
+    own = scene.render(view, LambertLight.frontal(2, strength / 4, strength * 3 / 4))
     for direction in GRID_LIGHTS.values():
         lit = scene.render(view, side_light(own, direction))
         assert brightness(lit) == pytest.approx(brightness(own), rel=0.1)

@@ -14,8 +14,10 @@ from PIL import Image
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
-from gan3d_bench.files.glb import depth_map_mesh, save_glb
+from gan3d_bench.files.glb import save_glb
+from gan3d_bench.geometry.meshes import SceneMesh
 from gan3d_bench.geometry.views import View
+from gan3d_bench.pictures import scene_grids
 from gan3d_bench.pictures.grids import (
     Column,
     depth_colours,
@@ -26,7 +28,9 @@ from gan3d_bench.pictures.grids import (
     on_white,
     save_depth,
 )
-from gan3d_bench.scenes.base import Rendering, Scene, SceneMesh
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.scenes.depth_map import depth_map_mesh
 from gan3d_bench.scenes.preview import Preview
 from gan3d_bench.tracking import media
 
@@ -115,7 +119,7 @@ def tiles(grid: Image.Image, columns_of_groups: list[int], rows: int) -> np.ndar
 def test_contact_grid_shows_everything() -> None:
     view = View.from_angles([20.0, -20.0])
     scene = HeadScene(2, 32, view)
-    grid = media.contact_grid(scene, scene.render(view).rgb, tile=TILE)
+    grid = scene_grids.contact_grid(scene, scene.render(view).rgb, tile=TILE)
     cut = tiles(grid, [2, 4, 4, 4], 2)
     shown, reconstructed, albedo, depth = (cut[:, i] for i in range(4))
     covered = (reconstructed < 250).any(-1)
@@ -136,10 +140,10 @@ def test_contact_grid_shows_everything() -> None:
 
 def test_contact_grid_of_a_scene_without_geometry() -> None:
     scene = PictureScene(3, 16)
-    grid = media.contact_grid(scene, tile=TILE)
+    grid = scene_grids.contact_grid(scene, tile=TILE)
     labels = (1 + 4, 2)  # rendered, four rotated
     assert grid.width == 2 * 6 + labels[0] * TILE + 3 * 2 + 6
-    fewer = media.contact_grid(scene, tile=TILE, subjects=1)
+    fewer = scene_grids.contact_grid(scene, tile=TILE, subjects=1)
     assert grid.height - fewer.height == 2 * (TILE + 2)
 
 
@@ -214,7 +218,7 @@ def test_labelled_grid_leaves_out_empty_groups_and_keeps_proportions() -> None:
 
 def test_glb_faces_the_viewer(tmp_path: Path) -> None:
     scene = HeadScene(1, 32)
-    path = save_glb(scene, 0, tmp_path / "head.glb")
+    path = save_glb(scene.mesh(0), tmp_path / "head.glb")
     (mesh,) = trimesh.load_scene(path).geometry.values()
     assert len(mesh.vertices) == 32 * 32 and len(mesh.faces) == 2 * 31 * 31
     nose = mesh.vertices[mesh.vertices[:, 2].argmax()]
@@ -236,19 +240,6 @@ def test_glb_faces_the_viewer(tmp_path: Path) -> None:
     assert mesh.visual.material.metallicFactor == 0
 
 
-class MeshScene(PictureScene):
-    """A scene that gives one ready mesh."""
-
-    capabilities = frozenset({"mesh"})
-
-    def __init__(self, mesh: SceneMesh) -> None:
-        super().__init__(1, 16)
-        self.ready = mesh
-
-    def mesh(self, index: int) -> SceneMesh:
-        return self.ready
-
-
 TRIANGLES = {
     "vertices": torch.tensor([[0.0, 0, 2], [0, 1, 2], [1, 0, 2], [1, 1, 2]]),
     "faces": torch.tensor([[0, 1, 2], [2, 1, 3]]),
@@ -258,7 +249,7 @@ TRIANGLES = {
 
 def test_glb_of_vertex_colours(tmp_path: Path) -> None:
     colours = torch.tensor([[-1.0, 0, 1], [1, 1, 1], [0, 0, 0], [-1, -1, -1]])
-    path = save_glb(MeshScene(SceneMesh(**TRIANGLES, colors=colours)), 0, tmp_path / "a.glb")
+    path = save_glb(SceneMesh(**TRIANGLES, colors=colours), tmp_path / "a.glb")
     (mesh,) = trimesh.load_scene(path).geometry.values()
     np.testing.assert_allclose(mesh.vertices, [[0, 0, 0], [0, -1, 0], [1, 0, 0], [1, -1, 0]])
     linear = np.array([[0, 55, 255], [255, 255, 255], [55, 55, 55], [0, 0, 0]])
@@ -272,7 +263,7 @@ def test_glb_of_a_texture_with_seams(tmp_path: Path) -> None:
         face_uvs=torch.tensor([[0, 1, 2], [4, 1, 3]]),
         texture=torch.zeros(3, 4, 8),
     )
-    (read,) = trimesh.load_scene(save_glb(MeshScene(mesh), 0, tmp_path / "a.glb")).geometry.values()
+    (read,) = trimesh.load_scene(save_glb(mesh, tmp_path / "a.glb")).geometry.values()
     corners = read.vertices[read.faces] * [1, -1, -1] + [0, 0, 2]
     np.testing.assert_allclose(corners, mesh.vertices[mesh.faces], atol=1e-6)
     centres = (mesh.uvs[mesh.face_uvs].numpy() * [7, 3] + 0.5) / [8, 4]  # texel centres
@@ -292,7 +283,7 @@ def test_masked_triangles_are_left_out() -> None:
 
 def test_a_scene_without_a_mesh_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="PictureScene cannot give 'mesh'"):
-        save_glb(PictureScene(1, 16), 0, tmp_path / "a.glb")
+        media.save_mesh(PictureScene(1, 16), 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,17 +309,18 @@ class Recorder(Scene):
 
     def __init__(self) -> None:
         self.heads, self.seen = PictureScene(2, 16), []
+        self.camera = self.heads.camera
 
     @property
     def batch_size(self) -> int:
         return 2
 
-    def render(self, view, light=None, image_size=None) -> Rendering:
+    def _render(self, view, light, camera) -> Rendering:
         self.seen.append((len(view), light, torch.is_grad_enabled()))
         return self.heads.render(view)
 
 
 def test_scenes_are_rendered_without_gradient_and_within_their_capabilities() -> None:
     scene = Recorder()
-    media.contact_grid(scene)
+    scene_grids.contact_grid(scene)
     assert scene.seen == [(2, None, False)] * 5

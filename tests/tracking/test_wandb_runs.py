@@ -92,10 +92,10 @@ def test_every_method_shows_what_its_scene_can_give(folder: Path, method: str) -
     media = trained(folder, method).media
     kinds = {key: detail["_type"] for key, detail in media.items()}
     spec = registry("methods").specs.get(method)
-    if spec is None or spec.capabilities:  # identity networks have no scenes
+    if spec is None or spec.scenes:  # identity networks have no scenes
         assert kinds["preview/scene"] == "images/separated"
         assert kinds["preview/turntable"] == "videos"
-    if spec is not None and "mesh" in spec.capabilities:
+    if spec is not None and any("mesh" in can for can in spec.scenes.values()):
         assert kinds["preview/mesh"] == "object3D"
         assert all(name.endswith(".glb") for name in media["preview/mesh"]["filenames"])
     grids = {key for key, kind in kinds.items() if kind == "images/separated"}

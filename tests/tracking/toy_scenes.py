@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gan3d_bench.files.glb import depth_map_mesh
+from gan3d_bench.geometry.meshes import SceneMesh
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals, warp_to_view
-from gan3d_bench.rendering.shading import Light, lit_texture, shade
-from gan3d_bench.scenes.base import Rendering, Scene, SceneMesh
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.rendering.shading import LambertLight, Light, lit_texture
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.scenes.depth_map import depth_map_mesh
 
 
 class HeadScene(Scene):
@@ -39,17 +41,15 @@ class HeadScene(Scene):
     def batch_size(self) -> int:
         return len(self.depth)
 
-    def render(
-        self, view: View, light: Light | None = None, image_size: int | None = None
-    ) -> Rendering:
-        light = light or Light.frontal(self.batch_size)
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
+        light = light or LambertLight.frontal(self.batch_size)
         normals = depth_normals(self.depth, self.camera)
         maps = torch.cat((self.albedo, normals), 1)
         seen = warp_to_view(maps, self.depth, view, self.camera)
         albedo = seen.image[:, :3]
         normal = view.rotate(seen.image[:, 3:].permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         normal = torch.nn.functional.normalize(normal, dim=1)
-        shading = shade(normal, light)
+        shading = light.shade(normal)
         rgb = lit_texture(albedo, shading).clamp(-1, 1)
         return Rendering(rgb, seen.mask, seen.depth, normal, albedo, shading)
 
@@ -62,14 +62,13 @@ class PictureScene(Scene):
 
     def __init__(self, count: int = 2, size: int = 32) -> None:
         self.heads = HeadScene(count, size)
+        self.camera = self.heads.camera
 
     @property
     def batch_size(self) -> int:
         return self.heads.batch_size
 
-    def render(
-        self, view: View, light: Light | None = None, image_size: int | None = None
-    ) -> Rendering:
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
         rgb = self.heads.render(view).rgb
         return Rendering(rgb, torch.ones_like(rgb[:, :1]))
 

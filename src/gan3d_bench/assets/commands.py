@@ -17,13 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from gan3d_bench.assets.manifest import bundled_manifest
-from gan3d_bench.assets.registry import (
-    Asset,
-    BundledAsset,
-    PackagedAsset,
-    get_asset,
-    registry,
-)
+from gan3d_bench.assets.registry import Asset, BundledAsset, PackagedAsset, get_asset, registry
 from gan3d_bench.assets.store import asset_path, is_present, location, status
 from gan3d_bench.errors import UserError
 

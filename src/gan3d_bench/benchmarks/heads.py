@@ -19,16 +19,12 @@ from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import (
-    FIELD_OF_VIEW,
-    NUM_LATENTS,
-    HeadParameters,
-    render_heads,
-)
+from gan3d_bench.heads.sampling import FIELD_OF_VIEW, NUM_LATENTS, HeadParameters, render_heads
 from gan3d_bench.losses.perceptual import Net
 from gan3d_bench.methods.base import Method
 from gan3d_bench.pictures.grids import to_image, unit_range
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
 
 PICTURED = 4  # heads in a row's picture
 
@@ -104,19 +100,15 @@ class HeadsMeasure(Measure):
             )
         return scene
 
-    def in_input_view(
-        self, method: Method, kind: str, images: Tensor, *capabilities: str
-    ) -> tuple[Rendering, View]:
-        """The method's scene of the images at their own view, and that view.
+    def in_input_view(self, scene: Scene, *capabilities: str) -> Rendering:
+        """A scene of test heads at their own view.
 
         Raises:
-            UserError: the scene does not know it, or lacks one of `capabilities`.
+            UserError: it lacks one of `capabilities`.
         """
-        scene = self.scene(method, kind, images)
         scene.require(*capabilities)
-        view = scene.input_view
-        assert view is not None
-        return scene.render(view, image_size=self.image_size), view
+        assert scene.input_view is not None
+        return scene.render(scene.input_view, image_size=self.image_size)
 
     def keep(self, pictures: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Keep a batch's pictures for `picture`, if it is the row's first batch.
@@ -167,6 +159,13 @@ def turned(heads: HeadParameters, yaw: float, pitch: float = 0.0) -> HeadParamet
     """The same heads at a yaw and pitch in degrees, upright, where their input views place them."""
     angles = torch.tensor([yaw, pitch, 0.0]).expand_as(heads.angles)
     return replace(heads, angles=angles)
+
+
+def with_own_light(heads: HeadParameters, before: HeadParameters) -> HeadParameters:
+    """Heads whose light has turned with them since `before`: it belongs to the scene, in which the
+    camera moves."""
+    light = before.light.in_scene(before.view).in_camera(heads.view)
+    return replace(heads, light_direction=light.direction)
 
 
 def before_grey(heads: HeadParameters) -> HeadParameters:

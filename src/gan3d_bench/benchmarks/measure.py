@@ -40,7 +40,8 @@ class Measure(ABC):
     """Measures the rows of one table. Built once per evaluation, from its `Settings`.
 
     Attributes:
-        requires: capabilities a method must have, checked on its spec before work starts.
+        requires: what a row's kind of scene must be able to do, checked on the method's spec before
+            work starts.
         baselines: rows the table measures by itself.
         exchangeable: keys of `Settings.networks` that the table knows.
         data: data set and split, in words.

@@ -20,13 +20,7 @@ from rich.progress import track
 from gan3d_bench.benchmarks.formats import write_table
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
 from gan3d_bench.benchmarks.processes import Processes
-from gan3d_bench.benchmarks.results import (
-    Estimate,
-    Result,
-    Table,
-    load_results,
-    save_result,
-)
+from gan3d_bench.benchmarks.results import Estimate, Result, Table, load_results, save_result
 from gan3d_bench.benchmarks.stored import assemble, row_path
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError, unknown_name
@@ -129,12 +123,19 @@ def _rows(table: TableSpec, run: Run, requires: frozenset[str]) -> Mapping[str, 
             f"in table '{table.name}'; expected "
             + (f"--table {' or '.join(others)}" if others else "another run")
         )
-    missing = sorted(requires - run.spec.capabilities)
-    if missing:
-        raise UserError(
-            f"{run.path}: method '{run.spec.name}' cannot {', '.join(missing)}, which table "
-            f"'{table.name}' needs"
-        )
+    for row, kind in rows.items():
+        if kind not in run.spec.scenes:
+            known = ", ".join(run.spec.scenes) or "none"
+            raise UserError(
+                f"{run.path}: row '{row}' of table '{table.name}' needs a scene of kind '{kind}'; "
+                f"method '{run.spec.name}' gives: {known}"
+            )
+        missing = sorted(requires - run.spec.scenes[kind])
+        if missing:
+            raise UserError(
+                f"{run.path}: scenes of kind '{kind}' of method '{run.spec.name}' cannot give "
+                f"{', '.join(missing)}, which table '{table.name}' needs"
+            )
     return rows
 
 

@@ -56,10 +56,10 @@ def figures(
         raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
     if align not in ALIGN:
         raise UserError(f"--align {align}: expected {' or '.join(ALIGN)}")
-    name, capabilities = run.spec.name, run.spec.capabilities
-    if not capabilities & {"sample", "reconstruct"}:
+    name, spec = run.spec.name, run.spec
+    if not (spec.samples or spec.reconstructs):
         raise UserError(f"{run}: method '{name}' has no scene to show")
-    if images and "reconstruct" not in capabilities:
+    if images and not spec.reconstructs:
         raise UserError(f"--image {images[0]}: method '{name}' only samples; expected no --image")
     folder = out or run.pictures / "figures"
     require_folder("--out", folder)

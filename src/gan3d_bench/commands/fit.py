@@ -90,7 +90,7 @@ def _say_what_next(spec: MethodSpec, config: RunConfig, run: Run) -> None:
     tables = [name for name in registry("tables").names() if spec.rows(name, to_dict(config))]
     for name in tables:
         print(f"next:       gan3d-bench eval --table {name} --run {shlex.quote(str(run))}")
-    if not tables and spec.capabilities:
+    if not tables and spec.scenes:
         print(f"next:       gan3d-bench render --run {shlex.quote(str(run))}")
 
 

@@ -99,7 +99,7 @@ def _open(run: Path, spec: MethodSpec, preset: str | None, overrides: Sequence[s
     trained = Run.open(run)
     if trained.spec.name != spec.name:
         raise UserError(f"--run {run}: a run of '{trained.spec.name}'; expected '{spec.name}'")
-    if "reconstruct" not in spec.capabilities:
+    if not spec.reconstructs:
         raise UserError(f"method '{spec.name}' samples scenes; expected one that reconstructs")
     return trained
 

@@ -38,12 +38,12 @@ def render(
     from torchvision.utils import save_image
 
     from gan3d_bench.geometry.views import View
-    from gan3d_bench.tracking.media import save_glb, write_overview
+    from gan3d_bench.tracking.media import save_mesh, write_overview
 
     with torch.no_grad():
         preview = method.preview()
         scene = preview.scene
-        if "sample" in run.spec.capabilities:
+        if run.spec.samples:
             scene = method.sample(count, torch.Generator().manual_seed(seed))
         if scene is None:
             raise UserError(f"{run}: method '{run.spec.name}' has no scene to render")
@@ -55,7 +55,7 @@ def render(
             save_image(rgb, written[-1], normalize=True, value_range=(-1, 1))
         if "mesh" in scene.capabilities:
             for index in range(min(count, scene.batch_size)):
-                written.append(save_glb(scene, index, folder / f"mesh_{index:02d}.glb"))
+                written.append(save_mesh(scene, index, folder))
     for file in written:
         print(file)
     return 0

@@ -12,12 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gan3d_bench.geometry.morphable_model import MorphableModel
-from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.fragments import Fragments, interpolate_attributes
-from gan3d_bench.rendering.mesh import vertex_normals
-from gan3d_bench.rendering.rasterizer import EDGE_TOLERANCE, Engine, rasterize
-from gan3d_bench.rendering.shading import Light, SphericalHarmonicsLight, lit_texture, shade
-from gan3d_bench.rendering.supersampling import downsample
 
 PRIOR_SAMPLES = 4096
 LEAST_DEVIATION = 0.1  # directions in which a prior varies less, in the model's units, are left out
@@ -123,67 +117,6 @@ class FaceModel:
         values = (getattr(self, field.name) for field in fields(self))
         moved = (x.to(device) if isinstance(x, Tensor) else x for x in values)
         return FaceModel(*cast("tuple", tuple(moved)))
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture of faces.
-
-    Attributes:
-        rgb: lit, around [-1, 1], not clamped; -1 where there is no face.
-        depth: scene units, 0 where there is no face.
-        mask: the covered fraction.
-        fragments: of all sub-pixels.
-    """
-
-    rgb: Float[Tensor, "B 3 H W"]
-    depth: Float[Tensor, "B 1 H W"]
-    mask: Float[Tensor, "B 1 H W"]
-    fragments: Fragments
-
-
-def draw(
-    vertices: Float[Tensor, "B V 3"],
-    colours: Float[Tensor, "B V 3"],
-    faces: Int[Tensor, "F 3"],
-    light: Light | SphericalHarmonicsLight,
-    camera: PinholeCamera,
-    *,
-    supersample: int = 1,
-    engine: Engine = "auto",
-) -> Drawing:
-    """Draw posed faces, lit at their smooth normals; differentiable but for visibility.
-
-    Args:
-        vertices: in camera space.
-        colours: albedo in [-1, 1].
-        supersample: sub-pixels along each axis.
-        engine: see `rasterize`.
-    """
-    batch, count, _ = vertices.shape
-    size = (camera.height * supersample, camera.width * supersample)
-    fragments = rasterize(
-        camera.to_ndc(vertices),
-        faces,
-        size,
-        engine=engine,
-        cull_backfaces=True,
-        edge_tolerance=EDGE_TOLERANCE,
-        with_dists=False,
-    )
-    first = torch.arange(batch, device=faces.device)[:, None, None] * count
-    carried = torch.cat((vertex_normals(vertices, faces), colours), -1).flatten(0, 1)
-    surface = interpolate_attributes(fragments, carried, (faces + first).view(-1, 3))
-    normal = F.normalize(surface[:, :3], dim=1)
-    covered = fragments.covered[:, None].to(vertices.dtype)
-    mask = downsample(covered, supersample)
-
-    def resolve(value: Tensor) -> Tensor:
-        return downsample(value * covered, supersample) / mask.clamp(min=1e-6)
-
-    rgb = resolve(lit_texture(surface[:, 3:], shade(normal, light)))
-    depth = resolve(fragments.zbuf.permute(0, 3, 1, 2))
-    return Drawing(rgb * mask + mask - 1, depth, mask, fragments)
 
 
 def _whitened(samples: Tensor) -> tuple[Tensor, Tensor]:

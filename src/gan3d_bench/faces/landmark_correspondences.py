@@ -18,14 +18,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.faces.face_model import FaceModel, draw
+from gan3d_bench.faces.face_model import FaceModel
 from gan3d_bench.faces.landmarks import Landmarks106
 from gan3d_bench.faces.scrfd import FaceDetector
 from gan3d_bench.files.atomic import atomic_write, write_errors
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import background
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.mesh import VertexColours, render_mesh
+from gan3d_bench.rendering.shading import LambertLight
 
 # Raise it when finding the map changes, so that old ones are not read.
 VERSION = 1
@@ -167,14 +168,22 @@ def _look(
     view = View(yaw + between(-10, 10), 9 * normal(), 4 * normal(), 0.002 * normal(3))
     slopes = normal(2) * torch.tensor([0.7, 0.4]) + torch.tensor([0.0, -0.35])
     direction = torch.nn.functional.normalize(torch.cat((slopes, -torch.ones(BATCH, 1)), 1), dim=1)
-    light = Light(between(0.3, 0.6), between(0.4, 0.8), direction)
+    light = LambertLight(between(0.3, 0.6), between(0.4, 0.8), direction)
     scale = between(0.8, 1.2)
     posed = view.transform(shape * scale[:, None, None] + torch.tensor(CENTRE))
     camera = PinholeCamera(IMAGE_SIZE)
-    drawn = draw(posed, colour.clamp(-1, 1), space.faces, light, camera, supersample=2)
-    behind = background(normal(8), IMAGE_SIZE)
-    images = drawn.rgb + (1 - drawn.mask) * (1 + behind)
+    drawn = render_mesh(
+        posed,
+        space.faces,
+        VertexColours(colour.clamp(-1, 1)),
+        camera,
+        light=light,
+        supersample=2,
+        cull_backfaces=True,
+    )
+    images = drawn.over(background(normal(8), IMAGE_SIZE))
     landmarks, found = finder(images.clamp(-1, 1))
+    assert drawn.fragments is not None
 
     seen = torch.zeros(BATCH * len(space.faces) + 1, dtype=torch.bool)
     seen[drawn.fragments.pix_to_face.view(-1)] = True  # -1, nothing, is the last

@@ -18,13 +18,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gan3d_bench.faces import landmark_correspondences as landmark_map
-from gan3d_bench.faces.face_model import Drawing, FaceModel, draw
+from gan3d_bench.faces.face_model import FaceModel
 from gan3d_bench.faces.landmark_correspondences import LandmarkCorrespondences, LandmarkFinder
 from gan3d_bench.faces.landmark_fit import POSE, LandmarkFit, place, pose_view, robust
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
-from gan3d_bench.pictures.tensors import resize
 from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.images import resize
+from gan3d_bench.rendering.mesh import MeshRendering, VertexColours, render_mesh
 from gan3d_bench.rendering.rasterizer import Engine
 from gan3d_bench.rendering.shading import SphericalHarmonicsLight
 
@@ -236,8 +237,8 @@ class MorphableFit:
             _mean(difference.abs().mean(1, keepdim=True), skin),
         )
 
-    def draw(self, fit: FaceFit, image_size: int, *, supersample: int = 2) -> Drawing:
-        """Draw fitted faces as they are seen in their own pictures.
+    def render(self, fit: FaceFit, image_size: int, *, supersample: int = 2) -> MeshRendering:
+        """Render fitted faces as they are seen in their own pictures.
 
         Args:
             fit: on this object's device.
@@ -245,9 +246,9 @@ class MorphableFit:
             supersample: sub-pixels along each axis.
         """
         colours = self.space.colours(fit.colour).clamp(-1, 1)
-        return self._draw(fit.pose, fit.shape, colours, fit.light, image_size, supersample)
+        return self._render(fit.pose, fit.shape, colours, fit.light, image_size, supersample)
 
-    def _draw(
+    def _render(
         self,
         pose: Tensor,
         shape: Tensor,
@@ -255,14 +256,15 @@ class MorphableFit:
         light: Tensor,
         image_size: int,
         supersample: int = 1,
-    ) -> Drawing:
-        return draw(
+    ) -> MeshRendering:
+        return render_mesh(
             place(pose, self.space.vertices(shape)),
-            colours,
             self.space.faces,
-            SphericalHarmonicsLight(light),
+            VertexColours(colours),
             PinholeCamera(image_size, self.config.fov),
+            light=SphericalHarmonicsLight(light),
             supersample=supersample,
+            cull_backfaces=True,
             engine=self.config.engine,
         )
 
@@ -294,10 +296,11 @@ class MorphableFit:
     ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
         """Drawn colours less the images', and where the skin is drawn."""
         space, size = self.space, images.shape[-1]
-        drawn = self._draw(state[:, :POSE], state[:, POSE:], space.colours(colour), light, size)
+        drawn = self._render(state[:, :POSE], state[:, POSE:], space.colours(colour), light, size)
+        assert drawn.fragments is not None
         face = drawn.fragments.pix_to_face.movedim(-1, 1)
         skin = (face >= 0) & space.on_skin[face % len(space.faces)]
-        return drawn.rgb - images, skin.to(images.dtype)
+        return drawn.over(-1.0) - images, skin.to(images.dtype)
 
 
 def _mean(values: Float[Tensor, "B 1 H W"], mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:

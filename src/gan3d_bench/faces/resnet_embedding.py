@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.rendering.images import resize
 
 REDUCTION = 16  # pixels of the picture a side of the last feature map's pixels
 MAX_FEATURES = 2**21  # of the last layer's input; 64 times the released network's

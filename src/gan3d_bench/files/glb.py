@@ -1,4 +1,4 @@
-"""Meshes for other programs: depth maps as `SceneMesh`, any `SceneMesh` as a GLB file."""
+"""Meshes for other programs: the one writer of GLB files (binary glTF 2.0)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import trimesh
 from PIL import Image
 from torch import Tensor
@@ -15,52 +14,13 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from gan3d_bench.files.atomic import atomic_write
-from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.depth_mesh import grid_faces
-from gan3d_bench.scenes.base import Scene, SceneMesh
+from gan3d_bench.geometry.meshes import SceneMesh
 
 
-def depth_map_mesh(
-    depth: Tensor, albedo: Tensor, camera: PinholeCamera, mask: Tensor | None = None
-) -> SceneMesh:
-    """The grid mesh of one canonical depth map, textured by its albedo.
-
-    Args:
-        depth: (1, H, W), scene units.
-        albedo: (3, H, W) in [-1, 1].
-        camera: camera of image size (H, W).
-        mask: (1, H, W); triangles with a corner at or below 0.5 are left out.
-
-    Returns:
-        the mesh; vertices are the pixels in row-major order.
-    """
-    _, height, width = depth.shape
-    faces = grid_faces(height, width, depth.device)
-    if mask is not None:
-        faces = faces[(mask.reshape(-1) > 0.5)[faces].all(1)]
-    v, u = torch.meshgrid(
-        torch.linspace(1, 0, height, device=depth.device),
-        torch.linspace(0, 1, width, device=depth.device),
-        indexing="ij",
-    )
-    return SceneMesh(
-        vertices=camera.backproject(depth[None]).reshape(-1, 3),
-        faces=faces,
-        uvs=torch.stack((u, v), -1).view(-1, 2),
-        texture=albedo,
-    )
-
-
-def save_glb(scene: Scene, index: int, path: Path) -> Path:
-    """Write subject `index` of a scene as binary glTF: y up, facing +z, origin at the rotation
-    centre, scene units.
-
-    Raises:
-        UserError: the scene has no mesh.
-    """
+def save_glb(mesh: SceneMesh, path: Path) -> Path:
+    """Write a mesh, textured or coloured at its vertices, as binary glTF: y up, facing +z, origin
+    at the rotation centre, scene units."""
     path = Path(path)
-    with torch.no_grad():
-        mesh = scene.mesh(index)
     with atomic_write(path) as temporary:
         temporary.write_bytes(_glb(mesh))
     return path

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import kornia.geometry as KG
 import numpy as np
 import torch
 from torch import Tensor
 
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.geometry.views import View
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.scenes.base import Scene
 
 CHUNK = 64
 
@@ -86,6 +87,7 @@ class TurnedStylecodes(Scene):
         self.generator = generator
         self.w = w
         self.direction = direction
+        self.camera = PinholeCamera(generator.image_size)
         moved = w[:, None] + w.new_tensor(steps)[:, None] * direction
         yaws = measure(generate(generator, moved.flatten(0, 1))).view(len(w), -1).cpu().numpy()
         self.reached = [rising(np.asarray(steps, dtype=float), row) for row in yaws]
@@ -94,12 +96,8 @@ class TurnedStylecodes(Scene):
     def batch_size(self) -> int:
         return len(self.w)
 
-    def render(
-        self, view: View, light: Light | None = None, image_size: int | None = None
-    ) -> Rendering:
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
         """Generate the heads where they measure the views' yaw; see `Scene.render`."""
-        if light is not None:
-            self.require("relight")
         steps = self.w.new_tensor(
             [
                 np.interp(angle, yaw, step, left=np.nan, right=np.nan) if len(yaw) else np.nan
@@ -108,9 +106,6 @@ class TurnedStylecodes(Scene):
         )
         known = ~steps.isnan()
         rgb = generate(self.generator, self.w + steps.nan_to_num()[:, None] * self.direction)
-        if image_size is not None and image_size != rgb.shape[-1]:
-            smaller = image_size < rgb.shape[-1]
-            rgb = KG.resize(rgb, (image_size, image_size), antialias=smaller).clamp(-1, 1)
         mask = known.to(rgb)[:, None, None, None].expand_as(rgb[:, :1])
         return Rendering(rgb=rgb, mask=mask)
 

@@ -158,6 +158,19 @@ class View:
         yaw, pitch, roll = self.yaw[index], self.pitch[index], self.roll[index]
         return View(yaw, pitch, roll, self.translation[index], self.centre_depth)
 
+    def expand(self, batch: int) -> View:
+        """One view for a whole batch; B views stay as they are.
+
+        Raises:
+            ValueError: there are neither one nor `batch` views.
+        """
+        if len(self) == batch:
+            return self
+        if len(self) != 1:
+            raise ValueError(f"{len(self)} views do not fit {batch} subjects")
+        yaw, pitch, roll = (x.expand(batch) for x in (self.yaw, self.pitch, self.roll))
+        return View(yaw, pitch, roll, self.translation.expand(batch, 3), self.centre_depth)
+
     def to(self, device: torch.device | str) -> View:
         """The same views on another device."""
         yaw, pitch, roll = self.yaw.to(device), self.pitch.to(device), self.roll.to(device)

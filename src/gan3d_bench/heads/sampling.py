@@ -26,8 +26,8 @@ from torch import Tensor
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.mesh import render_textured_mesh
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.mesh import UVTexture, render_mesh
+from gan3d_bench.rendering.shading import LambertLight
 
 _SIZES = (
     ("identity", 80), ("expression", 16), ("albedo", 32), ("view", 6), ("light", 4),
@@ -90,9 +90,9 @@ class HeadParameters:
         return View(yaw, pitch, roll, self.translation, CENTRE_DEPTH)
 
     @property
-    def light(self) -> Light:
+    def light(self) -> LambertLight:
         """The lights (B)."""
-        return Light(self.ambient, self.diffuse, self.light_direction)
+        return LambertLight(self.ambient, self.diffuse, self.light_direction)
 
     def __len__(self) -> int:
         return self.identity.shape[0]
@@ -185,15 +185,13 @@ def render_heads(
         raise ValueError(f"the model '{model.name}' has no texture coordinates")
     canonical = model.vertices(parameters.identity, parameters.expression)
     centre = canonical.new_tensor([0.0, 0.0, CENTRE_DEPTH])
-    rendering = render_textured_mesh(
+    texture = model.albedo(parameters.albedo).clamp(-1, 1)
+    rendering = render_mesh(
         parameters.view.transform(canonical + centre),
         model.faces,
-        model.uvs,
-        model.face_uvs,
-        model.albedo(parameters.albedo).clamp(-1, 1),
+        UVTexture(model.uvs, model.face_uvs, texture),
         PinholeCamera(image_size, FIELD_OF_VIEW),
         light=parameters.light,
-        background=background(parameters.background, image_size),
         supersample=supersample,
         cull_backfaces=True,
     )
@@ -203,7 +201,7 @@ def render_heads(
     inside = rendering.mask >= 0.5
     facing = canonical.new_tensor([0.0, 0.0, -1.0])[:, None, None]
     return {
-        "image": rendering.rgb.clamp(-1, 1),
+        "image": rendering.over(background(parameters.background, image_size)).clamp(-1, 1),
         "depth": torch.where(inside, rendering.depth.clamp(NEAR, FAR), FAR),
         "normal": torch.where(inside, rendering.normal, facing),
         "albedo": torch.where(inside, rendering.albedo, -1.0),

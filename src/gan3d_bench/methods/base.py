@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning as L
 import torch
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
-from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.pictures.scene_sheets import FACES, Sheet, faces, portraits, scene_sheets
+from gan3d_bench.rendering.images import resize
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
-
-if TYPE_CHECKING:
-    from gan3d_bench.pictures.scene_sheets import Sheet
+from gan3d_bench.spec import RECONSTRUCT
 
 
 class Method(L.LightningModule):
@@ -24,7 +23,7 @@ class Method(L.LightningModule):
 
     A subclass takes its config object as the only argument of ``__init__``, builds its networks
     there (loading teachers named in the config), and implements `sample`, `reconstruct` or both,
-    as its spec's capabilities say.
+    as its spec's `scenes` say.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -65,13 +64,15 @@ class Method(L.LightningModule):
     def row_scene(self, kind: str, images: Tensor) -> Scene:
         """The scene that fills a row of a table, of the kind that `MethodSpec.rows` names.
 
-        Methods that show a subject in several ways override it; "" is what `reconstruct` gives.
+        Methods that show a subject in several ways override it, for kinds of their own.
 
         Raises:
             UserError: as `reconstruct`, or the method has no such kind.
         """
-        if kind:
-            raise UserError(f"method '{self.config.method}' has no scene of kind '{kind}'")
+        if kind != RECONSTRUCT:
+            raise UserError(
+                f"method '{self.config.method}' has no scene of kind '{kind}' of images"
+            )
         return self.reconstruct(images)
 
     def items(self) -> list[int] | None:
@@ -106,8 +107,6 @@ class Method(L.LightningModule):
         Raises:
             UserError: the method has no scene, does not reconstruct, or transfers no style.
         """
-        from gan3d_bench.pictures.scene_sheets import FACES, faces, portraits, scene_sheets
-
         if styles is not None:
             raise UserError(f"method '{self.config.method}' transfers no style between images")
         if images is not None:

@@ -70,6 +70,7 @@ def mean_angle_deviation(
     mask: Tensor,
     *,
     fov: float = 10.0,
+    predicted_fov: float | None = None,
     normal_epsilon: float = 0.0,
 ) -> Tensor:
     """MAD per image: mean angle between the normals of two depth maps over the mask.
@@ -79,15 +80,17 @@ def mean_angle_deviation(
     Args:
         depth, target: (B, 1, H, W), scene units.
         mask: (B, 1, H, W) of 0 and 1.
-        fov: horizontal field of view of both, degrees.
+        fov: horizontal field of view of the target, degrees.
+        predicted_fov: that of `depth`; None is the target's.
         normal_epsilon: 0 for unit normals; `RELEASED_NORMAL_EPSILON` for the papers' numbers.
 
     Returns:
         (B,), degrees; NaN where the mask is empty.
     """
-    camera = PinholeCamera((depth.shape[2], depth.shape[3]), fov)
+    size = (depth.shape[2], depth.shape[3])
     predicted, true = (
-        depth_normals(x.float(), camera, epsilon=normal_epsilon) for x in (depth, target)
+        depth_normals(x.float(), PinholeCamera(size, angle), epsilon=normal_epsilon)
+        for x, angle in ((depth, predicted_fov or fov), (target, fov))
     )
     angle = torch.rad2deg(torch.acos((predicted * true).sum(1, keepdim=True).clamp(-1, 1)))
     return masked_mean(angle, mask)
@@ -152,7 +155,8 @@ class MAD(InstanceMean):
     """Mean angle deviation of normals in degrees, averaged over images; 0 is perfect.
 
     Args:
-        fov: horizontal field of view of the depth maps, degrees.
+        fov: horizontal field of view of the true depth maps, degrees; of the predicted ones too,
+            unless `instances` is told otherwise.
         normal_epsilon: see `mean_angle_deviation`.
     """
 
@@ -163,11 +167,20 @@ class MAD(InstanceMean):
         self.fov = fov
         self.normal_epsilon = normal_epsilon
 
-    def instances(self, depth: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """Return MAD in degrees per image, (B,); NaN without a comparable pixel."""
-        mask = comparison_mask(valid, target)
+    def instances(
+        self, depth: Tensor, target: Tensor, valid: Tensor, fov: float | None = None
+    ) -> Tensor:
+        """Return MAD in degrees per image, (B,); NaN without a comparable pixel.
+
+        `fov` is that of the predicted depth maps, where their camera is another one.
+        """
         return mean_angle_deviation(
-            depth, target, mask, fov=self.fov, normal_epsilon=self.normal_epsilon
+            depth,
+            target,
+            comparison_mask(valid, target),
+            fov=self.fov,
+            predicted_fov=fov,
+            normal_epsilon=self.normal_epsilon,
         )
 
     def update(self, depth: Tensor, target: Tensor, valid: Tensor) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import unknown_name
-from gan3d_bench.pictures.tensors import to_uint8
+from gan3d_bench.rendering.images import to_uint8
 
 Resize = Literal["tf1", "half-pixel", "antialias"]
 INPUT_SIZE = 299

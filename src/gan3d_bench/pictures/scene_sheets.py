@@ -21,8 +21,9 @@ from gan3d_bench.pictures.grids import (
     shape_picture,
     unit_range,
 )
-from gan3d_bench.scenes.base import Rendering, Scene
-from gan3d_bench.tracking.media import GRID_LIGHTS, brightness, reference_view, side_light
+from gan3d_bench.pictures.scene_grids import GRID_LIGHTS, brightness, reference_view, side_light
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
 
 # LiftedGAN, Figures 4 and 7, degrees
 YAWS = tuple(15.0 * i for i in range(-4, 5))

@@ -1,19 +1,84 @@
-"""Textured triangle meshes: UV sampling, smooth normals, light, antialiased silhouettes."""
+"""The mesh renderer: textured or coloured triangle meshes, lit at smooth normals.
+
+One surface a pixel (hard visibility, antialiased by sub-pixels) with any engine, or K faces a pixel
+with blurred outlines, through which gradients reach silhouettes (Liu et al. 2019, SoftRas), with
+PyTorch3D's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan3d_bench.errors import UserError
+from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.fragments import interpolate_attributes
+from gan3d_bench.rendering.fragments import Fragments, interpolate_attributes
 from gan3d_bench.rendering.rasterizer import EDGE_TOLERANCE, Engine, rasterize
-from gan3d_bench.rendering.shading import Light, SphericalHarmonicsLight, lit_texture, shade
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.rendering.shading import Light, lit_texture
 from gan3d_bench.rendering.supersampling import downsample
-from gan3d_bench.scenes.base import Rendering
+
+
+@dataclass(frozen=True)
+class UVTexture:
+    """Albedo as an image that is wrapped around the mesh.
+
+    Attributes:
+        uvs: (T, 2) texture coordinates in [0, 1], u to the right and v UP.
+        face_uvs: (F, 3) int64, rows of `uvs` for each face.
+        texture: (B or 1, 3, h, w) in [-1, 1]; v = 1 is the centre of the first row, v = 0 of the
+            last (``align_corners=True``). Sampled bilinearly, clamped at the border.
+    """
+
+    uvs: Tensor
+    face_uvs: Tensor
+    texture: Tensor
+
+
+@dataclass(frozen=True)
+class VertexColours:
+    """Albedo at the vertices, interpolated over the faces.
+
+    Attributes:
+        colours: (B or 1, V, 3) in [-1, 1].
+    """
+
+    colours: Tensor
+
+
+@dataclass(frozen=True)
+class SoftEdges:
+    """How outlines are blurred, and surfaces behind each other mixed (SoftRas; PyTorch3D).
+
+    Attributes:
+        faces_per_pixel: K, at most so many faces count for a pixel, the nearest ones.
+        sigma: variance-like width of the outline in squared NDC units: a face at signed squared
+            distance d covers a pixel to ``sigmoid(-d / sigma)``.
+        gamma: sharpness of the choice between faces by depth.
+    """
+
+    faces_per_pixel: int = 8
+    sigma: float = 1e-4
+    gamma: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.faces_per_pixel < 1:
+            raise UserError(f"faces_per_pixel={self.faces_per_pixel}: expected 1 or more")
+        for name in ("sigma", "gamma"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name}={getattr(self, name)}: expected a number above 0")
+
+    @property
+    def blur_radius(self) -> float:
+        """Squared NDC distance up to which a face counts: beyond it, it covers less than 1e-4."""
+        return math.log(1 / 1e-4 - 1) * self.sigma
 
 
 @dataclass
@@ -22,109 +87,175 @@ class MeshRendering(Rendering):
 
     Attributes:
         attributes: (B, A, H, W), 0 where empty; None if none were given.
+        fragments: the nearest faces of all sub-pixels.
     """
 
     attributes: Tensor | None = None
+    fragments: Fragments | None = None
+
+    def clamped(self) -> MeshRendering:
+        """The same with rgb and albedo in [-1, 1] and shading at least 0, as pictures are."""
+        shading = None if self.shading is None else self.shading.clamp(min=0)
+        albedo = None if self.albedo is None else self.albedo.clamp(-1, 1)
+        return replace(self, rgb=self.rgb.clamp(-1, 1), albedo=albedo, shading=shading)
 
 
-def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Area-weighted unit normals at the vertices.
-
-    Args:
-        vertices: (B, V, 3).
-        faces: (F, 3) int64, wound so that ``(b - a) x (c - a)`` points outward.
-
-    Returns:
-        (B, V, 3); zero at vertices without a face of positive area.
-    """
-    batch = len(vertices)
-    a, b, c = (_rows(vertices, faces[:, k]) for k in range(3))
-    normal = torch.linalg.cross(b - a, c - a).repeat(1, 3, 1)
-    corner = faces.t().reshape(1, -1, 1).expand(batch, -1, 3)
-    total = torch.zeros_like(vertices).scatter_add(1, corner, normal)
-    return F.normalize(total, dim=-1, eps=1e-20)
-
-
-def render_textured_mesh(
+def render_mesh(
     vertices: Tensor,
     faces: Tensor,
-    uvs: Tensor,
-    face_uvs: Tensor,
-    texture: Tensor,
+    surface: UVTexture | VertexColours,
     camera: PinholeCamera,
     *,
-    light: Light | SphericalHarmonicsLight | None = None,
+    light: Light | None = None,
     normals: Tensor | None = None,
     attributes: Tensor | None = None,
-    background: float | Tensor = -1.0,
-    supersample: int = 2,
+    supersample: int = 1,
+    soft: SoftEdges | None = None,
     cull_backfaces: bool = False,
     engine: Engine = "auto",
 ) -> MeshRendering:
-    """Render a batch of meshes of one topology, each with its own shape and texture.
+    """Render a batch of meshes of one topology, each with its own shape and albedo.
 
     Colour, light, depth and normals are taken at the sub-pixels and averaged over those that the
-    mesh covers; the mask is the covered fraction, by which colour is blended over the background.
-    Differentiable in vertices, texture, light and attributes with visibility held fixed.
+    mesh covers; the mask is the covered fraction (`Rendering.over` blends by it).
+    Differentiable in vertices, albedo, light and attributes; through silhouettes only with `soft`.
 
     Args:
         vertices: (B, V, 3) in camera space (x right, y down, z forward), scene units.
         faces: (F, 3) int64, wound so that ``(b - a) x (c - a)`` points outward.
-        uvs: (T, 2) texture coordinates in [0, 1], u to the right and v UP.
-        face_uvs: (F, 3) int64, rows of `uvs` for each face.
-        texture: (B or 1, 3, h, w) in [-1, 1]; v = 1 is the centre of the first row, v = 0 of the
-            last (``align_corners=True``). Sampled bilinearly, clamped at the border.
+        surface: the albedo.
         camera: the camera and image size (H, W).
-        light: B (or 1) lights; None renders the texture unlit.
+        light: B (or 1) lights in camera space; None renders the albedo unlit.
         normals: (B, V, 3) unit vertex normals; None computes `vertex_normals`.
         attributes: (B, V, A) further values to interpolate.
-        background: colour in [-1, 1]: a number or a tensor that expands to (B, 3, H, W).
         supersample: sub-pixels along each axis.
+        soft: how rgb and mask blur outlines and mix faces; the other maps stay those of the
+            nearest face. None draws the nearest face of every sub-pixel alone.
         cull_backfaces: do not draw faces that point away from the camera.
         engine: see `rasterize`.
 
     Returns:
-        `MeshRendering`; depth, normal, albedo, shading and attributes are 0 where the mask is 0.
+        `MeshRendering`, not clamped; all maps are 0 where no face covers a sub-pixel's centre.
+
+    Raises:
+        UserError: see `rasterize`.
     """
-    batch, count, _ = vertices.shape
+    size = (camera.height * supersample, camera.width * supersample)
+    ndc = camera.to_ndc(vertices)
+    mesh = _LitMesh(vertices, faces, surface, light, normals, attributes)
     fragments = rasterize(
-        camera.to_ndc(vertices),
+        ndc,
         faces,
-        (camera.height * supersample, camera.width * supersample),
+        size,
         engine=engine,
         cull_backfaces=cull_backfaces,
         edge_tolerance=EDGE_TOLERANCE,
         with_dists=False,
     )
-    if normals is None:
-        normals = vertex_normals(vertices, faces)
-    carried = normals if attributes is None else torch.cat((normals, attributes), -1)
-    packed_faces = faces + torch.arange(batch, device=faces.device)[:, None, None] * count
-    surface = interpolate_attributes(
-        fragments, carried.reshape(batch * count, -1), packed_faces.view(-1, 3)
-    )
-    normal = _unit(surface[:, :3])
-    uv = interpolate_attributes(fragments, uvs, face_uvs)
-    albedo = _sample_uv(texture.expand(batch, -1, -1, -1), uv)
-    shading = None if light is None else shade(normal, light)
-    colour = albedo if shading is None else lit_texture(albedo, shading)
-
-    covered = fragments.covered[:, None].to(albedo.dtype)
+    seen = mesh.at(fragments)
+    covered = fragments.covered[:, None].to(vertices.dtype)
     mask = downsample(covered, supersample)
 
     def resolve(value: Tensor) -> Tensor:
         return downsample(value * covered, supersample) / mask.clamp(min=1e-6)
 
-    rgb = mask * resolve(colour) + (1 - mask) * background
-    return MeshRendering(
-        rgb=rgb,
+    rendering = MeshRendering(
+        rgb=resolve(seen.colour),
         mask=mask,
         depth=resolve(fragments.zbuf.permute(0, 3, 1, 2)),
-        normal=_unit(resolve(normal)),
-        albedo=resolve(albedo),
-        shading=None if shading is None else resolve(shading),
-        attributes=None if attributes is None else resolve(surface[:, 3:]),
+        normal=_unit(resolve(seen.normal)),
+        albedo=resolve(seen.albedo),
+        shading=None if seen.shading is None else resolve(seen.shading),
+        attributes=None if seen.attributes is None else resolve(seen.attributes),
+        fragments=fragments,
     )
+    if soft is None:
+        return rendering
+    layers = rasterize(
+        ndc,
+        faces,
+        size,
+        engine=engine,
+        cull_backfaces=cull_backfaces,
+        faces_per_pixel=soft.faces_per_pixel,
+        blur_radius=soft.blur_radius,
+    )
+    colours = [mesh.at(layers.layer(k)).colour for k in range(soft.faces_per_pixel)]
+    colour, alpha = _blend_faces(colours, layers, vertices, soft)
+    alpha = downsample(alpha, supersample)
+    return replace(
+        rendering, rgb=downsample(colour, supersample) / alpha.clamp(min=1e-6), mask=alpha
+    )
+
+
+class _Seen(NamedTuple):
+    """What one face a pixel shows, (B, C, H, W) each."""
+
+    colour: Tensor
+    albedo: Tensor
+    normal: Tensor
+    shading: Tensor | None
+    attributes: Tensor | None
+
+
+class _LitMesh:
+    """Meshes with what they carry, to be looked up at fragments."""
+
+    def __init__(
+        self,
+        vertices: Tensor,
+        faces: Tensor,
+        surface: UVTexture | VertexColours,
+        light: Light | None,
+        normals: Tensor | None,
+        attributes: Tensor | None,
+    ) -> None:
+        batch, count, _ = vertices.shape
+        carried = [vertex_normals(vertices, faces) if normals is None else normals]
+        if isinstance(surface, VertexColours):
+            carried.append(surface.colours.expand(batch, -1, -1))
+        if attributes is not None:
+            carried.append(attributes)
+        first = torch.arange(batch, device=faces.device)[:, None, None] * count
+        self.carried = torch.cat(carried, -1).flatten(0, 1)
+        self.faces = (faces + first).view(-1, 3)
+        self.surface, self.light = surface, light
+        self.num_attributes = 0 if attributes is None else attributes.shape[-1]
+
+    def at(self, fragments: Fragments) -> _Seen:
+        """What the fragments' first face shows at each pixel; 0 where there is none."""
+        values = interpolate_attributes(fragments, self.carried, self.faces)
+        normal = _unit(values[:, :3])
+        rest = values[:, 3:]
+        if isinstance(self.surface, VertexColours):
+            albedo, rest = rest[:, :3], rest[:, 3:]
+        else:
+            uv = interpolate_attributes(fragments, self.surface.uvs, self.surface.face_uvs)
+            texture = self.surface.texture
+            albedo = _sample_uv(texture.expand(len(uv), -1, -1, -1), uv)
+        shading = None if self.light is None else self.light.shade(normal)
+        colour = albedo if shading is None else lit_texture(albedo, shading)
+        return _Seen(colour, albedo, normal, shading, rest if self.num_attributes else None)
+
+
+def _blend_faces(
+    colours: Sequence[Tensor], fragments: Fragments, vertices: Tensor, soft: SoftEdges
+) -> tuple[Tensor, Tensor]:
+    """Colour times alpha (B, 3, H, W) and alpha (B, 1, H, W) of K faces a pixel (SoftRas)."""
+    from pytorch3d.renderer.blending import BlendParams, softmax_rgb_blend
+
+    z = vertices.detach()[..., 2]
+    near, far = float(z.min()), float(z.max())
+    margin = 0.1 * (far - near) + 1e-3
+    blended = softmax_rgb_blend(
+        torch.stack([colour.permute(0, 2, 3, 1) for colour in colours], 3),
+        fragments,
+        BlendParams(soft.sigma, soft.gamma, (0.0, 0.0, 0.0)),
+        znear=near - margin,
+        zfar=far + margin,
+    ).permute(0, 3, 1, 2)
+    alpha = blended[:, 3:]
+    return blended[:, :3] * alpha, alpha
 
 
 def _sample_uv(texture: Tensor, uv: Tensor) -> Tensor:
@@ -137,8 +268,3 @@ def _unit(normal: Tensor) -> Tensor:
     """Normalise maps (B, 3, H, W); `F.normalize` over a strided axis is far slower on the CPU."""
     x, y, z = normal.unbind(1)
     return normal * (x * x + y * y + z * z).clamp(min=1e-20).rsqrt()[:, None]
-
-
-def _rows(vertices: Tensor, index: Tensor) -> Tensor:
-    """Rows `index` (F,) of vertices (B, V, 3); gather has the faster backward."""
-    return vertices.gather(1, index[None, :, None].expand(len(vertices), -1, 3))

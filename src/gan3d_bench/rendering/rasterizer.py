@@ -7,12 +7,12 @@ float rounding and exact ties in depth.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from gan3d_bench.errors import unknown_name
+from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.rendering import scatter
 from gan3d_bench.rendering.fragments import Fragments
 
@@ -36,14 +36,15 @@ def rasterize(
     cull_backfaces: bool = False,
     edge_tolerance: float = 0.0,
     with_dists: bool = True,
+    faces_per_pixel: int = 1,
+    blur_radius: float = 0.0,
     max_bytes: int = 256 << 20,
 ) -> Fragments:
-    """Draw a batch of meshes, one image each, keeping the nearest face of every pixel.
+    """Draw a batch of meshes, one image each, keeping the nearest face of every pixel, or K.
 
-    Equals ``rasterize_meshes(meshes, image_size, blur_radius=0, faces_per_pixel=1)`` of PyTorch3D
-    up to float rounding. Gradients flow to the vertices through barycentric coordinates, depth
-    and distances with visibility held fixed; there is none through silhouettes. Under autocast
-    everything runs in float32 (float64 vertices stay float64).
+    Equals PyTorch3D's ``rasterize_meshes`` up to float rounding. Gradients flow to the vertices
+    through barycentric coordinates, depth and distances with visibility held fixed; there is none
+    through silhouettes. Under autocast everything runs in float32 (float64 vertices stay float64).
 
     Args:
         vertices: either a ``pytorch3d.structures.Meshes`` of any N different meshes (then `faces`
@@ -53,28 +54,45 @@ def rasterize(
             reach z < 1e-8 are not drawn.
         faces: (F, 3) integer faces common to the batch.
         image_size: (H, W), or one number for square images.
-        engine: "scatter", "pytorch3d", or "auto" (= "scatter").
+        engine: "scatter", "pytorch3d", or "auto": "scatter" unless only PyTorch3D can.
         perspective_correct: interpolate linearly in space rather than on screen.
         cull_backfaces: drop faces that turn away (clockwise on screen in NDC).
         edge_tolerance: 0 is PyTorch3D's strict inside test, under which a pixel centre exactly on
             an edge shared by two faces belongs to neither; a small value such as `EDGE_TOLERANCE`
             (in barycentric units) closes these cracks. PyTorch3D's engine is always strict.
         with_dists: also return the distances to the nearest edge.
+        faces_per_pixel: K; above 1 only by PyTorch3D.
+        blur_radius: squared NDC distance up to which a face outside a pixel's centre counts; above
+            0 only by PyTorch3D, whose barycentric coordinates are then clipped to the face.
         max_bytes: bound on the scatter engine's temporary memory in the visibility pass.
 
     Returns:
         `Fragments` on the N images.
 
     Raises:
-        UserError: unknown engine.
+        UserError: unknown engine, or one that cannot do what is asked for.
         ValueError: shapes do not fit, or `faces` given with `Meshes`.
     """
     if engine not in get_args(Engine):
         raise unknown_name("rasterizer engine", engine, get_args(Engine))
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     size = (height, width)
-    if engine == "pytorch3d":
-        return _pytorch3d(vertices, faces, size, perspective_correct, cull_backfaces)
+    soft = faces_per_pixel > 1 or blur_radius > 0
+    if soft and engine == "scatter":
+        raise UserError(
+            f"engine=scatter faces_per_pixel={faces_per_pixel} blur_radius={blur_radius}: "
+            "expected engine=pytorch3d for more than one face a pixel or a blur"
+        )
+    if soft or engine == "pytorch3d":
+        return _pytorch3d(
+            vertices,
+            faces,
+            size,
+            perspective_correct=perspective_correct,
+            cull_backfaces=cull_backfaces,
+            faces_per_pixel=faces_per_pixel,
+            blur_radius=blur_radius,
+        )
 
     packed, packed_faces, face_to_mesh, num_meshes = _pack(vertices, faces)
     with torch.autocast(packed.device.type, enabled=False):
@@ -134,8 +152,7 @@ def _pytorch3d(
     vertices: Tensor | Meshes,
     faces: Tensor | None,
     size: tuple[int, int],
-    perspective_correct: bool,
-    cull_backfaces: bool,
+    **options: Any,
 ) -> Fragments:
     """The same call through PyTorch3D (float32 only)."""
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
@@ -147,13 +164,5 @@ def _pytorch3d(
         meshes = Meshes(vertices.float(), faces.expand(vertices.shape[0], -1, -1))
     else:
         meshes = vertices
-    return Fragments(
-        *rasterize_meshes(
-            meshes,
-            size,
-            blur_radius=0.0,
-            faces_per_pixel=1,
-            perspective_correct=perspective_correct,
-            cull_backfaces=cull_backfaces,
-        )
-    )
+    clip = options["blur_radius"] > 0
+    return Fragments(*rasterize_meshes(meshes, size, clip_barycentric_coords=clip, **options))

@@ -1,80 +1,46 @@
-"""`Scene` and `Rendering`: what every method hands to every table.
+"""`Scene`: what every method hands to every table.
 
 A scene is a batch of B subjects ready to be looked at. How it is represented (depth map, textured
-mesh, tri-plane, a generator's latents) is its own business.
+mesh, tri-plane, a generator's latents) is its own business: each kind implements `Scene._render`,
+and `Scene.render` is the one door to all of them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.geometry.meshes import SceneMesh
+from gan3d_bench.geometry.views import View
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.images import resize
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.rendering.shading import Light
 
-if TYPE_CHECKING:
-    from gan3d_bench.geometry.views import View
-    from gan3d_bench.rendering.shading import Light
-
-
-@dataclass
-class Rendering:
-    """Pictures of B subjects at one view each.
-
-    Attributes:
-        rgb: (B, 3, H, W) in [-1, 1].
-        depth: (B, 1, H, W) scene units, away from the camera; None if the scene has no geometry.
-        mask: (B, 1, H, W) in [0, 1], 1 where the subject was rendered.
-        normal: (B, 3, H, W) unit vectors towards the viewer, camera space (x right, y down,
-            z forward).
-        albedo: (B, 3, H, W) in [-1, 1].
-        shading: (B, 1 or 3, H, W), non-negative.
-    """
-
-    rgb: Tensor
-    mask: Tensor
-    depth: Tensor | None = None
-    normal: Tensor | None = None
-    albedo: Tensor | None = None
-    shading: Tensor | None = None
-
-
-@dataclass
-class SceneMesh:
-    """One subject as a textured or coloured triangle mesh, in the canonical pose.
-
-    Attributes:
-        vertices: (V, 3) camera space (x right, y down, z forward), scene units.
-        faces: (F, 3) int64, wound so that ``(b - a) x (c - a)`` points outward.
-        colors: (V, 3) in [-1, 1]; None if there is a texture.
-        uvs: (T, 2) texture coordinates in [0, 1], u to the right and v up, 0 and 1 at the centres
-            of the outermost texels (as `rendering.textured_mesh`).
-        face_uvs: (F, 3) int64, rows of `uvs` for each face; None if `uvs` has a row a vertex.
-        texture: (3, h, w) in [-1, 1].
-        centre_depth: depth of the rotation centre on the optical axis, scene units.
-    """
-
-    vertices: Tensor
-    faces: Tensor
-    colors: Tensor | None = None
-    uvs: Tensor | None = None
-    face_uvs: Tensor | None = None
-    texture: Tensor | None = None
-    centre_depth: float = 1.0
+LARGEST_SIDE = 8192  # pixels of a picture
 
 
 class Scene(ABC):
-    """A batch of subjects. Subclasses say in `capabilities` what they can do.
+    """A batch of subjects. Subclasses set these attributes and implement `batch_size`, `_render`.
 
     Attributes:
-        capabilities: any of "depth", "normal", "albedo", "relight", "mesh".
+        capabilities: what scenes of this kind can do, any of "depth", "normal", "albedo",
+            "relight", "mesh".
+        camera: the camera that looks at the subjects, with the scene's own image size. Of scenes
+            without geometry (generators) the field of view is a label, no more.
+        light: each subject's own lights in the scene's frame: they turn with the subject, since
+            novel views move the camera. None of scenes that know no light.
         input_view: the view at which a reconstructed scene reproduces its input images; None
             for sampled scenes, whose reference is the canonical view (all angles zero).
     """
 
     capabilities: frozenset[str] = frozenset()
+    camera: PinholeCamera
+    light: Light | None = None
     input_view: View | None = None
 
     @property
@@ -82,19 +48,48 @@ class Scene(ABC):
     def batch_size(self) -> int:
         """Number of subjects B."""
 
-    @abstractmethod
     def render(
         self, view: View, light: Light | None = None, image_size: int | None = None
     ) -> Rendering:
         """Render each subject at its view.
 
         Args:
-            view: B views, relative to the canonical view.
-            light: B lights; None keeps each subject's own.
+            view: B views (or one for all), relative to the canonical view.
+            light: B lights (or one for all) in camera space at that view; None keeps each
+                subject's own, which turn with the subject.
             image_size: pixels per side; None keeps the scene's own.
 
+        Returns:
+            pictures of `image_size`; depth is z in camera space.
+
         Raises:
-            UserError: `light` given but the scene cannot be relit.
+            UserError: `light` given but the scene cannot be relit, or an impossible size.
+            ValueError: the numbers of views, lights and subjects do not fit together.
+        """
+        size = self.camera.width if image_size is None else image_size
+        if not 1 <= size <= LARGEST_SIDE:
+            raise UserError(f"image_size={image_size}: expected 1 to {LARGEST_SIDE}")
+        batch = self.batch_size
+        view = view.expand(batch)
+        if light is not None:
+            self.require("relight")
+            light = light.expand(batch)
+        elif self.light is not None:
+            light = self.light.in_camera(view.to(self.light.device))
+        camera = self.camera if image_size is None else self.camera.resized(size)
+        rendering = self._render(view, light, camera)
+        return _resized(rendering, camera)
+
+    @abstractmethod
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
+        """Render the subjects; called by `render` with arguments that fit.
+
+        Args:
+            view: B views.
+            light: B lights in camera space: those given, or the scene's own as the camera sees
+                them; None where there are neither.
+            camera: field of view and image size asked for. A scene that cannot make this size
+                returns its own; `render` resizes.
         """
 
     def mesh(self, index: int) -> SceneMesh:
@@ -118,3 +113,19 @@ class Scene(ABC):
                     f"{type(self).__name__} cannot give '{capability}'; "
                     f"it can give: {', '.join(sorted(self.capabilities)) or 'rgb only'}"
                 )
+
+
+def _resized(rendering: Rendering, camera: PinholeCamera) -> Rendering:
+    """A rendering at the camera's image size: colours filtered, geometry taken from the nearest
+    pixel, which keeps depth off the mean of subject and background."""
+    size = (camera.height, camera.width)
+    if rendering.rgb.shape[2:] == size:
+        return rendering
+    changed: dict[str, Tensor] = {}
+    for item in fields(rendering):
+        value = getattr(rendering, item.name)
+        if item.name in ("rgb", "mask", "albedo", "shading") and value is not None:
+            changed[item.name] = resize(value, camera.width)
+        elif item.name in ("depth", "normal") and value is not None:
+            changed[item.name] = F.interpolate(value, size, mode="nearest-exact")
+    return replace(rendering, **changed)

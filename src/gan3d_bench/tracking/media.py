@@ -13,42 +13,31 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from gan3d_bench.files.atomic import atomic_write, write_errors
 from gan3d_bench.files.glb import save_glb
-from gan3d_bench.geometry.views import View
 from gan3d_bench.pictures.grids import (
-    Column,
     depth_colours,
     image_grid,
-    labelled_grid,
     normal_colours,
     on_white,
-    resized,
     save_depth,
     save_png,
-    shape_picture,
     to_image,
-    unit_range,
 )
-from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.pictures.scene_grids import (
+    contact_grid,
+    look,
+    reference_view,
+    turntable_frame,
+    yaw_view,
+)
+from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
-
-GRID_YAWS = (-40.0, -20.0, 20.0, 40.0)
-# name -> direction from the subject towards the light (x right, y down, z forward)
-GRID_LIGHTS = {
-    "left": (-1.2, -0.2, -1.0),
-    "above": (0.0, -1.2, -1.0),
-    "right": (1.2, -0.2, -1.0),
-    "below": (0.0, 1.2, -1.0),
-}
 
 
 def write_preview(
@@ -130,51 +119,6 @@ def write_overview(scene: Scene, folder: Path, inputs: Tensor | None = None) -> 
         ]
 
 
-def contact_grid(
-    scene: Scene, inputs: Tensor | None = None, *, tile: int = 128, subjects: int = 16
-) -> Image.Image:
-    """One row a subject: input, reconstruction, albedo, depth, normal, shape, rotated, relit.
-
-    Columns that the scene cannot give are left out. Everything but the rotated views is seen from
-    the input view if the scene has one, else from the canonical view.
-
-    Args:
-        scene: the subjects.
-        inputs: (B, 3, H, W) in [-1, 1]; other batch sizes are not shown.
-        tile: width of a picture in pixels.
-        subjects: at most so many rows.
-    """
-    reference = _look(scene, reference_view(scene))
-    seen: list[Column] = []
-    if inputs is not None and len(inputs) == scene.batch_size:
-        seen.append(Column("input", unit_range(inputs)))
-    mask = reference.mask
-    title = "reconstruction" if scene.input_view is not None else "rendered"
-    seen.append(Column(title, _rgb(reference)))
-    factors: list[Column] = []
-    if reference.albedo is not None:
-        factors.append(Column("albedo", on_white(unit_range(reference.albedo), mask)))
-    if reference.depth is not None:
-        factors.append(Column("depth", on_white(depth_colours(reference.depth, mask), mask)))
-    if reference.normal is not None:
-        factors.append(Column("normal", on_white(normal_colours(reference.normal), mask)))
-        factors.append(Column("shape", on_white(shape_picture(reference.normal), mask)))
-    rotated = [
-        Column(f"yaw {yaw:+.0f}°", _rgb(_look(scene, _view(scene, yaw)))) for yaw in GRID_YAWS
-    ]
-    relit: list[Column] = []
-    if "relight" in scene.capabilities:
-        for name, direction in GRID_LIGHTS.items():
-            light = side_light(reference, direction)
-            picture = _rgb(_look(scene, reference_view(scene), light))
-            relit.append(Column(f"light {name}", picture))
-    groups = [
-        [Column(column.label, column.pictures[:subjects]) for column in group]
-        for group in (seen, factors, rotated, relit)
-    ]
-    return labelled_grid(groups, tile=tile)
-
-
 def turntable(
     scene: Scene,
     path: Path,
@@ -201,7 +145,9 @@ def turntable(
     """
     # evenly spaced in phase, so that the subject slows down where it turns back
     angles = yaw * torch.sin(torch.linspace(-torch.pi / 2, torch.pi / 2, steps))
-    frames = [_frame(_look(scene, _view(scene, float(a))), tile, subjects) for a in angles]
+    frames = [
+        turntable_frame(look(scene, yaw_view(scene, float(a))), tile, subjects) for a in angles
+    ]
     middle = steps // 2  # begin and end frontal: the first frame is what a still shows
     order = [*range(middle, steps - 1), *range(steps - 1, 0, -1), *range(middle)]
     return write_video([frames[i] for i in order], Path(path), fps=fps)
@@ -252,7 +198,7 @@ def write_maps(scene: Scene, folder: Path, *, subjects: int = 4) -> dict[str, li
         kind ("depth", "depth16", "normal", "mesh") -> files, one a subject, as
         ``<kind>_<index>``; only kinds the scene can give.
     """
-    rendering = _look(scene, reference_view(scene))
+    rendering = look(scene, reference_view(scene))
     mask, count = rendering.mask, range(min(subjects, scene.batch_size))
     written: dict[str, list[Path]] = {}
     if rendering.depth is not None:
@@ -265,8 +211,18 @@ def write_maps(scene: Scene, folder: Path, *, subjects: int = 4) -> dict[str, li
         colours = on_white(normal_colours(rendering.normal), mask)
         written["normal"] = _save_each(colours, folder, "normal", count)
     if "mesh" in scene.capabilities:
-        written["mesh"] = [save_glb(scene, i, folder / f"mesh_{i:02d}.glb") for i in count]
+        written["mesh"] = [save_mesh(scene, i, folder) for i in count]
     return written
+
+
+def save_mesh(scene: Scene, index: int, folder: Path) -> Path:
+    """Write the canonical mesh of subject `index` as ``mesh_<index>.glb``.
+
+    Raises:
+        UserError: the scene has no mesh.
+    """
+    with torch.no_grad():
+        return save_glb(scene.mesh(index), folder / f"mesh_{index:02d}.glb")
 
 
 def _save_each(pictures: Tensor, folder: Path, kind: str, indices: Iterable[int]) -> list[Path]:
@@ -286,56 +242,3 @@ def _send(logger: WandbLogger, media: Mapping[str, list[Path]], step: int) -> No
     }
     if row:
         logger.log_metrics(row, step=step)
-
-
-def _look(scene: Scene, view: View, light: Light | None = None) -> Rendering:
-    with torch.no_grad():
-        return scene.render(view, light)
-
-
-def reference_view(scene: Scene) -> View:
-    """The input view of a scene if it has one, else the canonical view."""
-    return scene.input_view if scene.input_view is not None else _view(scene, 0.0)
-
-
-def _view(scene: Scene, yaw: float) -> View:
-    return View.from_angles(torch.full((scene.batch_size,), yaw))
-
-
-def side_light(own: Rendering, direction: tuple[float, float, float]) -> Light:
-    """Light from a direction as those of `GRID_LIGHTS`, as bright as the subjects' own.
-
-    Args:
-        own: the subjects in their own light; where its shading is unknown, the light is such that
-            what faces it shows its albedo.
-        direction: towards the light, camera space, of any length.
-    """
-    full = brightness(own)
-    towards = F.normalize(torch.tensor(direction), dim=0).expand(len(full), 3)
-    return Light(0.3 * full, 0.7 * full, towards)
-
-
-def brightness(own: Rendering) -> Tensor:
-    """The brightest shading (B,) of subjects, on the CPU; 1 where it is unknown."""
-    if own.shading is None:
-        return torch.ones(len(own.rgb))
-    return (own.shading * own.mask).float().flatten(1).amax(1).cpu()
-
-
-def _rgb(rendering: Rendering) -> Tensor:
-    return on_white(unit_range(rendering.rgb), rendering.mask)
-
-
-def _frame(rendering: Rendering, tile: int, subjects: int) -> Image.Image:
-    """Colour above bare shape, at most six subjects a line."""
-    rows = [_rgb(rendering)]
-    if rendering.normal is not None:
-        rows.append(on_white(shape_picture(rendering.normal), rendering.mask))
-    rows = [resized(pictures[:subjects], tile) for pictures in rows]
-    count = min(6, len(rows[0]))
-    cells: list[Tensor] = []
-    for start in range(0, len(rows[0]), count):
-        for pictures in rows:
-            line = pictures[start : start + count]
-            cells += [*line, *torch.ones(count - len(line), *line.shape[1:])]
-    return to_image(make_grid(torch.stack(cells), nrow=count, padding=4, pad_value=1.0))

@@ -15,7 +15,7 @@ from gan3d_bench.generators.stylegan2.teacher import random_pair
 from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.data import Instances, load_instances
 from gan3d_bench.methods.gan2shape.spec import SPEC
-from gan3d_bench.pictures.tensors import frame, resize
+from gan3d_bench.rendering.images import frame, resize
 
 GENERATOR, _ = random_pair(16)
 

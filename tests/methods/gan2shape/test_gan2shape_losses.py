@@ -22,7 +22,7 @@ from gan3d_bench.methods.gan2shape.losses import (
 )
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 SIZE = 16
 CAMERA = PinholeCamera(SIZE)
@@ -84,7 +84,7 @@ def test_photogeometric_gradient_reaches_everything():
 
     def loss(depth, albedo, angle, ambient):
         normal = depth_normals(depth, CAMERA)
-        light = Light.from_slopes(ambient, zero + 0.5, zero + 0.3, zero + 0.2)
+        light = LambertLight.from_slopes(ambient, zero + 0.5, zero + 0.3, zero + 0.2)
         view = View(angle, zero, zero, torch.zeros(1, 3, dtype=torch.float64))
         r = photogeometric(depth, albedo, normal, view, light, CAMERA)
         return (r.image.square() * inner * r.mask).sum()
@@ -114,7 +114,7 @@ def test_surface_mask_leaves_out_what_is_past_the_image():
     view = View(zero, zero, zero, torch.tensor([[0.05, 0.0, 0.0]]))
     r = photogeometric(
         depth, torch.zeros(1, 3, SIZE, SIZE), depth_normals(depth, CAMERA), view,
-        Light.frontal(), CAMERA,
+        LambertLight.frontal(), CAMERA,
     )  # fmt: skip
     mask = surface_mask(None, r.warp)
     assert not mask[..., :2].any()

@@ -15,7 +15,7 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.checkpoint import ENTRIES, released_states, save_networks
 from gan3d_bench.methods.gan2shape.method import GAN2Shape
 from gan3d_bench.methods.gan2shape.spec import SPEC
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 
 def build(*overrides: str) -> GAN2Shape:
@@ -212,7 +212,7 @@ def test_scene_turns_and_relights(trained):
         large.depth[:, :, 8:24, 8:24].mean(), small.depth[:, :, 4:12, 4:12].mean(),
         atol=5e-3, rtol=0,
     )  # fmt: skip
-    dark = Light(torch.zeros(2), torch.zeros(2), scene.light.direction)
+    dark = LambertLight(torch.zeros(2), torch.zeros(2), scene.light.direction)
     assert (scene.render(front, dark).rgb[small.mask.expand(-1, 3, -1, -1) > 0] <= -0.99).all()
     torch.testing.assert_close(
         small.normal.norm(dim=1, keepdim=True)[small.mask > 0],

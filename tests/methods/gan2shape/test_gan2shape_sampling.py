@@ -14,7 +14,7 @@ from gan3d_bench.methods.gan2shape.sampling import (
     ViewDistribution,
     load_statistics,
 )
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -62,7 +62,7 @@ def test_lights_fill_their_ranges():
 
 
 def test_more_diffuse_light_means_less_ambient():
-    own = Light.frontal(2, ambient=0.5, diffuse=0.4)
+    own = LambertLight.frontal(2, ambient=0.5, diffuse=0.4)
     lights = LightDistribution((0, 0), (0, 0), (0, 0), -0.6)
     light = lights.apply(torch.tensor([[0.0, 0.0, 0.5], [1.0, 0.0, 0.0]]), own)
     torch.testing.assert_close(light.diffuse, torch.tensor([0.9, 0.4]))

@@ -11,7 +11,7 @@ from gan3d_bench.methods.gan2shape.factors import Factors
 from gan3d_bench.methods.gan2shape.subject_mask import carve, subject_mask
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 from gan3d_bench.scenes.depth_map import DepthMapScene
 
 SIZE = 32
@@ -24,7 +24,7 @@ def subject(yaw: float) -> tuple[Factors, torch.Tensor, torch.Tensor]:
     depth = (depth + depth.flip(-1)) / 2
     canonical = (depth < 1.03).float()
     view = View.from_angles(torch.tensor([yaw]))
-    light = Light(torch.ones(1), torch.zeros(1), torch.tensor([[0.0, 0.0, -1.0]]))
+    light = LambertLight(torch.ones(1), torch.zeros(1), torch.tensor([[0.0, 0.0, -1.0]]))
     factors = Factors(
         depth, torch.zeros(1, 3, SIZE, SIZE), depth_normals(depth, CAMERA), view, light
     )

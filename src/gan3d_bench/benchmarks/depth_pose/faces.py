@@ -41,7 +41,7 @@ class FaceDepthPoseMeasure(Measure):
         UserError: an asset or the model is missing or damaged.
     """
 
-    requires = frozenset({"reconstruct", "depth"})
+    requires = frozenset({"depth"})
     baselines = (CONSTANT,)
     exchangeable = ("reference",)
     data = f"samples of {TEACHER}, test"
@@ -108,5 +108,6 @@ class FaceDepthPoseMeasure(Measure):
 
     def _depth(self, fit: FaceFit) -> tuple[Tensor, Tensor]:
         """Depth (B, 1, 256, 256) of the fitted faces, and where they are."""
-        drawn = self.fit.draw(fit.to(self.settings.device), WHOLE)
+        drawn = self.fit.render(fit.to(self.settings.device), WHOLE)
+        assert drawn.depth is not None
         return drawn.depth, drawn.mask

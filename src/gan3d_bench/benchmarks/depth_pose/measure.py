@@ -18,7 +18,7 @@ from gan3d_bench.methods.base import Method
 class DepthPoseMeasure(HeadsMeasure):
     """Depth in the input view, and the input view itself, of methods that estimate both."""
 
-    requires = frozenset({"reconstruct", "depth"})
+    requires = frozenset({"depth"})
     baselines = (CONSTANT,)
 
     def __init__(self, settings: Settings, **others: Any) -> None:
@@ -30,7 +30,9 @@ class DepthPoseMeasure(HeadsMeasure):
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         batch = self.batch(items)
-        rendering, view = self.in_input_view(method, kind, batch["image"], "depth")
+        scene = self.scene(method, kind, batch["image"])
+        rendering, view = self.in_input_view(scene, "depth"), scene.input_view
+        assert view is not None
         assert rendering.depth is not None
         true_view = self.parameters(items).view
         return self.errors(rendering.depth, batch["depth"], rendering.mask, view, true_view)

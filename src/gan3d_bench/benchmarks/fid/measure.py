@@ -38,7 +38,6 @@ class FIDMeasure(HeadsMeasure):
         UserError: fewer than two samples; the asset is missing or damaged.
     """
 
-    requires = frozenset({"sample"})
     baselines = ("Held-out heads",)
     data = "heads, train"
 

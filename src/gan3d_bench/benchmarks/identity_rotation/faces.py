@@ -32,7 +32,6 @@ STEPS = tuple(float(degrees) for degrees in range(-60, 61, 10))
 class FaceRotationMeasure(Measure):
     """Turned faces beside their own front views."""
 
-    requires = frozenset({"reconstruct"})
     baselines = tuple(BASELINES)
     exchangeable = ("identity",)
     data = f"samples of {TEACHER}, test"

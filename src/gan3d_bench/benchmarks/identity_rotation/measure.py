@@ -10,12 +10,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.assets.store import asset_path
-from gan3d_bench.benchmarks.heads import (
-    HeadsMeasure,
-    before_grey,
-    head_stylecodes,
-    turned,
-)
+from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, head_stylecodes, turned
 from gan3d_bench.benchmarks.identity_rotation.identity import RotationIdentity
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.yaw import YawMeter, fit_to_heads
@@ -37,7 +32,6 @@ GANSPACE_SAMPLES = 50_000
 class IdentityRotationMeasure(HeadsMeasure):
     """Turned heads beside their own front views."""
 
-    requires = frozenset({"reconstruct"})
     baselines = (TRUTH, GANSPACE, SEFA)
     exchangeable = ("identity",)
 

@@ -18,12 +18,13 @@ INPUT, FRONTAL = "Input image as albedo", "Frontal normals"
 class IntrinsicsMeasure(HeadsMeasure):
     """Albedo and normals of reconstructions in the input view, over the true subject's pixels."""
 
-    requires = frozenset({"reconstruct", "normal"})
+    requires = frozenset({"normal"})
     baselines = (INPUT, FRONTAL)
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         batch = self.batch(items)
-        rendering, _ = self.in_input_view(method, kind, batch["image"], "normal")
+        scene = self.scene(method, kind, batch["image"])
+        rendering = self.in_input_view(scene, "normal")
         return self._errors(batch, rendering.albedo, rendering.normal, rendering.mask)
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:

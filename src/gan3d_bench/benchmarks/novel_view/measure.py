@@ -9,14 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.heads import (
-    HeadsMeasure,
-    before_grey,
-    lpips_net,
-    moved,
-    turned,
-    within,
-)
+from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, lpips_net, moved, turned, within
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.arcface import ArcFace, cosine_similarity
@@ -26,7 +19,7 @@ from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.depth import SIDE
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.lpips import MeanLPIPS
-from gan3d_bench.scenes.base import Rendering
+from gan3d_bench.rendering.rendering import Rendering
 
 VIEWS = (*((yaw, 0) for yaw in (-60, -45, -30, -15, 15, 30, 45, 60)), (0, -20), (0, 20))
 """Yaw and pitch of the true head in degrees."""
@@ -34,9 +27,11 @@ INPUT = "Input image, not turned"
 
 
 class NovelViewMeasure(HeadsMeasure):
-    """Turned reconstructions beside the turned truth, over the true subject's pixels."""
+    """Turned reconstructions beside the turned truth, over the true subject's pixels.
 
-    requires = frozenset({"reconstruct"})
+    The light belongs to the scene and turns with the subject: the camera moves round it.
+    """
+
     baselines = (INPUT,)
     exchangeable = ("identity", "lpips")
 
@@ -53,7 +48,12 @@ class NovelViewMeasure(HeadsMeasure):
             "lpips": self.lpips.name,
             "identity": f"{self.arcface.label}, {self.aligner.label}",
         }
-        return {**super().protocol(), "views": [list(v) for v in VIEWS], "networks": networks}
+        return {
+            **super().protocol(),
+            "views": [list(v) for v in VIEWS],
+            "light": "the scene's, turns with the subject",
+            "networks": networks,
+        }
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         scene = self.scene(method, kind, self.batch(items)["image"])
@@ -75,7 +75,7 @@ class NovelViewMeasure(HeadsMeasure):
         parts: dict[str, list[list[float]]] = {}
         pictures: list[tuple[Tensor, Tensor]] = []
         for yaw, pitch in VIEWS:
-            after = before_grey(turned(heads, float(yaw), float(pitch)))
+            after = before_grey(with_own_light(turned(heads, float(yaw), float(pitch)), heads))
             truth, rendering = self.truth(after), turn(after)
             subject = (truth["mask"] >= 0.5).float()
             real, shown = truth["image"] * subject, within(rendering, subject)

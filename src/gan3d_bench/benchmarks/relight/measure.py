@@ -15,8 +15,8 @@ from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.lpips import MeanLPIPS
-from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.rendering.shading import LambertLight, Light
 
 SLOPES = {"left": (-0.8, -0.2), "right": (0.8, -0.2), "above": (0.0, -0.8), "below": (0.0, 0.4)}
 """Direction towards the light, x and y over depth (x right, y down)."""
@@ -27,7 +27,7 @@ INPUT = "Input image, not relit"
 class RelightMeasure(HeadsMeasure):
     """Reconstructions in the input view under four new lights beside the truth."""
 
-    requires = frozenset({"reconstruct", "relight"})
+    requires = frozenset({"relight"})
     baselines = (INPUT,)
     exchangeable = ("lpips",)
 
@@ -85,11 +85,13 @@ class RelightMeasure(HeadsMeasure):
                 for key, rows in parts.items()}  # fmt: skip
 
 
-def new_light(slopes: tuple[float, float], count: int) -> Light:
+def new_light(slopes: tuple[float, float], count: int) -> LambertLight:
     """One light for all heads."""
     direction = torch.tensor([*slopes, -1.0])
     full = torch.ones(count)
-    return Light(AMBIENT * full, DIFFUSE * full, (direction / direction.norm()).expand(count, 3))
+    return LambertLight(
+        AMBIENT * full, DIFFUSE * full, (direction / direction.norm()).expand(count, 3)
+    )
 
 
 def equalised(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class ShapeMeasure(HeadsMeasure):
         others: of `HeadsMeasure`.
     """
 
-    requires = frozenset({"reconstruct", "depth"})
+    requires = frozenset({"depth"})
     baselines = (
         "Constant depth",
         "Average ground-truth depth",
@@ -46,9 +46,11 @@ class ShapeMeasure(HeadsMeasure):
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         batch = self.batch(items)
-        rendering, _ = self.in_input_view(method, kind, batch["image"], "depth")
+        scene = self.scene(method, kind, batch["image"])
+        rendering = self.in_input_view(scene, "depth")
         assert rendering.depth is not None
-        return self._errors(rendering.depth, batch["depth"], rendering.mask)
+        fov = scene.camera.fov
+        return self._errors(rendering.depth, batch["depth"], rendering.mask, fov)
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         target = self.batch(items)["depth"]
@@ -78,8 +80,10 @@ class ShapeMeasure(HeadsMeasure):
         subject = torch.where(heads > 0, covered / heads, FAR)
         return {"all": (total / len(data)).float(), "subject": subject.float()}
 
-    def _errors(self, depth: Tensor, target: Tensor, valid: Tensor) -> Values:
+    def _errors(
+        self, depth: Tensor, target: Tensor, valid: Tensor, fov: float = FIELD_OF_VIEW
+    ) -> Values:
         return {
             "side": self.side.instances(depth, target, valid).tolist(),
-            "mad": self.mad.instances(depth, target, valid).tolist(),
+            "mad": self.mad.instances(depth, target, valid, fov).tolist(),
         }

@@ -25,7 +25,7 @@ from gan3d_bench.generators.inversion.projection import (
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.generators.stylegan2.generator import Synthesis
 from gan3d_bench.losses.perceptual import PerceptualLoss, build_perceptual
-from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.rendering.images import resize
 
 Progress = Callable[[str, int], None]
 """Told what is being done and how many steps are done of `steps_in_all`."""

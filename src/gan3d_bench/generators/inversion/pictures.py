@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan3d_bench.generators.inversion.invert import Inversion
 from gan3d_bench.pictures.grids import Column, labelled_grid, save_png, unit_range
-from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.rendering.images import resize
 
 
 def save_inversion(inversion: Inversion, images: Tensor, path: Path, tile: int = 256) -> Path:

@@ -13,7 +13,7 @@ from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.inversion.config import PivotalConfig
 from gan3d_bench.generators.inversion.projection import squared_error
 from gan3d_bench.losses.perceptual import PerceptualLoss
-from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.rendering.images import resize
 
 
 def tune(

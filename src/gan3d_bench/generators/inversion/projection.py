@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan3d_bench.generators.inversion.config import ProjectionConfig
-from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.rendering.images import resize
 
 COARSEST = 8  # side of the coarsest level at which noise maps are regularised
 

@@ -21,7 +21,7 @@ from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.heads.cache import decode, encode
 from gan3d_bench.heads.sampling import render_heads, sample_heads
 from gan3d_bench.methods.gan2shape.config import EXACT, GAN2ShapeConfig
-from gan3d_bench.pictures.tensors import frame, resize, to_uint8
+from gan3d_bench.rendering.images import frame, resize, to_uint8
 
 RENDER_BATCH = 32
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 DEPTH_RANGE = (0.9, 1.1)
 BORDER_DEPTH = 0.7 * 1.1 + 0.3 * 0.9
@@ -58,21 +58,21 @@ def mirror_raw_pose(raw: Tensor) -> Tensor:
     return raw * raw.new_tensor((*view, *light))
 
 
-def light_from_raw(raw: Tensor) -> Light:
+def light_from_raw(raw: Tensor) -> LambertLight:
     """Raw lights (B, 4), mean added: ambient, diffuse (both x / 2 + 0.5), slopes x and y."""
     ambient, diffuse, x, y = raw.unbind(1)
-    return Light.from_slopes(ambient / 2 + 0.5, diffuse / 2 + 0.5, x, y)
+    return LambertLight.from_slopes(ambient / 2 + 0.5, diffuse / 2 + 0.5, x, y)
 
 
-def light_to_raw(light: Light) -> Tensor:
+def light_to_raw(light: LambertLight) -> Tensor:
     """The inverse of `light_from_raw`: B lights to (B, 4)."""
     x, y = (light.direction[:, :2] / light.direction[:, 2:]).unbind(1)
     return torch.stack((2 * light.ambient - 1, 2 * light.diffuse - 1, x, y), 1)
 
 
-def select_light(light: Light, index: Tensor | slice) -> Light:
+def select_light(light: LambertLight, index: Tensor | slice) -> LambertLight:
     """Choose lights of a batch."""
-    return Light(light.ambient[index], light.diffuse[index], light.direction[index])
+    return LambertLight(light.ambient[index], light.diffuse[index], light.direction[index])
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Factors:
     albedo: Tensor
     normal: Tensor
     view: View
-    light: Light
+    light: LambertLight
 
     @classmethod
     def from_raw(
@@ -135,7 +135,7 @@ def join_factors(parts: list[Factors]) -> Factors:
             roll=torch.cat([view.roll for view in views]),
             translation=torch.cat([view.translation for view in views]),
         ),
-        light=Light(
+        light=LambertLight(
             ambient=torch.cat([light.ambient for light in lights]),
             diffuse=torch.cat([light.diffuse for light in lights]),
             direction=torch.cat([light.direction for light in lights]),

@@ -19,7 +19,7 @@ from gan3d_bench.losses.smoothness import second_order_smoothness
 from gan3d_bench.methods.gan2shape.factors import DEPTH_RANGE
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import WarpedView, warp_to_view
-from gan3d_bench.rendering.shading import Light, diffuse_shading, lit_texture
+from gan3d_bench.rendering.shading import LambertLight, diffuse_shading, lit_texture
 
 DISCRIMINATOR_BLOCKS = 4
 
@@ -39,9 +39,9 @@ def per_sample(maps: Tensor, samples: int) -> Tensor:
     return maps.repeat_interleave(samples, 0) if samples > 1 else maps
 
 
-def sample_lights(light: Light, samples: int) -> Light:
+def sample_lights(light: LambertLight, samples: int) -> LambertLight:
     """Repeat each instance's light for its samples."""
-    return Light(
+    return LambertLight(
         per_sample(light.ambient, samples),
         per_sample(light.diffuse, samples),
         per_sample(light.direction, samples),
@@ -70,7 +70,7 @@ def photogeometric(
     albedo: Tensor,
     normal: Tensor,
     view: View,
-    light: Light,
+    light: LambertLight,
     camera: PinholeCamera,
     *,
     supersample: int = 2,

@@ -36,10 +36,10 @@ from gan3d_bench.methods.gan2shape.networks import (
 )
 from gan3d_bench.methods.gan2shape.sampling import load_statistics
 from gan3d_bench.methods.phases import PhasedMethod
-from gan3d_bench.pictures.tensors import frame
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.images import frame
+from gan3d_bench.rendering.shading import LambertLight
 
 
 class GAN2ShapeModel(PhasedMethod):
@@ -310,7 +310,7 @@ class GAN2ShapeModel(PhasedMethod):
         )
 
     def render(
-        self, factors: Factors, view: View | None = None, light: Light | None = None
+        self, factors: Factors, view: View | None = None, light: LambertLight | None = None
     ) -> Reconstruction:
         """Re-render factors at their own view and light, or at others."""
         return photogeometric(

@@ -26,7 +26,7 @@ from gan3d_bench.methods.gan2shape.sampling import (
     load_statistics,
 )
 from gan3d_bench.methods.gan2shape.subject_mask import carve
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 # Images handled at once where nothing is trained.
 CHUNK = 64
@@ -63,7 +63,9 @@ class GAN2ShapeSampler(GAN2ShapeModel):
                     light = factors.light
                     last = (light.ambient[-1:], light.diffuse[-1:])
                     ambient, diffuse = (x.expand(len(factors)) for x in last)
-                    factors = replace(factors, light=Light(ambient, diffuse, light.direction))
+                    factors = replace(
+                        factors, light=LambertLight(ambient, diffuse, light.direction)
+                    )
                 masks = None
                 if self.config.use_mask:
                     own = self.masks[list(group)]

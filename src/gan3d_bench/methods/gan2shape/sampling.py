@@ -14,7 +14,7 @@ from gan3d_bench.errors import UserError, nearest
 from gan3d_bench.files.weights import read_torch
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.factors import view_from_raw
-from gan3d_bench.rendering.shading import Light
+from gan3d_bench.rendering.shading import LambertLight
 
 YAW = 1
 
@@ -119,7 +119,9 @@ class LightDistribution:
         low, high = torch.tensor([self.x, self.y, self.diffuse]).unbind(1)
         return low + (high - low) * torch.rand(n, 3, generator=generator)
 
-    def apply(self, sample: Tensor, own: Light) -> Light:
+    def apply(self, sample: Tensor, own: LambertLight) -> LambertLight:
         """Lights of samples (B, 3) on top of the instances' own B lights."""
         x, y, k = sample.unbind(1)
-        return Light.from_slopes(own.ambient + self.ambient_factor * k, own.diffuse + k, x, y)
+        return LambertLight.from_slopes(
+            own.ambient + self.ambient_factor * k, own.diffuse + k, x, y
+        )

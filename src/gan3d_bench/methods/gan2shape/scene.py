@@ -10,10 +10,10 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.factors import Factors
 from gan3d_bench.methods.gan2shape.losses import photogeometric
-from gan3d_bench.pictures.tensors import resize
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.rendering.shading import LambertLight, Light
+from gan3d_bench.scenes.base import Scene
 
 
 class ProjectedScene(Scene):
@@ -33,6 +33,7 @@ class ProjectedScene(Scene):
         self.factors = factors
         self.project = project
         self.camera = camera
+        self.light = factors.light
         self.input_view = factors.view
 
     @property
@@ -40,14 +41,13 @@ class ProjectedScene(Scene):
         return len(self.factors)
 
     @torch.no_grad()
-    def render(
-        self, view: View, light: Light | None = None, image_size: int | None = None
-    ) -> Rendering:
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
         """``G(w + offset(E(pseudo sample)))`` at the views and lights; see `Scene.render`."""
         own, device = self.factors, self.factors.depth.device
-        light = light or own.light
-        pseudo = photogeometric(
-            own.depth, own.albedo, own.normal, view.to(device), light.to(device), self.camera
-        )
-        rgb = resize(self.project(pseudo.image), image_size or self.camera.width)
+        view = view.to(device)
+        assert isinstance(light, LambertLight), "GAN2Shape's light is Lambert's"
+        # the paper shades canonical normals
+        canonical = light.to(device).in_scene(view)
+        pseudo = photogeometric(own.depth, own.albedo, own.normal, view, canonical, self.camera)
+        rgb = self.project(pseudo.image)
         return Rendering(rgb=rgb, mask=torch.ones_like(rgb[:, :1]))

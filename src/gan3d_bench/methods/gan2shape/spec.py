@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gan3d_bench.spec import MethodSpec, Photographs, Reported
+from gan3d_bench.spec import RECONSTRUCT, MethodSpec, Photographs, Reported
 
 _PAPER = "GAN2Shape (Pan et al., 2021)"
 _FFHQ = "identity-rotation-ffhq"
@@ -34,11 +34,11 @@ def _rotation(row: str, mean: float, worst: float) -> tuple[Reported, ...]:
 # By a run's factors, and by projecting what they render onto the image manifold (`row_scene`).
 _BY_3D, _BY_GAN = "GAN2Shape (3D)", "GAN2Shape (GAN)"
 _TABLES = {
-    "identity-rotation": {_BY_3D: "", _BY_GAN: "gan"},
-    "novel-view": {_BY_3D: "", _BY_GAN: "gan"},
-    "relight": {_BY_3D: "", _BY_GAN: "gan"},
-    "intrinsics": {"GAN2Shape": ""},
-    "depth-pose": {_BY_3D: ""},
+    "identity-rotation": {_BY_3D: RECONSTRUCT, _BY_GAN: "gan"},
+    "novel-view": {_BY_3D: RECONSTRUCT, _BY_GAN: "gan"},
+    "relight": {_BY_3D: RECONSTRUCT, _BY_GAN: "gan"},
+    "intrinsics": {"GAN2Shape": RECONSTRUCT},
+    "depth-pose": {_BY_3D: RECONSTRUCT},
 }
 
 
@@ -51,7 +51,7 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
         return {}
     row = _shape_row(config)
     if table == "shape":
-        return {row: ""}
+        return {row: RECONSTRUCT}
     return _TABLES.get(table, {}) if row == _PRIOR_ROWS["ellipsoid"] else {}
 
 
@@ -97,7 +97,10 @@ SPEC = MethodSpec(
         "paper-church": "LSUN churches, from scratch, no symmetry",
     },
     default_preset="heads-64",
-    capabilities=frozenset({"reconstruct", "depth", "normal", "albedo", "relight", "mesh"}),
+    scenes={
+        RECONSTRUCT: frozenset({"depth", "normal", "albedo", "relight", "mesh"}),
+        "gan": frozenset({"relight"}),
+    },
     needs=(
         "heads-64: the bundled head model, teacher and start",
         "ffhq-*: the assets mobilestylegan-ffhq and alexnet-lpips (ffhq-256: vgg16-lpips)",

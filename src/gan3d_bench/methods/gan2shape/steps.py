@@ -44,8 +44,8 @@ from gan3d_bench.methods.gan2shape.model import group_prefix
 from gan3d_bench.methods.gan2shape.projection import CHUNK
 from gan3d_bench.methods.gan2shape.warmup import WarmUp
 from gan3d_bench.methods.phases import Phase, Trainable
-from gan3d_bench.pictures.tensors import from_uint8, resize
 from gan3d_bench.rendering.depth_mesh import depth_normals, sample_texture
+from gan3d_bench.rendering.images import from_uint8, resize
 from gan3d_bench.rendering.shading import lit_texture
 
 Terms = Mapping[str, Tensor]

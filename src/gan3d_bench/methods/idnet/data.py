@@ -21,13 +21,8 @@ from gan3d_bench.files.photographs import decode, square, to_tensor
 from gan3d_bench.files.picture_sources import PictureSource
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads.cache import Shard, write_shard
-from gan3d_bench.heads.sampling import (
-    LAYOUT,
-    HeadParameters,
-    render_heads,
-    sample_heads,
-)
-from gan3d_bench.pictures.tensors import from_uint8, to_uint8
+from gan3d_bench.heads.sampling import LAYOUT, HeadParameters, render_heads, sample_heads
+from gan3d_bench.rendering.images import from_uint8, to_uint8
 
 YAW, PITCH = 60.0, 30.0  # degrees; views are uniform within
 BRIGHTNESS = 2.0  # factor on that of backgrounds, so that a renderer's plain white is among them

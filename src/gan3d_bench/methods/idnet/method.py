@@ -22,7 +22,7 @@ from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, People
 from gan3d_bench.methods.idnet.losses import MarginLoss
 from gan3d_bench.methods.idnet.verification import verification
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.pictures.tensors import resize
+from gan3d_bench.rendering.images import resize
 from gan3d_bench.scenes.preview import Preview
 
 SHOWN = (4, 4)  # people and pictures of each in a preview

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals, interpolate_in_view
-from gan3d_bench.rendering.shading import Light, diffuse_shading, lit_texture, shade
+from gan3d_bench.rendering.shading import LambertLight, diffuse_shading, lit_texture
 
 ANGLE = 60.0  # degrees of a raw angle of 1
 TRANSLATION = (0.1, 0.1, 0.01)  # scene units of a raw translation of 1; the paper says 0.1 thrice
@@ -109,10 +109,10 @@ def view_to_raw(view: View) -> Tensor:
     return torch.cat((angles, view.translation / view.translation.new_tensor(TRANSLATION)), 1)
 
 
-def light_from_raw(raw: Tensor) -> Light:
+def light_from_raw(raw: Tensor) -> LambertLight:
     """Lights of raw numbers (B, 4); ambient and diffuse weights lie in (0, 1)."""
     ambient, diffuse, x, y = raw.unbind(1)
-    return Light.from_slopes(ambient / 2 + 0.5, diffuse / 2 + 0.5, x, y)
+    return LambertLight.from_slopes(ambient / 2 + 0.5, diffuse / 2 + 0.5, x, y)
 
 
 def neutral_light(raw: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def canonical_normals(depth: Tensor, geometry: Geometry) -> Tensor:
     return depth_normals(depth, geometry.camera, epsilon=epsilon, border="nearest")
 
 
-def delight(neutral: Tensor, normal: Tensor, light: Light) -> Tensor:
+def delight(neutral: Tensor, normal: Tensor, light: LambertLight) -> Tensor:
     """Divide a frontally lit picture by its shading: pictures and albedo (B, 3, S, S)."""
     ambient, diffuse = (x[:, None, None, None] for x in (light.ambient, light.diffuse))
     frontal = normal.new_tensor([[0.0, 0.0, -1.0]])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gan3d_bench.spec import MethodSpec, Reported
+from gan3d_bench.spec import RECONSTRUCT, SAMPLE, Capability, MethodSpec, Reported
 
 _PAPER = "LiftedGAN (Shi et al., 2021)"
 ROW = "LiftedGAN"
@@ -49,7 +49,7 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     row = _row(config["losses"])
     if not fits or row is None or (row != ROW and table not in _ABLATED):
         return {}
-    return {row: ""}
+    return {row: SAMPLE if table == "fid" else RECONSTRUCT}
 
 
 def _row(losses: Mapping[str, float]) -> str | None:
@@ -63,6 +63,7 @@ def _row(losses: Mapping[str, float]) -> str | None:
     return _ABLATIONS[gone.pop()] if gone else ROW
 
 
+CAPABILITIES: frozenset[Capability] = frozenset({"depth", "normal", "albedo", "relight", "mesh"})
 SPEC = MethodSpec(
     name="liftedgan",
     title="LiftedGAN: a generator of 3D faces distilled from StyleGAN2",
@@ -79,9 +80,7 @@ SPEC = MethodSpec(
         "check": "seconds on a CPU with a random teacher; for `gan3d-bench check`",
     },
     default_preset="heads-64",
-    capabilities=frozenset(
-        {"sample", "reconstruct", "depth", "normal", "albedo", "relight", "mesh"}
-    ),
+    scenes={SAMPLE: CAPABILITIES, RECONSTRUCT: CAPABILITIES},
     needs=(
         "heads-64: the bundled head model, teacher and identity network",
         "ffhq-128: the assets mobilestylegan-ffhq, vgg16-lpips and arcface-mbf",

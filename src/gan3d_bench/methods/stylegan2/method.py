@@ -28,10 +28,7 @@ from gan3d_bench.generators.stylegan2 import (
     ops,
 )
 from gan3d_bench.generators.stylegan2.generator import channel_table
-from gan3d_bench.generators.stylegan2.latents import (
-    mix_styles,
-    sample_images,
-)
+from gan3d_bench.generators.stylegan2.latents import mix_styles, sample_images
 from gan3d_bench.generators.stylegan2.layers import Linear
 from gan3d_bench.heads.sampling import NUM_LATENTS
 from gan3d_bench.losses.perceptual import build_perceptual

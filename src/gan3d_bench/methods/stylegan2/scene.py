@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import kornia.geometry as KG
 import torch
 from torch import Tensor
 
@@ -10,16 +9,11 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import Generator
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import (
-    LAYOUT,
-    NUM_LATENTS,
-    PITCH,
-    ROLL,
-    TRANSLATION,
-    YAW,
-)
+from gan3d_bench.heads.sampling import LAYOUT, NUM_LATENTS, PITCH, ROLL, TRANSLATION, YAW
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.scenes.base import Scene
 
 LIMIT = 3.0  # of a latent's entry: the generator has hardly seen larger ones
 REACH = 3.0  # bound of a translation, in units of its scale
@@ -44,23 +38,17 @@ class GeneratedHeads(Scene):
             )
         self.generator = generator
         self.latents = normalize_latent(latents)
+        self.camera = PinholeCamera(generator.image_size, FIELD_OF_VIEW)
 
     @property
     def batch_size(self) -> int:
         return len(self.latents)
 
     @torch.no_grad()
-    def render(
-        self, view: View, light: Light | None = None, image_size: int | None = None
-    ) -> Rendering:
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
         """Generate the heads at the given views; see `Scene.render`. The mask is 1 everywhere."""
-        if light is not None:
-            self.require("relight")
         latents = move(self.latents, view_latents(view.to(self.latents.device)))
         rgb = self.generator(latents).clamp(-1, 1)
-        if image_size is not None and image_size != rgb.shape[-1]:
-            smaller = image_size < rgb.shape[-1]
-            rgb = KG.resize(rgb, (image_size, image_size), antialias=smaller).clamp(-1, 1)
         return Rendering(rgb=rgb, mask=torch.ones_like(rgb[:, :1]))
 
 

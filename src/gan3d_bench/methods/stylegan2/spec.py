@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gan3d_bench.spec import MethodSpec, Reported
+from gan3d_bench.spec import SAMPLE, MethodSpec, Reported
 
 ROW = "StyleGAN2 teacher"
 
@@ -14,7 +14,7 @@ def rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
         return {}
     fitted = config["regression"]["steps"] > 0 or config["adversarial"]["anchor"] > 0
     heads = not config["data"]["path"] and config["network"]["image_size"] == 64
-    return {ROW: ""} if fitted and heads else {}
+    return {ROW: SAMPLE} if fitted and heads else {}
 
 
 SPEC = MethodSpec(
@@ -33,7 +33,7 @@ SPEC = MethodSpec(
         "official-256": "the released recipe at 256 pixels, images in data.path (days on GPUs)",
     },
     default_preset="heads-64",
-    capabilities=frozenset({"sample"}),
+    scenes={SAMPLE: frozenset()},
     needs=("official-256: a folder of images in data.path",),
     assets=("heads", "alexnet-lpips"),
     status="networks match both official repositories; see README.md for the head teacher's FID",

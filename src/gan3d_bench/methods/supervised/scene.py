@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from gan3d_bench.files.glb import depth_map_mesh
+from gan3d_bench.geometry.meshes import SceneMesh
 from gan3d_bench.geometry.views import View
-from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering, SceneMesh
-from gan3d_bench.scenes.depth_map import DepthMapScene
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.rendering.shading import LambertLight, Light
+from gan3d_bench.scenes.depth_map import DepthMapScene, depth_map_mesh
 
 
 class InputDepthScene(DepthMapScene):
@@ -29,18 +30,13 @@ class InputDepthScene(DepthMapScene):
         self, images: Tensor, depth: Tensor, depth_range: tuple[float, float], fov: float
     ) -> None:
         # the images hold their own light
-        unlit = Light.frontal(len(images), ambient=1.0, diffuse=0.0).to(images.device)
+        unlit = LambertLight.frontal(len(images), ambient=1.0, diffuse=0.0).to(images.device)
         front = View.from_angles([0.0] * len(images), device=images.device)
         super().__init__(depth, images, unlit, front, fov=fov, depth_range=depth_range)
 
-    def render(
-        self, view: View, light: Light | None = None, image_size: int | None = None
-    ) -> Rendering:
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
         """See `Scene.render`; albedo and light are not known."""
-        if light is not None:
-            self.require("relight")
-        rendering = super().render(view, image_size=image_size)
-        return replace(rendering, albedo=None, shading=None)
+        return replace(super()._render(view, light, camera), albedo=None, shading=None)
 
     def mesh(self, index: int) -> SceneMesh:
         """See `Scene.mesh`; the background is left out."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gan3d_bench.spec import MethodSpec, Reported
+from gan3d_bench.spec import RECONSTRUCT, MethodSpec, Reported
 
 ROW = "Supervised"
 # not identity-rotation: its scenes have no front view of their own
@@ -13,7 +13,7 @@ _SOURCE = "GAN2Shape (Pan et al., 2021), Table 1, BFM"
 
 def rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Rows of `table` that a run fills; the tables' images have 64 pixels a side."""
-    return {ROW: ""} if table in TABLES and config["image_size"] == 64 else {}
+    return {ROW: RECONSTRUCT} if table in TABLES and config["image_size"] == 64 else {}
 
 
 SPEC = MethodSpec(
@@ -27,7 +27,7 @@ SPEC = MethodSpec(
         "check": "a few steps of a tiny network, for `gan3d-bench check`",
     },
     default_preset="heads-64",
-    capabilities=frozenset({"reconstruct", "depth", "normal", "mesh"}),
+    scenes={RECONSTRUCT: frozenset({"depth", "normal", "mesh"})},
     status="baseline of our own: the papers give its numbers but not its code",
     reported=(
         Reported("shape", ROW, "side", 0.419, _SOURCE),

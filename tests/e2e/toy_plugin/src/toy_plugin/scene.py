@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.geometry.views import View
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import Light
-from gan3d_bench.scenes.base import Rendering, Scene
+from gan3d_bench.scenes.base import Scene
 from toy_plugin.data import disc_mask
 
 
@@ -23,19 +25,16 @@ class DiscScene(Scene):
     capabilities = frozenset({"depth", "normal", "albedo"})
 
     def __init__(self, colour: Tensor, depth: Tensor, image_size: int) -> None:
-        self.colour, self.depth, self.image_size = colour, depth, image_size
+        self.colour, self.depth = colour, depth
+        self.camera = PinholeCamera(image_size)
         self.input_view = View.from_angles([0.0] * len(colour))
 
     @property
     def batch_size(self) -> int:
         return len(self.colour)
 
-    def render(
-        self, view: View, light: Light | None = None, image_size: int | None = None
-    ) -> Rendering:
-        if light is not None:
-            self.require("relight")
-        size = image_size or self.image_size
+    def _render(self, view: View, light: Light | None, camera: PinholeCamera) -> Rendering:
+        size = camera.width
         mask = disc_mask(size).to(self.colour).expand(self.batch_size, -1, -1, -1)
         normal = view.to(self.colour.device).rotate(mask.new_tensor([[[0.0, 0.0, -1.0]]]))
         normal = normal.reshape(-1, 3, 1, 1).expand(self.batch_size, 3, size, size)

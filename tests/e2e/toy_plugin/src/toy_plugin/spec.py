@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from gan3d_bench.spec import (
+    RECONSTRUCT,
+    SAMPLE,
+    Capability,
     Column,
     DataModuleSpec,
     GeneratorSpec,
@@ -11,6 +14,7 @@ from gan3d_bench.spec import (
     TableSpec,
 )
 
+CAPABILITIES: frozenset[Capability] = frozenset({"depth", "normal", "albedo"})
 METHOD = MethodSpec(
     name="toy",
     title="Discs of one colour at one depth",
@@ -22,10 +26,10 @@ METHOD = MethodSpec(
         "check": "a few steps, for `gan3d-bench check`",
     },
     default_preset="discs",
-    capabilities=frozenset({"sample", "reconstruct", "depth", "normal", "albedo"}),
+    scenes={SAMPLE: CAPABILITIES, RECONSTRUCT: CAPABILITIES},
     status="a toy",
     reported=(Reported("toy-depth", "Toy", "error", 0.0, "made up"),),
-    rows=lambda table, config: {"Toy": ""} if table == "toy-depth" else {},
+    rows=lambda table, config: {"Toy": RECONSTRUCT} if table == "toy-depth" else {},
 )
 DATA = DataModuleSpec(
     name="toy-discs", title="Discs on black; brighter is nearer", module="toy_plugin.data:Discs"

@@ -16,7 +16,7 @@ from toy_plugin.data import Discs
 class DepthError(Measure):
     """Mean absolute error of the discs' depth; the baseline says 1 everywhere."""
 
-    requires = frozenset({"reconstruct", "depth"})
+    requires = frozenset({"depth"})
     baselines = ("Depth one",)
     data = "discs, test"
 
