@@ -64,7 +64,8 @@ class MethodSpec:
         status: reproduction status, one honest line.
         reported: the paper's own numbers, by row of our tables.
         rows: maps (table name, resolved run config as plain dict) to the rows the run fills there
-            and the kind of scene (of `scenes`) that fills each. Empty when the run does not belong in that table. Imports no torch.
+            and the kind of scene (of `scenes`) that fills each. Empty when the run does not belong
+            in that table. Imports no torch.
         photographs: for `gan3d-bench reconstruct`; None for methods whose trained runs take any
             image, and for those that only sample.
     """

@@ -70,9 +70,7 @@ class Method(L.LightningModule):
             UserError: as `reconstruct`, or the method has no such kind.
         """
         if kind != RECONSTRUCT:
-            raise UserError(
-                f"method '{self.config.method}' has no scene of kind '{kind}' of images"
-            )
+            raise UserError(f"method '{self.config.method}' gives no scene of kind '{kind}'")
         return self.reconstruct(images)
 
     def items(self) -> list[int] | None:

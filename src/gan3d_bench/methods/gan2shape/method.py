@@ -47,7 +47,7 @@ class GAN2Shape(GAN2ShapeTraining):
         return self._scene(join_factors(parts), found)
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
-        """The scene of a kind: "reconstruct" by `reconstruct`, "gan" by `gan_scene` of the images' instances.
+        """The scene of a kind: by `reconstruct`, or "gan" by `gan_scene` of the images' instances.
 
         Raises:
             UserError: as these two; for "gan", an image that the run was not fitted to.
