@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+RADIUS = 0.7**0.5  # of a disc, in half widths of the picture
+
 
 def discs(brightness: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
     """Draw discs.
@@ -26,7 +28,7 @@ def discs(brightness: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
 def disc_mask(image_size: int) -> Tensor:
     """(1, 1, S, S), 1 inside the disc."""
     x = torch.linspace(-1, 1, image_size)
-    return (x[:, None].square() + x.square() < 0.7).float()[None, None]
+    return (x[:, None].square() + x.square() < RADIUS**2).float()[None, None]
 
 
 class Discs(L.LightningDataModule):

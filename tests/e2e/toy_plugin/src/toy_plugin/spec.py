@@ -14,7 +14,7 @@ from gan3d_bench.spec import (
     TableSpec,
 )
 
-CAPABILITIES: frozenset[Capability] = frozenset({"depth", "normal", "albedo"})
+CAPABILITIES: frozenset[Capability] = frozenset({"depth", "normal", "albedo", "relight", "mesh"})
 METHOD = MethodSpec(
     name="toy",
     title="Discs of one colour at one depth",
