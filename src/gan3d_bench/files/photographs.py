@@ -74,7 +74,8 @@ def read_depth_map(path: str | Path) -> Image.Image:
     Upright, as the image it belongs to; colour profile and transparency say nothing of depth.
 
     Returns:
-        of mode L (8 bits) or F (16 bits, their fractions kept), both 0 to 255.
+        of mode L (8 bits) or F (16 bits, their fractions kept), both 0 to 255; with the texts that
+        the file has in `info`.
 
     Raises:
         UserError: as `read_picture`.
@@ -185,10 +186,13 @@ def _sixteen_bits(image: Image.Image, name: str) -> np.ndarray:
 def _depth_levels(image: Image.Image, name: str) -> Image.Image:
     """The first channel; 16 bits are brought to 0 to 255 without rounding."""
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray((_sixteen_bits(image, name) / 257).astype(np.float32))
-    # a palette and one bit stand for colours and for black and white
-    plain = image.convert("RGB") if image.mode in ("P", "1", "CMYK", "YCbCr") else image
-    return plain.getchannel(0)
+        levels = Image.fromarray((_sixteen_bits(image, name) / 257).astype(np.float32))
+    else:
+        # a palette and one bit stand for colours and for black and white
+        coded = image.mode in ("P", "1", "CMYK", "YCbCr")
+        levels = (image.convert("RGB") if coded else image).getchannel(0)
+    levels.info.update(image.info)
+    return levels
 
 
 def _opaque(image: Image.Image, background: int) -> Image.Image:
