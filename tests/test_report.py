@@ -206,7 +206,7 @@ def test_what_cannot_be_shown_is_left_out_with_a_reason(toy):
     assert [mesh.name for mesh in shown.meshes] == ["mesh_00", "mesh_02", "mesh_03"]
     assert base64.b64decode(shown.meshes[0].content) == whole
     reasons = "; ".join(shown.left_out)
-    assert re.search(r"scene.png: not a readable picture", reasons)
+    assert re.search(r"scene\.png' is not a readable image", reasons)
     assert "mesh_01.glb: not a whole binary glTF file" in reasons
     assert f"mesh_0{MESHES}.glb: more than {MESHES} meshes" in reasons
 

@@ -101,12 +101,21 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class DataModuleSpec:
-    """A named source of data. `module` is the import path of its LightningDataModule."""
+    """A named source of data.
+
+    Attributes:
+        name: CLI name.
+        title: one line for lists.
+        module: import path of its `datamodules.base.DataModule`.
+        gives: keys that every item has, see `datamodules.specs.KEYS`.
+        path: what the path that it is opened with must lead to, in words; "" if it takes none.
+    """
 
     name: str
     title: str
     module: str
-    needs: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True)

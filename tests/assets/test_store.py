@@ -12,14 +12,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 from gan3d_bench.assets import manifest, store
 from gan3d_bench.assets import registry as registry_module
-from gan3d_bench.assets.arrays import load_array_pickle
 from gan3d_bench.assets.commands import fetch_assets, list_assets, show_path, verify_assets
 from gan3d_bench.assets.registry import BundledAsset, Member, PackagedAsset, get_asset, registry
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.array_pickles import load_array_pickle
 
 from .conftest import use_assets
 
@@ -176,7 +178,7 @@ class _Evil:
         return (print, ("executed",))
 
 
-@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_array_pickles(tmp_path, protocol):
     tree = {"a": {"b": np.arange(6, dtype=np.float32).reshape(2, 3)}, "c": [np.ones(2)]}
     path = tmp_path / "tree.ckpt"
@@ -184,6 +186,50 @@ def test_array_pickles(tmp_path, protocol):
     loaded = load_array_pickle(path)
     np.testing.assert_array_equal(loaded["a"]["b"], tree["a"]["b"])
     np.testing.assert_array_equal(loaded["c"][0], tree["c"][0])
+
+
+def test_arrays_of_every_kind_come_out(tmp_path):
+    base = np.arange(24).reshape(2, 3, 4)
+    kinds = (bool, np.uint8, np.int64, np.float16, np.float64, np.dtype(">f4"))
+    tree = [np.asfortranarray(base), base[:0], np.float32(base.T), *map(base.astype, kinds)]
+    path = tmp_path / "tree.ckpt"
+    path.write_bytes(pickle.dumps(tree, 4))
+    for found, expected in zip(load_array_pickle(path), tree, strict=True):
+        assert found.dtype == expected.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        [np.array([_Evil()], dtype=object)],
+        [np.zeros(2, dtype=[("a", "f4")])],
+        [np.array(["text"])],
+    ],
+)
+def test_arrays_of_other_things_are_refused(tmp_path, tree):
+    path = tmp_path / "tree.ckpt"
+    path.write_bytes(pickle.dumps(tree, 4))
+    with pytest.raises(UserError, match="not a pickle of arrays"):
+        load_array_pickle(path)
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_changed_bytes_of_an_array_pickle_are_harmless(tmp_path, data):
+    content = bytearray(pickle.dumps({"a": np.zeros((2, 3), np.float32), "b": [np.ones(4)]}, 4))
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255))
+    path = tmp_path / "tree.ckpt"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        load_array_pickle(path)
+    except UserError as error:
+        assert "\n" not in str(error).replace(str(path), "")
 
 
 @pytest.mark.parametrize("content", [pickle.dumps(_Evil()), b"", b"\x80\x03garbage", b"text"])

@@ -70,8 +70,17 @@ def test_latents_beside_the_images(root: Path) -> None:
         torch.save(latent, root / f"test/latents/{number:06d}_image_1_1.pt")
     assert SynfaceDataset(root, "test")[2]["latent"].unique().tolist() == [2.0]
     (root / "test/latents/000002_image_1_1.pt").write_bytes(b"no tensor")
-    with pytest.raises(UserError, match=r"000002_image_1_1\.pt: not a readable latent"):
+    with pytest.raises(UserError, match=r"000002_image_1_1\.pt: not a readable checkpoint"):
         SynfaceDataset(root, "test")[2]
+
+
+def test_depth_maps_keep_their_sixteen_bits(root: Path) -> None:
+    levels = np.full((256, 256), 30000, np.uint16)
+    Image.fromarray(levels).save(root / "test/depth/000000_depth_1_1.png")
+    depth = SynfaceDataset(root, "test")[0]["depth"]
+    torch.testing.assert_close(
+        depth, torch.full_like(depth, 1.1 - 0.2 * 30000 / 65535), rtol=0, atol=1e-6
+    )
 
 
 def test_missing_folder(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetches the networks; makes everything but the samples fewer."""
     for asset in ("scrfd-500m", "arcface-mbf"):
         fetch(asset)
-    monkeypatch.setattr("gan3d_bench.faces.yaw.HEADS", 32)
+    monkeypatch.setattr("gan3d_bench.datamodules.head_yaw.HEADS", 32)
     for name, value in {"TRIALS": 2, "COUNT": 3, "GANSPACE_SAMPLES": 2000}.items():
         monkeypatch.setattr(f"gan3d_bench.generators.yaw_directions.{name}", value)
     monkeypatch.setattr("gan3d_bench.commands.directions.FACES", 3)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gan3d_bench.assets.fetch import fetch
+from gan3d_bench.datamodules.head_yaw import head_yaw_meter
 from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_heads
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.yaw import YawEstimator, YawMeter, roll
@@ -67,8 +68,8 @@ def test_images_without_a_face_have_no_yaw():
 @pytest.mark.network
 def test_other_heads_measure_the_yaw_they_are_rendered_at(tmp_path, monkeypatch):
     fetch("scrfd-500m")
-    monkeypatch.setattr("gan3d_bench.faces.yaw.HEADS", 48)
-    meter = YawMeter.of_heads(FaceAligner(), tmp_path)
+    monkeypatch.setattr("gan3d_bench.datamodules.head_yaw.HEADS", 48)
+    meter = head_yaw_meter(FaceAligner(), tmp_path)
     heads = sample_heads(head_latents("val", range(24)))
     yaw = heads.angles[:, 0]
     with torch.inference_mode():

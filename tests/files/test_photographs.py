@@ -15,7 +15,14 @@ from PIL import Image, ImageCms
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files import photographs
-from gan3d_bench.files.photographs import decode, read_photograph, read_picture, square, to_tensor
+from gan3d_bench.files.photographs import (
+    decode,
+    read_depth_map,
+    read_photograph,
+    read_picture,
+    square,
+    to_tensor,
+)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -256,3 +263,27 @@ def test_squares_are_centred_and_antialiased():
     assert small.shape == (3, 8, 8)
     assert small.abs().max() < 0.05
     assert square(gradient(4, 4), 16).size == (16, 16)
+
+
+def test_depth_maps_are_numbers_and_upright(tmp_path):
+    path = tmp_path / "depth.png"
+    levels = np.arange(96, dtype=np.uint16).reshape(8, 12) * 680 + 7
+    Image.fromarray(stored(levels, 6)).save(path, exif=exif_of(6))
+    found = np.asarray(read_depth_map(path), dtype=np.float64)
+    np.testing.assert_allclose(found * 257, levels, rtol=0, atol=5e-3)
+    # of 8 bits: the first channel, whatever is transparent
+    colours = np.asarray(gradient())
+    alpha = np.zeros((8, 12, 1), np.uint8)
+    Image.fromarray(np.concatenate([colours, alpha], 2)).save(path)
+    depth = read_depth_map(path)
+    assert depth.mode == "L"
+    np.testing.assert_array_equal(np.asarray(depth), colours[..., 0])
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match="not a readable image"):
+        read_depth_map(path)
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif

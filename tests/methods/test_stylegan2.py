@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.config import compose
+from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataset
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig, save_network
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import LAYOUT, sample_heads
+from gan3d_bench.heads.sampling import LAYOUT, NUM_LATENTS, sample_heads
 from gan3d_bench.methods.stylegan2 import augment as ada
 from gan3d_bench.methods.stylegan2 import data, losses
 from gan3d_bench.methods.stylegan2.method import (
@@ -215,18 +216,41 @@ def test_folder_of_images(tmp_path: Path) -> None:
     images, latents = data.open_images(str(tmp_path), 8).read(torch.tensor([0]))
     assert latents is None
     torch.testing.assert_close(images[0], torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1)
-    with pytest.raises(UserError, match=r"8 x 8 pixels, expected\s+16 x 16"):
-        data.open_images(str(tmp_path), 16)
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="not a readable image"):
         data.open_images(str(tmp_path), 8)
 
 
+def test_pictures_of_other_sizes_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    for name, level in {"2.png": 20, "10.png": 100, "b/1.png": 200}.items():
+        (tmp_path / "deep" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12, 9), (level,) * 3).save(tmp_path / "deep" / name)
+    images = data.open_images(str(tmp_path), 8)
+    found, _ = images.read(torch.arange(len(images)))
+    assert found.shape == (3, 3, 8, 8)
+    assert ((found[:, 0, 0, 0] + 1) * 127.5).round().tolist() == [100, 20, 200]
+
+
+def test_images_and_latents_of_a_data_module(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GAN3D_BENCH_HOME", str(tmp_path))
+    data.prepare_images("", SIZE, "heads", 3)
+    images = data.open_images("", SIZE, NUM_LATENTS, "heads", 3)
+    found, latents = images.read(torch.tensor([2, 0]))
+    heads = HeadsDataset("train", 3, HeadsConfig(SIZE))
+    assert len(images) == 3
+    assert torch.equal(found[0], heads[2]["image"])
+    assert torch.equal(latents, heads.latents[[2, 0]])
+    with pytest.raises(UserError, match=r"data\.name=heads: latents of \(146,\).*expected 160"):
+        data.open_images("", SIZE, Z_DIM, "heads", 3)
+    with pytest.raises(UserError, match="gives image, name but no latents; expected heads"):
+        compose(SPEC, "check", None, ["data.name=images", "data.path=."])
+
+
 def test_unusable_data(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="no such file"):
         data.open_images(str(tmp_path / "absent"), SIZE)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no PNG, JPEG or WebP"):
+    with pytest.raises(UserError, match=r"data\.path=.*no images there"):
         data.open_images(str(tmp_path / "empty"), SIZE)
     with pytest.raises(UserError, match=r"shape \(N, 3, 32, 32\)"):
         data.open_images(str(folder), 32)

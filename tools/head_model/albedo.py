@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
+
+from gan3d_bench.files.photographs import read_picture
 
 from .topology import IRIS_PLANE_RADIUS, MOUTH_UV, Topology
 
@@ -90,8 +91,7 @@ def sample_image(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
 
 def read_image(path: Path) -> np.ndarray:
     """An image file -> (H, W, 3) floats in [0, 1]."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"), dtype=np.float64) / 255
+    return np.asarray(read_picture(path), dtype=np.float64) / 255
 
 
 def _step(value: np.ndarray, width: float) -> np.ndarray:

@@ -70,8 +70,8 @@ def directions(
     import torch
     from rich.console import Console
 
+    from gan3d_bench.datamodules.head_yaw import head_yaw_meter
     from gan3d_bench.faces.arcface import ArcFace
-    from gan3d_bench.faces.yaw import YawMeter
     from gan3d_bench.generators.directions import KINDS
     from gan3d_bench.generators.latents import sample_z
     from gan3d_bench.generators.teachers import load_teacher
@@ -88,7 +88,7 @@ def directions(
     place = require_device(device)
     generator = load_teacher(teacher, image_size).generator.to(place)
     arcface = ArcFace().to(place)
-    meter = YawMeter.of_heads()
+    meter = head_yaw_meter()
     rng = torch.Generator().manual_seed(seed)
     images = samples + 2 * TRIALS * (2 * COUNT + 1) + len(KINDS) * len(YAWS) * FACES
     with StepProgress(images) as bar:

@@ -1,1 +1,1 @@
-"""Data sources: synthetic heads with exact ground truth, and the Synface benchmark."""
+"""Sources of data behind one contract (`base`): synthetic heads, Synface, your own pictures."""

@@ -7,7 +7,7 @@ and the identities of train, val and test never meet. Pictures are rendered once
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.splits import SPLITS, Split, SplitDataModule
+from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads.cache import Shard, decode, encode, write_shard
@@ -41,7 +41,7 @@ RENDER_BATCH = 32
 CACHE_VERSION = 1
 
 
-def head_latents(split: Split, indices: range, seed: int = 0) -> Tensor:
+def head_latents(split: Split, indices: Sequence[int], seed: int = 0) -> Tensor:
     """Standard normals of some items of a split: (len(indices), NUM_LATENTS).
 
     The generator of item i is seeded by a hash of (seed, split, i).
@@ -135,14 +135,8 @@ class HeadsDataset(Dataset[dict[str, Any]]):
         if number not in self._open:
             start, stop = self._bounds(number)
             self._open[number] = Shard(self._path(number), stop - start)
-        coefficients = {
-            ("albedo_coefficients" if field.name == "albedo" else field.name): getattr(
-                self.parameters, field.name
-            )[index]
-            for field in fields(HeadParameters)
-        }
         maps = decode(self._open[number][offset])
-        return {**maps, **coefficients, "latents": self.latents[index], "index": index}
+        return _item(maps, self.parameters, self.latents, index, index)
 
     def __getstate__(self) -> dict[str, Any]:
         # Memory maps do not travel to worker processes; they are opened again there.
@@ -184,7 +178,20 @@ class HeadsDataset(Dataset[dict[str, Any]]):
         return self.folder / f"{start:07d}-{stop:07d}.safetensors"
 
 
-class HeadsDataModule(SplitDataModule[HeadsDataset]):
+def _item(
+    maps: Mapping[str, Tensor], heads: HeadParameters, latents: Tensor, row: int, index: int
+) -> Item:
+    """What is known of head `index`: its maps, and its row of parameters and latents."""
+    coefficients = {
+        ("albedo_coefficients" if field.name == "albedo" else field.name): getattr(
+            heads, field.name
+        )[row]
+        for field in fields(HeadParameters)
+    }
+    return {**maps, **coefficients, "latents": latents[row], "index": index}
+
+
+class HeadsDataModule(DataModule[HeadsDataset]):
     """Train, val and test heads, disjoint in identity, rendered once and cached on disk.
 
     The cache lies under ``GAN3D_BENCH_HOME`` or the platform's cache folder; a run that was
@@ -219,23 +226,48 @@ class HeadsDataModule(SplitDataModule[HeadsDataset]):
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
         self.root = root
 
+    @classmethod
+    def open(
+        cls, path: str, image_size: int, *, counts: Mapping[Split, int], seed: int
+    ) -> HeadsDataModule:
+        """See `DataModule.open`; needs no path."""
+        sizes: dict[str, Any] = {f"{split}_size": count for split, count in counts.items()}
+        return cls(image_size, seed=seed, **sizes)
+
     def build(self, split: Split) -> HeadsDataset:
         """The data set of a split (its images exist after `prepare_data`)."""
         return HeadsDataset(split, self.sizes[split], self.config, root=self.root)
 
-    def prepare_data(self) -> None:
+    def prepare(self, split: Split) -> None:
         """Render what the cache lacks, with a progress bar."""
-        wanted: dict[Split, list[int]]
-        wanted = {split: self.dataset(split).missing() for split in self.sizes}
-        wanted = {split: numbers for split, numbers in wanted.items() if numbers}
-        if not wanted:
+        data = self.dataset(split)
+        missing = data.missing()
+        if not missing:
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                    TimeRemainingColumn())  # fmt: skip
         with Progress(*columns, transient=True) as progress:
-            for split, numbers in wanted.items():
-                data = self.dataset(split)
-                total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in numbers)
-                task = progress.add_task(f"rendering heads ({split})", total=total)
-                for done in data.render(numbers):
-                    progress.advance(task, done)
+            total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in missing)
+            task = progress.add_task(f"rendering heads ({split})", total=total)
+            for done in data.render(missing):
+                progress.advance(task, done)
+
+    def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
+        """Heads of any number, from the cache or rendered afresh: bit for bit the same."""
+        if split in SPLITS and max(numbers, default=0) < self.sizes[split]:
+            data = self.dataset(split)
+            if not data.missing():
+                return [data[number] for number in numbers]
+        model = MorphableModel.load_heads()
+        latents = head_latents(split, numbers, self.config.seed)
+        heads = sample_heads(latents, model)
+        size, supersample = self.config.image_size, self.config.supersample
+        items = []
+        for start in range(0, len(numbers), RENDER_BATCH):
+            with torch.no_grad():
+                chosen = heads[start : start + RENDER_BATCH]
+                maps = decode(encode(render_heads(chosen, size, supersample, model)))
+            for row in range(len(chosen)):
+                one = {name: batch[row] for name, batch in maps.items()}
+                items.append(_item(one, heads, latents, start + row, numbers[start + row]))
+        return items

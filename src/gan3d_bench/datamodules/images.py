@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.splits import Split, SplitDataModule
+from gan3d_bench.datamodules.base import DataModule, Item, Split, require_items
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.faces.ffhq import PhotographAligner, cut, no_face, recipe
 from gan3d_bench.faces.scrfd import FaceDetector
 from gan3d_bench.files.atomic import atomic_write
-from gan3d_bench.files.photographs import decode, square, to_tensor
+from gan3d_bench.files.photographs import centre, decode, square, to_tensor
 from gan3d_bench.files.picture_sources import PictureSource, open_source
 
 Align = Literal["none", "ffhq"]
@@ -84,6 +84,11 @@ class ImageFolderDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the pictures, in order."""
+        return [self.source.names[number] for number in self.indices]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         number = self.indices[index]
         name = self.source.names[number]
@@ -96,7 +101,7 @@ class ImageFolderDataset(Dataset[dict[str, Any]]):
         return {"image": image, "name": name}
 
 
-class ImageFolderDataModule(SplitDataModule[ImageFolderDataset]):
+class ImageFolderDataModule(DataModule[ImageFolderDataset]):
     """Somebody's own pictures.
 
     `predict_dataloader` gives all of them in the natural order of their names (a list: in its own).
@@ -111,6 +116,7 @@ class ImageFolderDataModule(SplitDataModule[ImageFolderDataset]):
             without a face is a bad one then.
         on_bad: ``refuse`` stops with one line at the first bad picture, counting the others;
             ``skip`` leaves them out and logs how many and which (`skipped`).
+        train_size: pictures at most, the first ones; None takes all the rest.
         val_size, test_size: numbers of pictures.
         batch_size: images a batch.
         num_workers: worker processes of each loader.
@@ -130,6 +136,7 @@ class ImageFolderDataModule(SplitDataModule[ImageFolderDataset]):
         recursive: bool = False,
         align: Align = "none",
         on_bad: OnBad = "refuse",
+        train_size: int | None = None,
         val_size: int = 0,
         test_size: int = 0,
         batch_size: int = 32,
@@ -143,22 +150,53 @@ class ImageFolderDataModule(SplitDataModule[ImageFolderDataset]):
                 raise unknown_name(key, value, CHOICES[key])
         if not 8 <= image_size <= 2048:
             raise UserError(f"image_size={image_size}; expected 8 to 2048")
-        for key, value in (("val_size", val_size), ("test_size", test_size)):
-            if value < 0:
+        for key, value in (
+            *(("train_size", train_size), ("val_size", val_size), ("test_size", test_size)),
+        ):
+            if value is not None and value < 0:
                 raise UserError(f"{key}={value}; expected 0 or more")
         self.images = str(images)
         self.source = open_source(images, recursive=recursive)
         self.image_size = image_size
         self.align: Align = align
         self.on_bad: OnBad = on_bad
+        self.train_size = train_size
         self.sizes: dict[Split, int] = {"val": val_size, "test": test_size}
         self.cache = cache
         self._detector = detector
         self._survey: Survey | None = None
 
-    def prepare_data(self) -> None:
+    @classmethod
+    def open(
+        cls, path: str, image_size: int, *, counts: Mapping[Split, int], seed: int
+    ) -> ImageFolderDataModule:
+        """See `DataModule.open`. Centred squares; nothing is drawn.
+
+        Of a folder without pictures of its own those of the folders within are taken.
+        """
+        sizes: dict[str, Any] = {f"{split}_size": count for split, count in counts.items()}
+        return cls(path, image_size=image_size, recursive=not _has_pictures(path), **sizes)
+
+    def prepare(self, split: Split) -> None:
         """Look through the pictures, with a progress bar, unless the cache knows them."""
         self.survey()
+
+    def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
+        """Pictures by their numbers in the whole source, which has no splits of its own.
+
+        Centred squares, with their ``original``; only these pictures are looked at.
+        """
+        require_items(numbers, len(self.source), repr(self.images), "images")
+        items = []
+        for number in numbers:
+            name = self.source.names[number]
+            picture = decode(self.source.read(number), name)
+            image, original = (
+                to_tensor(square(picture, self.image_size)),
+                to_tensor(centre(picture)),
+            )
+            items.append({"image": image, "name": name, "original": original})
+        return items
 
     def survey(self) -> Survey:
         """What is wrong with which pictures; looked for once.
@@ -210,7 +248,7 @@ class ImageFolderDataModule(SplitDataModule[ImageFolderDataset]):
         return {
             "test": sorted(drawn[:test]),
             "val": sorted(drawn[test : test + val]),
-            "train": sorted(drawn[test + val :]),
+            "train": sorted(drawn[test + val :])[: self.train_size],
         }
 
     def _judge(self, survey: Survey) -> None:
@@ -279,6 +317,14 @@ class _Looks(Dataset[tuple[str, list[list[float]]]]):
         if not faces:
             return no_face(name, self.aligner.detector), []
         return "", faces[0][0].tolist()
+
+
+def _has_pictures(path: str) -> bool:
+    """Whether a path can be opened without the folders within it."""
+    try:
+        return bool(open_source(path))
+    except UserError:
+        return not Path(path).is_dir()
 
 
 def _read_survey(path: Path, total: int, aligned: bool) -> Survey | None:

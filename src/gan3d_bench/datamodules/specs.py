@@ -1,23 +1,88 @@
-"""Light specs of the data modules. Imports no torch."""
+"""Light specs of the data modules, and what their items may hold. Imports no torch."""
 
+from collections.abc import Mapping, Sequence
+
+from gan3d_bench.config import require_choice
+from gan3d_bench.errors import UserError
+from gan3d_bench.registry import registry
 from gan3d_bench.spec import DataModuleSpec
+
+KEYS: Mapping[str, str] = {
+    "image": "(3, S, S) float in [-1, 1]",
+    "depth": "(1, S, S) float, camera z in scene units within [0.9, 1.1]; 1.1 is background",
+    "mask": "(1, S, S) float in [0, 1], the part of each pixel that the subject covers",
+    "normal": "(3, S, S) float, unit vectors in camera space; (0, 0, -1) faces the camera",
+    "albedo": "(3, S, S) float in [-1, 1]",
+    "angles": "(3,) float: yaw, pitch and roll of the subject in degrees",
+    "translation": "(3,) float, shift of the subject in scene units",
+    "ambient": "() float, weight of the light from everywhere",
+    "diffuse": "() float, weight of the light from `light_direction`",
+    "light_direction": "(3,) float, unit vector towards the light, camera space",
+    "latents": "(Z,) float, the standard normals that the item was made of",
+    "latent": "(W,) float, a teacher's stylecode of the image",
+    "person": "int from 0: whose picture it is; the data set has all as `person`, (N,) int64",
+    "name": "str, the name of the picture's file",
+    "index": "int, the number of the item in its split",
+}
+"""What the items of data modules hold under which name, one item each. S is `image_size`. Modules
+may give more under names of their own."""
 
 HEADS = DataModuleSpec(
     name="heads",
     title="synthetic heads with exact depth, normals, albedo, mask and coefficients, any size",
     module="gan3d_bench.datamodules.heads:HeadsDataModule",
+    gives=(
+        *("image", "depth", "mask", "normal", "albedo", "angles", "translation"),
+        *("ambient", "diffuse", "light_direction", "latents", "index"),
+    ),
 )
 
 SYNFACE = DataModuleSpec(
     name="synface",
     title="Synface (Basel Face Model renders), the benchmark of Unsup3D and GAN2Shape",
     module="gan3d_bench.datamodules.synface:SynfaceDataModule",
-    needs=("the synface folder ({train,val,test}/{image,depth}/*.png)",),
+    gives=("image", "depth", "name"),
+    path="the synface folder ({train,val,test}/{image,depth}/*.png)",
 )
 
 IMAGES = DataModuleSpec(
     name="images",
     title="your own pictures: a folder, zip file or list, as squares or FFHQ-aligned faces",
     module="gan3d_bench.datamodules.images:ImageFolderDataModule",
-    needs=("pictures (PNG, JPEG, WebP, ...)",),
+    gives=("image", "name"),
+    path="the path of the images: a folder, zip file or list",
 )
+
+
+def require_data(
+    key: str, name: str, needs: Sequence[str], *, path: tuple[str, str], own: Sequence[str] = ()
+) -> None:
+    """Check, before any work, that a config names data that a method can use.
+
+    Args:
+        key, name: the config's key and its value.
+        needs: what the method takes from the items, see `KEYS`.
+        path: the key that the data's path is given by, and its value.
+        own: names that the method itself stands for.
+
+    Raises:
+        UserError: no such data module, one that does not give all of `needs`, or no path for one
+            that needs one.
+    """
+    if name in own:
+        return
+    own = [word for word in own if word]
+    known = registry("datamodules")
+    giving = [n for n in known.names() if set(needs) <= set(known.specs[n].gives)]
+    if name not in known.broken:
+        require_choice(key, name, [*own, *(known.specs if name in known.specs else giving)])
+    spec: DataModuleSpec = known.get(name)
+    missing = [need for need in needs if need not in spec.gives]
+    if missing:
+        raise UserError(
+            f"{key}={name!r}: gives {', '.join(spec.gives) or 'nothing'} but no "
+            f"{' and no '.join(missing)}; expected {' or '.join([*own, *giving])}"
+        )
+    path_key, value = path
+    if spec.path and not value:
+        raise UserError(f"{path_key}='': {key}={name} needs {spec.path}")

@@ -1,30 +1,33 @@
 """Synface: the BFM benchmark of Unsup3D and GAN2Shape, from the folder a researcher has.
 
-Layout (facts gan2shape, section 6): ``{train,val,test}/image/*.png`` and ``.../depth/*.png``,
-whose names differ by "image" and "depth"; optionally ``.../latents/<image stem>.pt`` (GAN2Shape).
+Layout, as the data loaders of the released codes read it (Unsup3D: ``dataloaders.py``; GAN2Shape:
+``gan2shape/dataset.py``): ``{train,val,test}/image/*.png`` and ``.../depth/*.png``, whose names
+differ by "image" and "depth"; optionally ``.../latents/<image stem>.pt`` (GAN2Shape).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gan3d_bench.datamodules.splits import SPLITS, Split, SplitDataModule
+from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_items
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.files.photographs import centre, read_depth_map, read_picture, to_tensor
+from gan3d_bench.files.weights import read_torch
 
 CROP = 170
 NEAR, FAR = 0.9, 1.1
-MAX_PIXELS = 16_000_000
 
 
 class SynfaceDataset(Dataset[dict[str, Any]]):
-    """Faces with 8-bit ground-truth depth.
+    """Faces with ground-truth depth.
 
     Items: ``image`` (3, S, S) in [-1, 1]; ``depth`` (1, S, S), 0.9 (white) to 1.1 (black, the
     background); ``name``, the image's stem; ``latent`` if a latents folder is there.
@@ -67,9 +70,10 @@ class SynfaceDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.images[index]
-        depth = self._read(self.depths[index])[:1]
+        image = self._values(read_picture(path), path).permute(2, 0, 1)
+        depth = self._values(read_depth_map(self.depths[index]), self.depths[index])[None]
         item: dict[str, Any] = {
-            "image": self._read(path) * 2 - 1,
+            "image": image * 2 - 1,
             "depth": (1 - depth) * FAR + depth * NEAR,
             "name": path.stem,
         }
@@ -77,36 +81,38 @@ class SynfaceDataset(Dataset[dict[str, Any]]):
             item["latent"] = _read_latent(self.latents[index])
         return item
 
-    def _read(self, path: Path) -> Tensor:
-        """A picture, cropped and resized: (3, S, S) in [0, 1]."""
-        try:
-            with Image.open(path) as image:
-                width, height = image.size
-                if min(width, height) < CROP or width * height > MAX_PIXELS:
-                    raise UserError(
-                        f"{path}: {width}x{height} pixels; expected at least {CROP}x{CROP} "
-                        f"and at most {MAX_PIXELS} pixels"
-                    )
-                left, top = round((width - CROP) / 2), round((height - CROP) / 2)
-                square = image.convert("RGB").crop((left, top, left + CROP, top + CROP))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise UserError(f"{path}: not a readable image ({error})") from None
+    def _values(self, picture: Image.Image, path: Path) -> Tensor:
+        """A picture, cropped and resized: (S, S) or (S, S, 3) in [0, 1]."""
+        width, height = picture.size
+        if min(width, height) < CROP:
+            raise UserError(
+                f"{path}: {width}x{height} pixels; expected at least {CROP}x{CROP} pixels"
+            )
+        left, top = round((width - CROP) / 2), round((height - CROP) / 2)
+        square = picture.crop((left, top, left + CROP, top + CROP))
         small = square.resize((self.image_size, self.image_size), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
+        return torch.from_numpy(np.array(small)).float() / 255
 
 
 def _read_latent(path: Path) -> Tensor:
     try:
-        latent = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds on damaged files
-        raise UserError(f"{path}: not a readable latent; expected a torch tensor") from error
+        latent = read_torch(path, "a torch tensor")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if not isinstance(latent, Tensor):
         raise UserError(f"{path}: expected a tensor, got {type(latent).__name__}")
     return latent.float()
 
 
-class SynfaceDataModule(SplitDataModule[SynfaceDataset]):
+class SynfaceDataModule(DataModule[SynfaceDataset]):
     """The three splits of Synface; see `SynfaceDataset`.
+
+    Args:
+        root: the ``synface`` folder.
+        image_size: S.
+        batch_size: images a batch.
+        num_workers: worker processes of each loader.
+        train_limit, val_limit, test_limit: use only the first images of a split; None: all.
 
     Raises:
         UserError: on `setup`, when the folder is not there or damaged.
@@ -119,14 +125,36 @@ class SynfaceDataModule(SplitDataModule[SynfaceDataset]):
         image_size: int = 64,
         batch_size: int = 32,
         num_workers: int = 0,
+        train_limit: int | None = None,
+        val_limit: int | None = None,
         test_limit: int | None = 500,
     ) -> None:
         super().__init__(batch_size, num_workers)
         self.root = Path(root)
         self.image_size = image_size
-        self.test_limit = test_limit
+        self.limits: dict[Split, int | None] = {
+            "train": train_limit,
+            "val": val_limit,
+            "test": test_limit,
+        }
+
+    @classmethod
+    def open(
+        cls, path: str, image_size: int, *, counts: Mapping[Split, int], seed: int
+    ) -> SynfaceDataModule:
+        """See `DataModule.open`; nothing is drawn."""
+        limits: dict[str, Any] = {f"{split}_limit": count for split, count in counts.items()}
+        return cls(path, image_size=image_size, **limits)
 
     def build(self, split: Split) -> SynfaceDataset:
         """The data set of a split."""
-        limit = self.test_limit if split == "test" else None
-        return SynfaceDataset(self.root, split, self.image_size, limit=limit)
+        return SynfaceDataset(self.root, split, self.image_size, limit=self.limits[split])
+
+    def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
+        """Images by number, whatever the limits, with their ``original``: the centred square."""
+        data = SynfaceDataset(self.root, split, self.image_size)
+        require_items(numbers, len(data), f"{str(self.root / split)!r}", "images")
+        return [
+            {**data[number], "original": to_tensor(centre(read_picture(data.images[number])))}
+            for number in numbers
+        ]

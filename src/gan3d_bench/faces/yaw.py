@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gan3d_bench.datamodules.heads import HeadsDataModule, HeadsDataset
 from gan3d_bench.faces.aligner import FaceAligner
-
-HEADS = 256  # heads that an estimator is fitted to
-HEADS_SIZE = 64  # their images' side in pixels
 
 
 @dataclass(frozen=True)
@@ -26,8 +21,9 @@ class YawEstimator:
     tan(yaw) = a nose + b mouth, whatever position, size and roll; a mirrored face has the opposite
     yaw. The mouth takes away what a tilted head does to the nose.
 
-    Fitted to 256 rendered training heads, on 256 others (yaw within 50 degrees): correlation 0.99,
-    root mean square error 2.8 degrees; heads turned to -60 and 60 measure -59 and 59 in the mean.
+    Fitted to 256 rendered training heads (`datamodules.head_yaw`), on 256 others (yaw within 50
+    degrees): correlation 0.99, root mean square error 2.8 degrees; heads turned to -60 and 60
+    measure -59 and 59 in the mean.
 
     Attributes:
         weights: (2,) of nose tip and mouth.
@@ -77,41 +73,12 @@ class YawMeter:
         self.aligner = aligner
         self.estimator = estimator
 
-    @classmethod
-    def of_heads(cls, aligner: FaceAligner | None = None, root: Path | None = None) -> YawMeter:
-        """Fit one to the first training heads, which are rendered where the cache lacks them.
-
-        On 320 samples of MobileStyleGAN-FFHQ it agrees with atan(r / 0.5), r the nose's offset
-        (facts/mobilestylegan.md section 8), but for the scale: correlation 0.997, slope 0.83.
-
-        Args:
-            aligner: finds the faces; None opens the asset ``scrfd-500m``.
-            root: folder of caches; None is the suite's.
-
-        Raises:
-            UserError: the asset is missing or damaged, or the cache cannot be written.
-        """
-        aligner = aligner or FaceAligner()
-        heads = HeadsDataModule(HEADS_SIZE, train_size=HEADS, val_size=1, test_size=1, root=root)
-        heads.prepare_data()
-        return cls(aligner, fit_to_heads(aligner, heads.dataset("train")))
-
     def __call__(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         """Return degrees on the CPU, NaN where no face is found, of images in [-1, 1]."""
         result = torch.full((len(images),), torch.nan)
         aligned = self.aligner(images)
         result[aligned.found] = self.estimator(aligned.points)
         return result
-
-
-def fit_to_heads(aligner: FaceAligner, heads: HeadsDataset) -> YawEstimator:
-    """Fit an estimator to rendered heads, as far as their faces are found.
-
-    Args:
-        heads: rendered already; see `HeadsDataModule.prepare_data`.
-    """
-    aligned = aligner(torch.stack([heads[i]["image"] for i in range(len(heads))]))
-    return YawEstimator.fit(aligned.points, heads.parameters.angles[aligned.found, 0])
 
 
 def roll(points: Float[Tensor, "N 5 2"]) -> Float[Tensor, " N"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISREG
 
@@ -67,6 +68,21 @@ def read_picture(path: str | Path, *, background: int = WHITE) -> Image.Image:
     return decode(read_bytes(path), str(path), background=background)
 
 
+def read_depth_map(path: str | Path) -> Image.Image:
+    """Return a local depth map: numbers, not colours, of which the first channel counts.
+
+    Upright, as the image it belongs to; colour profile and transparency say nothing of depth.
+
+    Returns:
+        of mode L (8 bits) or F (16 bits, their fractions kept), both 0 to 255; with the texts that
+        the file has in `info`.
+
+    Raises:
+        UserError: as `read_picture`.
+    """
+    return _decode(read_bytes(path), str(path), _depth_levels)
+
+
 def read_bytes(path: str | Path) -> bytes:
     """Return what is in a picture's file.
 
@@ -104,13 +120,18 @@ def decode(data: bytes, name: str, *, background: int = WHITE) -> Image.Image:
     Raises:
         UserError: damaged, cut short, of another kind, or over `MAX_PIXELS`.
     """
+    return _decode(data, name, lambda image, name: _opaque(_eight_bits(image, name), background))
+
+
+def _decode(data: bytes, name: str, take: Callable[[Image.Image, str], Image.Image]) -> Image.Image:
+    """Open within the limits, take the pixels, turn them upright."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own limit, and remarks on metadata
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_pixels(image.size, name)
                 image.load()
-                return _upright(_opaque(_eight_bits(image, name), background), image)
+                return _upright(take(image, name), image)
     except UserError:
         raise
     except Image.DecompressionBombError:
@@ -151,11 +172,27 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     """Grey of 16 bits as 8, which Pillow's own conversion would cut off at 255."""
     if not image.mode.startswith(("I", "F")):
         return image
+    return Image.fromarray(np.round(_sixteen_bits(image, name) / 257).astype(np.uint8))
+
+
+def _sixteen_bits(image: Image.Image, name: str) -> np.ndarray:
     values = np.asarray(image)
     # mode I has 32 bits, but only files of 16 bits are opened in it
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise UserError(f"{name!r}: pixels of 32 bits; expected 8 or 16 bits")
-    return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    return values
+
+
+def _depth_levels(image: Image.Image, name: str) -> Image.Image:
+    """The first channel; 16 bits are brought to 0 to 255 without rounding."""
+    if image.mode.startswith(("I", "F")):
+        levels = Image.fromarray((_sixteen_bits(image, name) / 257).astype(np.float32))
+    else:
+        # a palette and one bit stand for colours and for black and white
+        coded = image.mode in ("P", "1", "CMYK", "YCbCr")
+        levels = (image.convert("RGB") if coded else image).getchannel(0)
+    levels.info.update(image.info)
+    return levels
 
 
 def _opaque(image: Image.Image, background: int) -> Image.Image:

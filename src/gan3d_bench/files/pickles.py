@@ -4,18 +4,32 @@ A pickle is a program that may call any function of any module. `read_pickle` fo
 stack and a memo of its own: names stay names, and a call is answered by the reader's own function
 for that name, or refused. No module is imported, no attribute is set, nothing is hashed but texts
 and small numbers, and the work is bounded.
+
+All pickles of the suite are read here; each kind of file brings its table of names: tensors
+`torch_files`, arrays `array_pickles`, NVIDIA's networks `generators.stylegan2.nvidia_pickle`. Who
+owns which bound: this module a file's bytes, instructions, nesting and keys; `torch_files` the
+number, sizes and storages of tensors; `array_pickles` the sizes and kinds of arrays;
+`nvidia_pickle` the number of modules and of their entries. Files without pickles bound themselves:
+`photographs` (bytes and pixels), `generators.mobilestylegan.openvino_ir` (bytes and nesting of the
+XML, constants within the mapped file), `faces.onnx_network` (protobuf's own limit of 2 GiB).
 """
 
 from __future__ import annotations
 
+import mmap
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 Names = Mapping[str, Callable[..., Any] | None]
 """Allow-list ``module.name`` -> what answers a call of it, or None for a name that is only told."""
+Build = Callable[[Any, Any], None]
+"""Called with an object that a name's answer made, and what the pickle wants to set on it."""
 
+MAX_BYTES = 4 * 2**30
 MAX_OPCODES = 200_000
 MAX_DEPTH = 200
 MAX_KEY = 2**32
@@ -52,6 +66,23 @@ class Global:
     name: str
 
 
+@dataclass(frozen=True)
+class EncodedBytes:
+    """Answers ``_codecs.encode``: bytes as protocol 2 holds them, one character for each."""
+
+    text: Any
+    encoding: Any = "latin1"
+
+    def decode(self) -> bytes:
+        """Raises RefusedPickle where these are no bytes."""
+        if type(self.text) is not str:
+            raise RefusedPickle("encoded bytes that are no text")
+        try:
+            return self.text.encode("latin-1")
+        except UnicodeEncodeError:
+            raise RefusedPickle("encoded bytes with other characters") from None
+
+
 def clip(text: str, length: int = 60) -> str:
     """Return `text` in quotes, escaped and shortened, fit to be shown."""
     return repr(text if len(text) <= length else text[:length] + "…")
@@ -62,11 +93,12 @@ def read_pickle(
     names: Names,
     persistent: Callable[[Any], Any] | None = None,
     max_opcodes: int = MAX_OPCODES,
+    build: Build | None = None,
 ) -> Any:
     """Return the value of the pickle that begins at the position of `file`, and go past it.
 
     Dicts, lists, tuples, texts, bytes and numbers are Python's; sets come as lists; what a pickle
-    wants to set on an object (BUILD) is left out.
+    wants to set on an object (BUILD) is left out unless `build` takes it.
 
     Args:
         file: from which `read(n)` returns what there is without making room for `n` bytes first,
@@ -74,11 +106,12 @@ def read_pickle(
         names: the allow-list.
         persistent: answers persistent ids; None refuses them.
         max_opcodes: limit of the work.
+        build: sets what a pickle wants to set; None leaves it out.
 
     Raises:
         RefusedPickle: see there.
     """
-    machine = _Machine(names, persistent)
+    machine = _Machine(names, persistent, build)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if count == max_opcodes:
@@ -93,10 +126,44 @@ def read_pickle(
     raise RefusedPickle("it is truncated")
 
 
+@contextmanager
+def open_bounded(path: Path) -> Iterator[BinaryIO]:
+    """Give a file as `read_pickle` wants it; whatever fails while it is read is a RefusedPickle.
+
+    The file stays open as long as somebody keeps what was given.
+
+    Raises:
+        RefusedPickle: missing, a folder, empty, above `MAX_BYTES`, damaged.
+    """
+    if not path.is_file():
+        raise RefusedPickle("a folder" if path.is_dir() else "no such file")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise RefusedPickle(f"{size} bytes, more than {MAX_BYTES}")
+    if size == 0:
+        raise RefusedPickle("an empty file")
+    with refusing(), path.open("rb") as file:
+        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # type: ignore[misc]
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn every exception into a RefusedPickle: a foreign file may fail in any way."""
+    try:
+        yield
+    except RefusedPickle:
+        raise
+    except Exception as error:
+        raise RefusedPickle("it cannot be read, or it is truncated or damaged") from error
+
+
 class _Machine:
-    def __init__(self, names: Names, persistent: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self, names: Names, persistent: Callable[[Any], Any] | None, build: Build | None
+    ) -> None:
         self.names = names
         self.persistent = persistent
+        self.build = build
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -141,9 +208,11 @@ class _Machine:
             arguments = self._pop()
             stack.append(self._call(self._pop(), arguments))
         elif opcode == "BUILD":
-            self._pop()
+            state = self._pop()
             if isinstance(stack[-1], Global):
                 raise RefusedPickle(f"it changes {clip(stack[-1].name)}, which is never done")
+            if self.build is not None:
+                self.build(stack[-1], state)
         elif opcode == "BINPERSID" and self.persistent is not None:
             stack.append(self.persistent(self._pop()))
         elif opcode not in ("PROTO", "FRAME"):

@@ -3,18 +3,16 @@
 ``torch.load(weights_only=True)`` runs nothing either, but a hostile file can make it fill the
 memory or work for ever, and it opens no pickle with classes of other packages. Here every size is
 checked against the file, tensors are read only when they are wanted, and the caller says which
-names of a pickle mean what.
+names of a pickle mean what. The pickles themselves are `pickles.read_pickle`'s, with its bounds.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import mmap
 import os
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +20,19 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from gan3d_bench.files.pickles import MAX_OPCODES, Global, Names, RefusedPickle, clip, read_pickle
+from gan3d_bench.files.pickles import (
+    MAX_DEPTH,
+    MAX_OPCODES,
+    EncodedBytes,
+    Global,
+    Names,
+    RefusedPickle,
+    clip,
+    open_bounded,
+    read_pickle,
+    refusing,
+)
 
-MAX_BYTES = 4 * 2**30
 MAX_TENSORS = 2000
 MAX_DIMENSIONS = 8
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -68,7 +76,7 @@ class StoredTensor:
         Raises:
             RefusedPickle: it reaches out of its storage, or is larger than `max_bytes`.
         """
-        with _refusing():
+        with refusing():
             return self._load(self.storage(), max_bytes)
 
     def _load(self, storage: Storage, max_bytes: int) -> Tensor:
@@ -121,32 +129,51 @@ def read_file(path: Path, names: Names) -> Any:
         plain values, with a `StoredTensor` for each tensor.
 
     Raises:
-        RefusedPickle: see there; also for a file that is missing, empty, or above `MAX_BYTES`.
+        RefusedPickle: see there; also for a file that `pickles.open_bounded` refuses.
     """
-    if not path.is_file():
-        raise RefusedPickle("a folder" if path.is_dir() else "no such file")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise RefusedPickle(f"{size} bytes, more than {MAX_BYTES}")
-    if size == 0:
-        raise RefusedPickle("an empty file")
-    with _refusing():
-        with path.open("rb") as file:
-            if file.read(2) == b"PK":
-                return _read_zip(path, size, names)
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        # not closed here: storages are read from it later
-        return _read_stream(content, size, names)  # type: ignore[arg-type]
+    size = path.stat().st_size if path.is_file() else 0
+    # not closed at the end: storages are read from it later
+    with open_bounded(path) as file:
+        if file.read(2) == b"PK":
+            return _read_zip(path, size, names)
+        file.seek(0)
+        return _read_stream(file, size, names)
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except RefusedPickle:
-        raise
-    except Exception as error:  # a foreign file may fail in any way
-        raise RefusedPickle("it cannot be read, or it is truncated or damaged") from error
+def load_everything(part: Any, max_bytes: int) -> Any:
+    """Return what `read_file` found with all of its tensors read.
+
+    Args:
+        part: plain values and `StoredTensor`.
+        max_bytes: limit of all tensors together.
+
+    Raises:
+        RefusedPickle: too many values, nested too deep, or tensors damaged or too large.
+    """
+    loaded: dict[int, Tensor] = {}
+    left = {"values": MAX_OPCODES, "bytes": max_bytes}
+
+    def whole(part: Any, depth: int) -> Any:
+        left["values"] -= 1
+        if left["values"] < 0 or depth > MAX_DEPTH:
+            raise RefusedPickle("it holds too many values or nests them too deep")
+        match part:
+            case StoredTensor():
+                if id(part) not in loaded:
+                    loaded[id(part)] = part.load(left["bytes"])
+                    left["bytes"] -= loaded[id(part)].nbytes
+                return loaded[id(part)]
+            case dict():
+                return {key: whole(value, depth + 1) for key, value in part.items()}
+            case list() | tuple():
+                return type(part)(whole(value, depth + 1) for value in part)
+            case EncodedBytes():
+                return part.decode()
+            case None | bool() | int() | float() | str() | bytes():
+                return part
+        raise RefusedPickle("it holds something other than tensors and plain values")
+
+    return whole(part, 0)
 
 
 # -- names --------------------------------------------------------------------------------------
@@ -160,7 +187,7 @@ def _names(names: Names) -> Names:
         "torch._utils._rebuild_tensor_v2": _tensor,
         "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
         "torch.storage._load_from_bytes": _Nested,
-        "_codecs.encode": _Encoded,
+        "_codecs.encode": EncodedBytes,
         **names,
     }
 
@@ -181,14 +208,6 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Store
 
 
 @dataclass(frozen=True)
-class _Encoded:
-    """Bytes as pickles of protocol 2 hold them: one character for each. Decoded when wanted."""
-
-    text: Any
-    encoding: Any
-
-
-@dataclass(frozen=True)
 class _Nested:
     """A storage inside a pickle: a complete file of ``torch.save``, in its old format."""
 
@@ -196,8 +215,8 @@ class _Nested:
 
     def open(self) -> Storage:
         content = self.content
-        if isinstance(content, _Encoded) and type(content.text) is str:
-            content = content.text.encode("latin-1")
+        if isinstance(content, EncodedBytes):
+            content = content.decode()
         if type(content) is not bytes:
             raise RefusedPickle("a storage that is no bytes")
         storage = _read_stream(io.BytesIO(content), len(content), {}, max_opcodes=200)

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gan3d_bench.assets.arrays import load_array_pickle
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.files.array_pickles import load_array_pickle
 
 Images = Float[Tensor, "B 3 H W"]
 Net = Literal["vgg", "alex"]

@@ -16,6 +16,7 @@ from torchvision.utils import make_grid
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
+from gan3d_bench.files.photographs import read_depth_map
 
 # 17 evenly spaced colours of matplotlib's magma (CC0), dark to light
 _MAGMA = (
@@ -176,11 +177,11 @@ def load_depth(path: Path) -> tuple[Tensor, Tensor]:
         UserError: not such a file.
     """
     try:
-        with Image.open(path) as image:
-            near, far = float(image.info["near"]), float(image.info["far"])
-            levels = np.asarray(image, dtype=np.float64)[None]
-    except (OSError, KeyError, ValueError) as error:
+        image = read_depth_map(path)
+        near, far = float(image.info["near"]), float(image.info["far"])
+    except (UserError, KeyError, ValueError) as error:
         raise UserError(f"{path}: expected a 16-bit depth map written by gan3d-bench") from error
+    levels = (np.asarray(image, dtype=np.float64) * 257).round()[None]
     mask = levels > 0
     depth = np.where(mask, near + (levels - 1) / _DEPTH_LEVELS * (far - near), 0.0)
     return torch.from_numpy(depth).float(), torch.from_numpy(mask).float()

@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.photographs import decode, read_bytes
 from gan3d_bench.training.run_folder import Run
 
-PIXELS = 64_000_000  # of a picture that is opened at all
 WIDEST, TALLEST = 1600, 2400  # of one in the page
 MESHES, MESH_BYTES = 4, 8 * 2**20  # a run; a mesh
 
@@ -97,13 +97,9 @@ def picture(file: Path, left_out: list[str]) -> Picture | None:
     if not file.is_file():
         return None
     try:
-        with Image.open(file) as opened:
-            if opened.width * opened.height > PIXELS:
-                left_out.append(f"{file.name}: more than {PIXELS:,} pixels")
-                return None
-            shown = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        left_out.append(f"{file.name}: not a readable picture ({error})")
+        shown = decode(read_bytes(file), file.name)
+    except UserError as error:
+        left_out.append(str(error))
         return None
     shown.thumbnail((WIDEST, TALLEST), Image.Resampling.LANCZOS)
     stream = io.BytesIO()

@@ -113,8 +113,17 @@ def test_heads_are_the_data_modules(tmp_path):
     data = HeadsDataset("val", 2, HeadsConfig(image_size=16), root=tmp_path)
     for _ in data.render(data.missing()):
         pass
-    instances = load("data=heads", "split=val")
+    instances = load("data=heads", "split=val", "masks=exact")
     assert torch.equal(instances.images, torch.stack([data[i]["image"] for i in range(2)]))
+    assert torch.equal(instances.masks, torch.stack([data[i]["mask"] for i in range(2)]))
+
+
+def test_data_that_lacks_what_is_asked_for(folder):
+    given = ("data=images", f"images={folder}")
+    with pytest.raises(UserError, match="gives image, name but no mask; expected teacher or heads"):
+        load(*given, "masks=exact")
+    with pytest.raises(UserError, match="but no name; expected teacher or images or synface"):
+        load("data=heads", f"latents={folder}")
 
 
 def test_unknown_split():
@@ -123,7 +132,7 @@ def test_unknown_split():
 
 
 def test_resize_and_crop():
-    images = torch.rand(1, 3, 32, 32)
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(
         resize(images, 16)[0, 0, 0, 0], images[0, 0, :2, :2].mean(), atol=1e-6, rtol=0
     )

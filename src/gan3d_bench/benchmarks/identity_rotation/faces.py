@@ -12,6 +12,7 @@ from torch import Tensor
 from gan3d_bench.benchmarks.identity_rotation.identity import RotationIdentity
 from gan3d_bench.benchmarks.identity_rotation.spec import HYPERPLANE
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
+from gan3d_bench.datamodules.head_yaw import head_yaw_meter
 from gan3d_bench.faces.yaw import YawMeter
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.directions import Directions
@@ -79,4 +80,4 @@ class FaceRotationMeasure(Measure):
 
     @functools.cached_property
     def yaw(self) -> YawMeter:
-        return YawMeter.of_heads(self.identity.aligner)
+        return head_yaw_meter(self.identity.aligner)

@@ -13,7 +13,8 @@ from gan3d_bench.assets.store import asset_path
 from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, head_stylecodes, turned
 from gan3d_bench.benchmarks.identity_rotation.identity import RotationIdentity
 from gan3d_bench.benchmarks.measure import Settings, Values
-from gan3d_bench.faces.yaw import YawMeter, fit_to_heads
+from gan3d_bench.datamodules.head_yaw import fit_to_heads
+from gan3d_bench.faces.yaw import YawMeter
 from gan3d_bench.generators.directions import ganspace, sefa
 from gan3d_bench.generators.latent_rotation import TurnedStylecodes, turning_direction
 from gan3d_bench.generators.latents import sample_z

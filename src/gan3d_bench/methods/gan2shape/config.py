@@ -13,11 +13,12 @@ from gan3d_bench.config import (
     require_positive,
     require_side,
 )
+from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import PERCEPTUAL, ProjectionConfig
 from gan3d_bench.generators.names import expected_teachers
 
-DATA = ("heads", "images", "synface", "teacher")
+SAMPLES = "teacher"  # as `data`: the teacher's own samples
 PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
 NETWORKS = ("depth", "albedo", "view", "light", "encoder")
 POSE_NETWORKS = ("view", "light", "encoder")
@@ -152,10 +153,11 @@ class CompatConfig:
 class GAN2ShapeConfig(RunConfig):
     """A GAN2Shape run: which images, which teacher, and the three steps by stages."""
 
-    data: str = "heads"  # heads, images (a folder or a list file), synface or teacher (samples)
+    # a data module (heads, images: a folder or a list file, synface ...), or teacher: its samples
+    data: str = "heads"
     split: str = "test"
-    images: str = ""  # path of `images` or of the synface folder
-    # folder of object masks named like the images; "exact": those of the heads; "": `prior.box`
+    images: str = ""  # path of the data, where it needs one
+    # folder of object masks named like the images; "exact": those of the data; "": `prior.box`
     masks: str = ""
     latents: str = ""  # folder of <stem>.pt stylecodes; "": found by inversion
     first: int = 0  # index of the first instance
@@ -207,7 +209,7 @@ class GAN2ShapeConfig(RunConfig):
             UserError: the first mistake.
         """
         super().validate()
-        require_choice("data", self.data, DATA)
+        require_data("data", self.data, self._needs(), path=("images", self.images), own=(SAMPLES,))
         require_choice("perceptual", self.perceptual, PERCEPTUAL)
         require_choice("projection", self.projection, ("discriminator", "perceptual"))
         require_choice("prior.shape", self.prior.shape, PRIOR_SHAPES)
@@ -221,6 +223,14 @@ class GAN2ShapeConfig(RunConfig):
         self._validate_numbers()
         self._validate_sizes()
         self._validate_paths()
+
+    def _needs(self) -> list[str]:
+        """What the items of the data must have; masks and latents in files are found by names."""
+        needs = {
+            "mask": self.masks == EXACT,
+            "name": bool(self.latents or self.masks not in ("", EXACT)),
+        }
+        return ["image", *(key for key, needed in needs.items() if needed)]
 
     def _validate_numbers(self) -> None:
         self.inversion.validate("inversion.")
@@ -301,13 +311,9 @@ class GAN2ShapeConfig(RunConfig):
             )
 
     def _validate_paths(self) -> None:
-        if self.data in ("images", "synface") and not self.images:
-            raise UserError(f"images='': data={self.data} needs the path of the images")
         exact = self.masks == EXACT
-        if exact and self.data != "heads":
-            raise UserError(
-                f"masks={EXACT}: expected data=heads, the others need a folder of masks"
-            )
+        if exact and self.data == SAMPLES:
+            raise UserError(f"masks={EXACT}: expected data that gives masks, such as data=heads")
         for key in ("images", "masks", "latents", "start"):
             path = getattr(self, key)
             known = (key == "start" and path in assets_with(START)) or (key == "masks" and exact)

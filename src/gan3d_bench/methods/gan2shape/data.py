@@ -8,19 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gan3d_bench.datamodules.heads import head_latents
-from gan3d_bench.datamodules.splits import SPLITS, Split
-from gan3d_bench.datamodules.synface import SynfaceDataset
+from gan3d_bench.datamodules.base import SPLITS, Item, Split, open_data
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.photographs import centre, read_picture, to_tensor
-from gan3d_bench.files.photographs import decode as decode_picture
-from gan3d_bench.files.picture_sources import PictureFiles, PictureSource, open_source
 from gan3d_bench.files.weights import read_torch
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import numbered_z
-from gan3d_bench.heads.cache import decode, encode
-from gan3d_bench.heads.sampling import render_heads, sample_heads
-from gan3d_bench.methods.gan2shape.config import EXACT, GAN2ShapeConfig
+from gan3d_bench.methods.gan2shape.config import EXACT, SAMPLES, GAN2ShapeConfig
 from gan3d_bench.rendering.images import frame, resize, to_uint8
 
 RENDER_BATCH = 32
@@ -53,38 +47,32 @@ def load_instances(config: GAN2ShapeConfig, generator: Generator) -> Instances:
     Raises:
         UserError: missing, unreadable or too few images, masks or latents.
     """
-    if config.data == "heads":
-        return _heads(config, generator.image_size)
-    if config.data == "teacher":
+    if config.data == SAMPLES:
         return _samples(config, generator)
-    source = _source(config)
-    wanted = range(len(source))[config.first : config.first + config.instances]
-    if len(wanted) < config.instances:
-        raise UserError(
-            f"instances={config.instances} first={config.first}: {config.images} has only "
-            f"{len(source)} images"
-        )
-    pictures = [_read(source, index) for index in wanted]
-    stems = [Path(source.names[index]).stem for index in wanted]
-    return Instances(
-        torch.cat([_frame(picture, config) for picture in pictures]) * 2 - 1,
-        torch.cat([to_uint8(resize(p, generator.image_size) * 2 - 1) for p in pictures]),
-        _masks(stems, config),
-        _latents(stems, config, generator.w_dim),
-    )
+    items = _items(config)
+    if "original" in items[0]:  # files, of any size
+        pictures = [item["original"][None] / 2 + 0.5 for item in items]
+        images = torch.cat([_frame(picture, config) for picture in pictures]) * 2 - 1
+        originals = [to_uint8(resize(p, generator.image_size) * 2 - 1) for p in pictures]
+    else:
+        images = torch.stack([item["image"] for item in items])
+        originals = [to_uint8(resize(images, generator.image_size))]
+    if config.masks == EXACT:
+        masks = torch.stack([item["mask"] for item in items])
+    else:
+        masks = _masks(items, config)
+    return Instances(images, torch.cat(originals), masks, _latents(items, config, generator.w_dim))
 
 
-def _heads(config: GAN2ShapeConfig, teacher_size: int) -> Instances:
-    """Rendered afresh: cheap, and bit for bit what the cached data set holds."""
+def _items(config: GAN2ShapeConfig) -> list[Item]:
+    """The items that a config names, of a registered data module."""
     numbers = range(config.first, config.first + config.instances)
-    parameters = sample_heads(head_latents(_split(config), numbers))
-    parts = [
-        decode(encode(render_heads(parameters[i : i + RENDER_BATCH], config.image_size)))
-        for i in range(0, config.instances, RENDER_BATCH)
-    ]
-    images, masks = (torch.cat([part[key] for part in parts]) for key in ("image", "mask"))
-    originals = to_uint8(resize(images, teacher_size))
-    return Instances(images, originals, masks if config.masks == EXACT else None)
+    data = open_data(config.data, config.images, config.image_size)
+    try:
+        return data.read(_split(config), numbers)
+    except UserError as error:
+        where = f"first={config.first} instances={config.instances} of images"
+        raise UserError(f"{where}: {error}") from error
 
 
 def _split(config: GAN2ShapeConfig) -> Split:
@@ -104,26 +92,6 @@ def _samples(config: GAN2ShapeConfig, generator: Generator) -> Instances:
     return Instances(images.cpu(), to_uint8(whole.cpu()), latents=w.cpu())
 
 
-def _source(config: GAN2ShapeConfig) -> PictureSource:
-    """The images in order: of a Synface split, a folder, a zip file, or a list of paths."""
-    if config.data != "synface":
-        return open_source(config.images)
-    try:
-        paths = SynfaceDataset(config.images, _split(config), config.image_size).images
-    except UserError as error:
-        raise UserError(f"images={config.images!r}: {error}") from error
-    return PictureFiles([path.name for path in paths], paths)
-
-
-def _read(source: PictureSource, index: int) -> Tensor:
-    """An image's centred square (1, 3, H, H) in [0, 1]."""
-    try:
-        picture = decode_picture(source.read(index), source.names[index])
-    except UserError as error:
-        raise UserError(f"images: {error}") from error
-    return to_tensor(centre(picture))[None] / 2 + 0.5
-
-
 def _read_mask(path: Path) -> Tensor:
     """A mask's centred square (1, 1, H, H) in [0, 1]; what is transparent is outside."""
     try:
@@ -138,20 +106,24 @@ def _frame(picture: Tensor, config: GAN2ShapeConfig) -> Tensor:
     return frame(picture, config.image_size, config.crop, config.original_size)
 
 
-def _masks(stems: list[str], config: GAN2ShapeConfig) -> Tensor | None:
+def _masks(items: list[Item], config: GAN2ShapeConfig) -> Tensor | None:
     if not config.masks:
         return None
-    folder = Path(config.masks)
-    return torch.cat([_frame(_read_mask(folder / f"{stem}.png"), config) for stem in stems])
+    paths = [Path(config.masks) / f"{_stem(item)}.png" for item in items]
+    return torch.cat([_frame(_read_mask(path), config) for path in paths])
 
 
-def _latents(stems: list[str], config: GAN2ShapeConfig, w_dim: int) -> Tensor | None:
+def _stem(item: Item) -> str:
+    return Path(item["name"]).stem
+
+
+def _latents(items: list[Item], config: GAN2ShapeConfig, w_dim: int) -> Tensor | None:
     """Stylecodes from ``<stem>.pt`` files: a tensor, or a dict with the entry ``latent``."""
     if not config.latents:
         return None
     rows = []
-    for stem in stems:
-        file = Path(config.latents) / f"{stem}.pt"
+    for item in items:
+        file = Path(config.latents) / f"{_stem(item)}.pt"
         expected = f"a code of {w_dim} finite numbers"
         try:
             state = read_torch(file, expected)

@@ -9,9 +9,10 @@ from gan3d_bench.config import (
     require_positive,
     require_side,
 )
+from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
-DATA = ("heads", "images")
+HEADS, FOLDER = "heads", "images"  # as `data`: people of the head model, people of a folder
 OPTIMIZERS = ("adamw", "sgd")
 MARGINS = {"cosface": 0.35, "arcface": 0.5}  # of the papers: of the cosine, and in radians
 
@@ -42,8 +43,9 @@ class LossConfig:
 class IdentityConfig(RunConfig):
     """Keys of ``fit --method idnet``."""
 
-    data: str = "heads"  # heads, or images: a folder with a subfolder for each person
-    images: str = ""  # path of that folder (or of a zip file of one)
+    # heads, images: a folder with a subfolder for each person, or a data module that gives people
+    data: str = "heads"
+    images: str = ""  # path of that folder (or of a zip file of one), or of the data module's data
     image_size: int = 64
     width: int = 12  # channels of the first stage; doubled at each of the other three
     dimensions: int = 96  # of the embedding
@@ -62,10 +64,11 @@ class IdentityConfig(RunConfig):
 
     def validate(self) -> None:
         super().validate()
-        require_choice("data", self.data, DATA)
+        own, path = (HEADS, FOLDER), ("images", self.images)
+        require_data("data", self.data, ("image", "person"), path=path, own=own)
         require_choice("optimizer", self.optimizer, OPTIMIZERS)
         require_choice("losses.kind", self.losses.kind, MARGINS)
-        if self.data == "images" and not self.images:
+        if self.data == FOLDER and not self.images:
             raise UserError("images='': data=images needs the path of a folder of people")
         require_side("image_size", self.image_size)
         for key, value in {
@@ -82,7 +85,7 @@ class IdentityConfig(RunConfig):
             ("people.train", self.people.train, 2),
             ("people.val", self.people.val, 2),
             ("people.val_pictures", self.people.val_pictures, 2),
-            ("people.pictures", self.people.pictures, self.data == "heads"),
+            ("people.pictures", self.people.pictures, self.data == HEADS),
             ("people.seed", self.people.seed, 0),
             ("lr_end", self.lr_end, 0),
             ("warmup", self.warmup, 0),

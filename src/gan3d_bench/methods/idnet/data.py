@@ -14,8 +14,8 @@ from rich.progress import track
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
+from gan3d_bench.datamodules.base import DataModule, Split
 from gan3d_bench.datamodules.heads import CACHE_VERSION, head_latents
-from gan3d_bench.datamodules.splits import Split
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.photographs import decode, square, to_tensor
 from gan3d_bench.files.picture_sources import PictureSource
@@ -176,16 +176,7 @@ class FolderPeople:
             if not slash:
                 raise UserError(f"{key}: {name!r} is nobody's; expected a subfolder a person")
             folders.setdefault(folder, []).append(index)
-        if first + people > len(folders):
-            raise UserError(
-                f"{key}: {len(folders)} people in it, expected at least {first + people} "
-                "(people.train + people.val)"
-            )
-        chosen = list(folders.values())[first : first + people]
-        chosen = [numbers[: pictures or None] for numbers in chosen]
-        self.numbers = [number for numbers in chosen for number in numbers]
-        counts = torch.tensor([len(numbers) for numbers in chosen])
-        self.person = torch.arange(people).repeat_interleave(counts)
+        self.numbers, self.person = _choose(list(folders.values()), first, people, pictures, key)
 
     @property
     def yaw(self) -> None:
@@ -199,3 +190,50 @@ class FolderPeople:
     def _read(self, number: int) -> Tensor:
         name = self.source.names[number]
         return to_tensor(square(decode(self.source.read(number), name), self.image_size))
+
+
+class ModulePeople:
+    """People of a data module's split, whoever they are.
+
+    Args:
+        data: its items have ``image`` and ``person`` (`datamodules.specs.KEYS`).
+        split: train or val.
+        people: how many, the first ones.
+        pictures: of each, the first ones; 0 takes all.
+        key: what errors call the data.
+
+    Raises:
+        UserError: too few people.
+    """
+
+    def __init__(
+        self, data: DataModule, split: Split, people: int, pictures: int, key: str
+    ) -> None:
+        self.items = data.dataset(split)
+        whose: Tensor = self.items.person
+        folders = [(whose == person).nonzero()[:, 0].tolist() for person in whose.unique()]
+        self.numbers, self.person = _choose(folders, 0, people, pictures, key)
+
+    @property
+    def yaw(self) -> None:
+        """Not known."""
+        return None
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """See `People`."""
+        return torch.stack([self.items[self.numbers[index]]["image"] for index in indices])
+
+
+def _choose(
+    folders: list[list[int]], first: int, people: int, pictures: int, key: str
+) -> tuple[list[int], Tensor]:
+    """Numbers of the chosen pictures, and (N,) whose each is, from 0."""
+    if first + people > len(folders):
+        raise UserError(
+            f"{key}: {len(folders)} people in it, expected at least {first + people} "
+            "(people.train + people.val)"
+        )
+    chosen = [numbers[: pictures or None] for numbers in folders[first : first + people]]
+    counts = torch.tensor([len(numbers) for numbers in chosen])
+    numbers = [number for one in chosen for number in one]
+    return numbers, torch.arange(people).repeat_interleave(counts)

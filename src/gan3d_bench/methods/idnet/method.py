@@ -12,13 +12,14 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from gan3d_bench.datamodules.base import DataModule, open_data
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, dropout_factors
 from gan3d_bench.files.picture_sources import open_source
 from gan3d_bench.methods.idnet.batch_norm import share_statistics
-from gan3d_bench.methods.idnet.config import IdentityConfig
-from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, People
+from gan3d_bench.methods.idnet.config import FOLDER, HEADS, IdentityConfig
+from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, ModulePeople, People
 from gan3d_bench.methods.idnet.losses import MarginLoss
 from gan3d_bench.methods.idnet.verification import verification
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
@@ -77,9 +78,18 @@ class IdentityNetwork(PhasedMethod):
 
     def prepare_data(self) -> None:
         """Render the pictures that the cache lacks; look whether a folder has enough people."""
+        if self.config.data not in (HEADS, FOLDER):
+            for split in ("train", "val"):
+                self.module.prepare(split)
         for people in (self.train_people, self.val_people):
             if isinstance(people, HeadPeople):
                 people.prepare()
+
+    @cached_property
+    def module(self) -> DataModule:
+        """The data module that gives people, if one does."""
+        config = self.config
+        return open_data(config.data, config.images, config.image_size, seed=config.people.seed)
 
     @cached_property
     def train_people(self) -> People:
@@ -95,10 +105,12 @@ class IdentityNetwork(PhasedMethod):
 
     def _people(self, split: Any, first: int, people: int, pictures: int) -> People:
         config = self.config
-        if config.data == "heads":
+        key = f"images={config.images!r}" if config.images else f"data={config.data}"
+        if config.data == HEADS:
             return HeadPeople(split, people, pictures, config.image_size, config.people.seed)
+        if config.data != FOLDER:
+            return ModulePeople(self.module, split, people, pictures, key)
         source = open_source(config.images, recursive=True)
-        key = f"images={config.images!r}"
         return FolderPeople(source, first, people, pictures, config.image_size, key)
 
     def preview(self) -> Preview:
@@ -107,7 +119,7 @@ class IdentityNetwork(PhasedMethod):
         A cosine of 1 is white, of -1 black; pictures of one person stand together.
         """
         count, pictures = SHOWN
-        if self.config.data == "heads":
+        if self.config.data == HEADS:
             settings = self.config
             people = HeadPeople("val", count, pictures, settings.image_size, settings.people.seed)
             images = people.render(range(count * pictures))

@@ -11,6 +11,7 @@ from gan3d_bench.config import (
     require_positive,
     require_side,
 )
+from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
 PERCEPTUAL = ("none", "lpips-vgg", "lpips-alex")
@@ -37,8 +38,10 @@ class NetworkConfig:
 class DataConfig:
     """Where the real images come from."""
 
-    path: str = ""  # folder of images, or of image.npy (+ latent.npy); "": synthetic heads
-    count: int = 60000  # synthetic heads to render; cached
+    # a data module that gives images (and latents, where those are needed); "": what is at `path`
+    name: str = ""
+    path: str = ""  # pictures, or a folder of image.npy (+ latent.npy); "": synthetic heads
+    count: int = 60000  # synthetic heads to render, and cache; of a named data module at most
     mirror: bool = False  # also show images mirrored
 
 
@@ -135,6 +138,11 @@ class StyleGAN2Config(RunConfig):
         require_choice("regression.perceptual", self.regression.perceptual, PERCEPTUAL)
         if not self.regression.steps + self.adversarial.steps:
             raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")
+        pairs = self.regression.steps > 0 or self.adversarial.anchor > 0
+        needs = ("image", "latents") if pairs else ("image",)
+        require_data(
+            "data.name", self.data.name, needs, path=("data.path", self.data.path), own=("",)
+        )
         self._validate_network()
 
     def _validate_network(self) -> None:

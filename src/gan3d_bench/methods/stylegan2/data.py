@@ -12,15 +12,15 @@ from typing import Protocol
 import numpy as np
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
+from gan3d_bench.datamodules.base import DataModule, Item, open_data
+from gan3d_bench.datamodules.images import ImageFolderDataset
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 
 IMAGES, LATENTS = "image.npy", "latent.npy"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Images(Protocol):
@@ -75,57 +75,97 @@ class ImageArray:
         return images, torch.from_numpy(self.latents[rows]).float()
 
 
-class ImageFolder:
-    """Image files, read when asked for.
+class ModuleImages:
+    """Images of a data module's train split, read when asked for.
 
     Args:
-        folder: searched recursively for PNG, JPEG and WebP files.
-        image_size: expected width and height, checked when an image is read.
+        data: prepared by one process already (`DataModule.prepare`).
+        key: what errors call it.
+        z_dim: size of the latents, checked; None leaves them unread.
 
     Raises:
-        UserError: no images, or one that cannot be read or has another size.
+        UserError: no images; on reading, one that cannot be read or latents of another size.
     """
 
-    def __init__(self, folder: Path, image_size: int) -> None:
-        self.files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        self.image_size = image_size
-        if not self.files:
-            raise UserError(f"data.path={folder}: no PNG, JPEG or WebP images in it")
-        self._load(self.files[0])
+    def __init__(self, data: DataModule, key: str, z_dim: int | None = None) -> None:
+        self.items, self.key, self.z_dim = data.dataset("train"), key, z_dim
+        self.order = list(range(len(self.items)))  # type: ignore[arg-type]
+        if isinstance(self.items, ImageFolderDataset):
+            # part by part of the path, the order that runs on folders have always been trained in
+            self.order.sort(key=lambda index: Path(self.items.names[index]))
+        self._read(0)
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.order)
 
-    def read(self, indices: Tensor) -> tuple[Tensor, None]:
-        return torch.stack([self._load(self.files[i]) for i in indices.tolist()]), None
+    def read(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        items = [self._read(index) for index in indices.tolist()]
+        images = torch.stack([item["image"] for item in items])
+        if self.z_dim is None:
+            return images, None
+        return images, torch.stack([item["latents"] for item in items]).float()
 
-    def _load(self, path: Path) -> Tensor:
-        try:
-            with Image.open(path) as image:
-                if image.size != (self.image_size, self.image_size):
-                    raise UserError(
-                        f"{path}: {image.width} x {image.height} pixels, expected "
-                        f"{self.image_size} x {self.image_size} (network.image_size)"
-                    )
-                pixels = np.asarray(image.convert("RGB"))
-        except UserError:
-            raise
-        except Exception as error:  # a foreign file may fail in any way
-            raise UserError(f"{path}: not a readable image") from error
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1
+    def _read(self, index: int) -> Item:
+        item = self.items[self.order[index]]
+        if self.z_dim is not None and item["latents"].shape != (self.z_dim,):
+            raise UserError(
+                f"{self.key}: latents of {tuple(item['latents'].shape)} numbers, expected "
+                f"{self.z_dim} (network.z_dim)"
+            )
+        return item
 
 
-def open_images(path: str, image_size: int, z_dim: int | None = None) -> Images:
-    """Open a folder of image files or of arrays.
+def open_images(
+    path: str, image_size: int, z_dim: int | None = None, name: str = "", count: int = 0
+) -> Images:
+    """Open images of a data module, which `prepare_images` has prepared, or a folder of arrays.
 
     Args:
-        path: the folder.
+        path: where the data lies.
         image_size: side of the images.
         z_dim: size of the latents every image must come with; None for images alone.
+        name: of the data module; "" takes the arrays at `path`, or else the pictures there.
+        count: images wanted of a named data module; 0 takes all.
 
     Raises:
-        UserError: no such folder, or nothing usable in it.
+        UserError: nothing usable there.
     """
+    if not name:
+        folder = Path(path).expanduser()
+        if (folder / IMAGES).exists() or z_dim is not None:
+            return ImageArray(_folder(path, z_dim), image_size, z_dim)
+        name, path, count = "images", str(folder), 0
+    try:
+        return ModuleImages(_open_module(name, path, image_size, count), _key(name, path), z_dim)
+    except UserError as error:
+        raise UserError(f"{_key(name, path)}: {error}") from error
+
+
+def prepare_images(path: str, image_size: int, name: str = "", count: int = 0) -> None:
+    """Make or look through what `open_images` will open, in one process of a machine.
+
+    Raises:
+        UserError: nothing usable there.
+    """
+    folder = Path(path).expanduser()
+    if not name and (not path or (folder / IMAGES).exists()):
+        return
+    name, path = name or "images", path if name else str(folder)
+    try:
+        _open_module(name, path, image_size, count).prepare("train")
+    except UserError as error:
+        raise UserError(f"{_key(name, path)}: {error}") from error
+
+
+def _open_module(name: str, path: str, image_size: int, count: int) -> DataModule:
+    return open_data(name, path, image_size, counts={"train": count} if count else {})
+
+
+def _key(name: str, path: str) -> str:
+    return " ".join([f"data.name={name}", *([f"data.path={path}"] if path else [])])
+
+
+def _folder(path: str, z_dim: int | None) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"data.path={path}: no such folder; expected a folder of images")
@@ -134,9 +174,7 @@ def open_images(path: str, image_size: int, z_dim: int | None = None) -> Images:
             f"data.path={path}: no {LATENTS} in it; expected images with latents for "
             "regression.steps > 0 or adversarial.anchor > 0"
         )
-    if (folder / IMAGES).exists():
-        return ImageArray(folder, image_size, z_dim)
-    return ImageFolder(folder, image_size)
+    return folder
 
 
 def batches(count: int, batch: int, start: int, seed: int) -> Iterator[Tensor]:

@@ -172,12 +172,18 @@ class StyleGAN2(PhasedMethod):
 
         return read
 
+    def prepare_data(self) -> None:
+        """Look through the pictures, or make what a data module makes; once a machine."""
+        given = self.config.data
+        data.prepare_images(given.path, self.image_size, given.name, given.count)
+
     @property
     def images(self) -> data.Images:
         """The real images; synthetic heads are rendered on first use."""
         if self._images is None:
             path, size = self.config.data.path, self.image_size
-            if not path:
+            name = self.config.data.name
+            if not path and not name:
                 z_dim, seed = self.generator.z_dim, self.config.seed
                 count = self.config.data.count
                 folder = data.heads_folder(cache_dir(), count, size, z_dim, seed)
@@ -186,7 +192,7 @@ class StyleGAN2(PhasedMethod):
                     dist.barrier()
                 path = str(folder)
             z_dim = self.generator.z_dim if self._uses_pairs else None
-            self._images = data.open_images(path, size, z_dim)
+            self._images = data.open_images(path, size, z_dim, name, self.config.data.count)
         return self._images
 
     # -- steps ----------------------------------------------------------------------------------

@@ -4,15 +4,20 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from gan3d_bench.config import RunConfig, require_least, require_positive, require_side
+from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
+
+NEEDS = ("image", "depth")  # of each item of the data
 
 
 @dataclass
 class DataConfig:
-    """Synthetic heads to learn from; rendered once and cached."""
+    """Images with depth to learn from; synthetic heads are rendered once and cached."""
 
-    train: int = 4096  # heads of the train split
-    val: int = 32  # heads of the val split, for the scalars at the end
+    name: str = "heads"  # a data module that gives depth
+    path: str = ""  # where its data lies, if it needs a path
+    train: int = 4096  # images of the train split
+    val: int = 32  # images of the val split, for the scalars at the end
     seed: int = 0  # of the data set, not of the run
 
 
@@ -50,6 +55,7 @@ class SupervisedConfig(RunConfig):
         }.items():
             require_positive(key, value)
         require_side("image_size", self.image_size)
+        require_data("data.name", self.data.name, NEEDS, path=("data.path", self.data.path))
         if self.channels % 8:
             raise UserError(f"channels={self.channels}: expected a multiple of 8")
         require_least("lr_end", self.lr_end, 0)

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.datamodules.heads import HeadsDataModule
+from gan3d_bench.datamodules.base import DataModule, Item, Split, open_data
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.heads.sampling import FAR, FIELD_OF_VIEW, NEAR
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.supervised.config import SupervisedConfig
+from gan3d_bench.methods.supervised.config import NEEDS, SupervisedConfig
 from gan3d_bench.methods.supervised.losses import depth_losses
 from gan3d_bench.methods.supervised.networks import DepthNetwork
 from gan3d_bench.methods.supervised.scene import InputDepthScene
@@ -57,20 +57,17 @@ class Supervised(PhasedMethod):
         ]
 
     def prepare_data(self) -> None:
-        """Render the heads that the cache lacks."""
-        self.heads.prepare_data()
+        """Render the heads that the cache lacks, or look through the pictures."""
+        for split in ("train", "val"):
+            self.data.prepare(split)
 
     @cached_property
-    def heads(self) -> HeadsDataModule:
-        """Train and val heads; nothing is rendered until they are needed."""
+    def data(self) -> DataModule:
+        """What is learnt from; nothing is rendered or read until it is needed."""
         data = self.config.data
-        return HeadsDataModule(
-            self.config.image_size,
-            train_size=data.train,
-            val_size=data.val,
-            test_size=1,
-            seed=data.seed,
-        )
+        counts: dict[Split, int] = {"train": data.train, "val": data.val}
+        size = self.config.image_size
+        return open_data(data.name, data.path, size, counts=counts, seed=data.seed)
 
     def reconstruct(self, images: Tensor) -> InputDepthScene:
         """Lift `images` (B, 3, S, S) in [-1, 1], S as in the config.
@@ -88,12 +85,9 @@ class Supervised(PhasedMethod):
         return InputDepthScene(images, self.network(images), (NEAR, FAR), FIELD_OF_VIEW)
 
     def preview(self) -> Preview:
-        """Show the first heads of the val split, and their true depth."""
-        data = self.heads.dataset("val")
-        for _ in data.render(data.missing()):
-            pass  # only what is shown: a run is looked at without its training data
-        count = min(4, self.config.data.val)
-        batch = self._load("val", range(count))
+        """Show the first images of the val split, and their true depth."""
+        # only what is shown is read: a run is looked at without its training data
+        batch = self._stack(self.data.read("val", range(min(4, self.config.data.val))))
         scene = self.reconstruct(batch["image"])
         truth, predicted = (_shown(x) for x in (batch["depth"], scene.depth))
         return Preview({"input": batch["image"], "truth": truth, "depth": predicted}, scene)
@@ -106,7 +100,7 @@ class Supervised(PhasedMethod):
 
     def _train_batches(self, start: int) -> Iterator[Batch]:
         rank, processes = rank_and_size()
-        data, config = self.heads.dataset("train"), self.config
+        data, config = self.data.dataset("train"), self.config
         if config.batch < processes:
             raise UserError(f"batch={config.batch}: expected at least one image a process")
         step = start
@@ -128,10 +122,10 @@ class Supervised(PhasedMethod):
         return self.descend({name: getattr(weights, name) * v for name, v in losses.items()})
 
     def _validate(self) -> None:
-        """Log SIDE and MAD on the val heads, shared out among the processes."""
+        """Log SIDE and MAD on the val images, shared out among the processes."""
         rank, processes = rank_and_size()
         side, mad = SIDE().to(self.device), MAD(fov=FIELD_OF_VIEW).to(self.device)
-        mine = range(rank, self.config.data.val, processes)
+        mine = range(rank, len(self.data.dataset("val")), processes)
         for start in range(0, len(mine), self.config.batch):
             batch = self._load("val", mine[start : start + self.config.batch])
             depth = self.network(batch["image"])
@@ -141,13 +135,12 @@ class Supervised(PhasedMethod):
         for logger in self.loggers:
             logger.log_metrics(row, step=self.step)
 
-    def _load(self, split: str, indices: Sequence[int]) -> Batch:
-        data = self.heads.dataset(split)  # type: ignore[arg-type]
-        items = [data[index] for index in indices]
-        return {
-            key: torch.stack([item[key] for item in items]).to(self.device)
-            for key in ("image", "depth")
-        }
+    def _load(self, split: Split, indices: Sequence[int]) -> Batch:
+        data = self.data.dataset(split)
+        return self._stack([data[index] for index in indices])
+
+    def _stack(self, items: Sequence[Item]) -> Batch:
+        return {key: torch.stack([item[key] for item in items]).to(self.device) for key in NEEDS}
 
 
 def _shown(depth: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ _SOURCE = "GAN2Shape (Pan et al., 2021), Table 1, BFM"
 
 
 def rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
-    """Rows of `table` that a run fills; the tables' images have 64 pixels a side."""
-    return {ROW: RECONSTRUCT} if table in TABLES and config["image_size"] == 64 else {}
+    """Rows of `table` that a run fills; the tables' images are heads of 64 pixels a side."""
+    fits = config["image_size"] == 64 and config["data"].get("name", "heads") == "heads"
+    return {ROW: RECONSTRUCT} if table in TABLES and fits else {}
 
 
 SPEC = MethodSpec(
