@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import Exporter, GeneratorSpec, Importer, MethodSpec
 
@@ -93,3 +94,14 @@ def test_mistakes(refused: Callable[..., str], plugin: Path) -> None:
     message = refused("import", "model.txt", "--as", "discs")
     assert message == "model.txt: no number in it, expected one"
     assert not list(plugin.glob("*model*partial")) and not (plugin / "model").exists()
+
+
+def test_the_toy_brings_an_importer(cli: Cli, refused: Callable[..., str], toy: Path) -> None:
+    (toy / "discs.txt").write_text("0.25\n")
+    found = cli("import", "discs.txt", "--as", "toy-generator")
+    assert found.code == 0, found.err
+    assert "teacher=toy-generator:discs" in found.out
+    teacher = load_teacher("toy-generator:discs")
+    assert float(teacher.generator.w_mean) == 0.25
+    (toy / "more.txt").write_text("x")
+    assert refused("import", "more.txt", "--as", "toy-generator") == "more.txt: expected one number"
