@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from gan3d_bench import __version__
+from gan3d_bench.commands.importing import ExportCommand, ImportCommand
 from gan3d_bench.errors import NonFiniteLossError, UserError
 
 app = typer.Typer(
@@ -269,29 +270,29 @@ def directions(
     return directions(teacher, samples, truncation, seed, image_size, device, out)
 
 
-@app.command("import")
+@app.command("import", cls=ImportCommand)
 def import_(
     file: Annotated[Path, typer.Argument(help="an official checkpoint; nothing in it is run")],
-    family: Annotated[str, typer.Option("--as", help="what it is: stylegan2, liftedgan or idnet")],
+    family: Annotated[str, typer.Option("--as", metavar="NAME", help="what it is, see below")],
     out: Annotated[
         Path | None, typer.Option(help="folder; default: FILE without its suffix")
     ] = None,
 ) -> int:
-    """Import an official checkpoint: StyleGAN2's .pt or .pkl, LiftedGAN's .pth."""
+    """Import an official checkpoint as a folder of ours."""
     from gan3d_bench.commands.importing import import_checkpoint
 
     return import_checkpoint(file, family, out)
 
 
-@app.command()
+@app.command(cls=ExportCommand)
 def export(
     folder: Annotated[Path, typer.Argument(help="what import or fit wrote")],
     file: Annotated[Path, typer.Argument(help="the file to write")],
     family: Annotated[
-        str, typer.Option("--as", help="stylegan2 (rosinality's .pt) or liftedgan (its .pth)")
+        str, typer.Option("--as", metavar="NAME", help="in which format, see below")
     ] = "stylegan2",
 ) -> int:
-    """Write networks as an official checkpoint: StyleGAN2 in rosinality's format, LiftedGAN."""
+    """Write the networks of a folder as an official checkpoint."""
     from gan3d_bench.commands.importing import export_checkpoint
 
     return export_checkpoint(folder, file, family)

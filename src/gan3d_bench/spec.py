@@ -43,6 +43,46 @@ class Photographs:
 
 
 @dataclass(frozen=True)
+class Importer:
+    """How official checkpoints become a folder of ours: ``gan3d-bench import FILE --as NAME``.
+
+    Attributes:
+        function: import path of ``import_file(source: Path, folder: Path) -> dict``. It makes
+            `folder`, writes its files there, and returns facts for ``card.json``, plain values:
+            "origin", the repository whose format it was, and "parameters", a network's name ->
+            their number or None for one that is missing, are required; "image_size" in pixels and
+            "w_mean", where the mean of w comes from, are shown if they are there. It runs nothing
+            of the file's. For a damaged or foreign file it raises a `UserError` that leaves it to
+            the caller to name the file.
+        files: which files it reads, in words.
+        method, setting: a method that takes the folder, and the ``key=value`` by which it does,
+            ``{folder}`` in it.
+    """
+
+    function: str
+    files: str
+    method: str
+    setting: str
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """How a folder of ours becomes an official checkpoint: ``gan3d-bench export DIR FILE``.
+
+    Attributes:
+        function: import path of ``export_folder(folder: Path) -> (content, notes)``: what
+            ``torch.save`` is to write, and lines for the user on what the format leaves out. For a
+            folder that it cannot export it raises a `UserError` that names the folder.
+        files: which file it writes, in words.
+        needs: name of a file that the folder must have.
+    """
+
+    function: str
+    files: str
+    needs: str
+
+
+@dataclass(frozen=True)
 class MethodSpec:
     """What a method is, before any of its code is imported.
 
@@ -68,6 +108,7 @@ class MethodSpec:
             in that table. Imports no torch.
         photographs: for `gan3d-bench reconstruct`; None for methods whose trained runs take any
             image, and for those that only sample.
+        importer, exporter: of the official implementation's checkpoints, under the method's name.
     """
 
     name: str
@@ -87,6 +128,8 @@ class MethodSpec:
         default=lambda table, config: {}
     )
     photographs: Photographs | None = None
+    importer: Importer | None = None
+    exporter: Exporter | None = None
 
     @property
     def samples(self) -> bool:
@@ -145,12 +188,15 @@ class GeneratorSpec:
             without gradients to their weights. `image_size` is what the method works at, for
             families that can make small images cheaply; others take no notice of it.
         teachers: the pre-trained ones by name.
+        importer, exporter: of official checkpoints of this family, under its name.
     """
 
     name: str
     title: str
     loader: str
     teachers: Mapping[str, Pretrained] = field(default_factory=dict)
+    importer: Importer | None = None
+    exporter: Exporter | None = None
 
 
 @dataclass(frozen=True)

@@ -158,10 +158,10 @@ def directions() -> Directions:
 def test_stylecodes_are_moved_to_where_a_yaw_is_expected(directions):
     w, _ = turned_samples(count=5)
     for kind in ("regression", "ganspace"):
-        moved = directions.turned(w, -20.0, kind)
+        moved = directions.rotated(w, -20.0, kind)
         yaw = 4 + (moved - 1) @ GRADIENT
         torch.testing.assert_close(yaw, torch.full((5,), -20.0), atol=0.3, rtol=0)
-    assert (directions.turned(w, 30.0, "sefa") - w)[:, 1:].abs().max() == 0
+    assert (directions.rotated(w, 30.0, "sefa") - w)[:, 1:].abs().max() == 0
 
 
 def test_directions_are_read_back_as_they_were_written(directions, tmp_path):

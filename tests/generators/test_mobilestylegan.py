@@ -241,7 +241,7 @@ def test_exact_small_images_are_area_means(generator: MobileStyleGAN, size: int)
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_halved_kernels_filter_and_take_means_at_once(index: int) -> None:
+def test_downsampled_kernels_filter_and_take_means_at_once(index: int) -> None:
     x = torch.zeros(2, 4, 3, 5, 6)
     x[:, index] = torch.randn(2, 3, 5, 6)
     kernels = torch.randn(3, 1, 3, 3)
@@ -250,7 +250,7 @@ def test_halved_kernels_filter_and_take_means_at_once(index: int) -> None:
     torch.testing.assert_close(coarse, F.avg_pool2d(fine, 2), rtol=1e-4, atol=1e-5)
 
 
-def test_halved_block_lacks_only_what_it_says(
+def test_downsampled_block_lacks_only_what_it_says(
     generator: MobileStyleGAN, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its two approximations, the leaky ReLU's and the dropped detail, it is exact."""

@@ -202,7 +202,10 @@ def drop(part: str, key: str) -> Callable[[dict[str, Any]], None]:
         (lambda c: c.update(d=[1]), "d: expected the names and tensors"),
         (lambda c: c.update(latent_avg="mean"), "latent_avg: expected the names and tensors"),
         (lambda c: c.update(latent_avg=torch.zeros(3)), "'w_mean' is (3,), expected"),
-        (lambda c: c.update(latent_avg=c["latent_avg"] * torch.nan), "'w_mean' is not finite"),
+        (
+            lambda c: c.update(latent_avg=c["latent_avg"] * torch.nan),
+            "'w_mean' has values that",
+        ),
         (lambda c: c.update(g_ema={}), "g_ema: no StyleGAN2 generator in it"),
         (lambda c: c.update(g_ema=c["d"]), "g_ema: no StyleGAN2 generator in it"),
         (lambda c: c.update(d=c["g_ema"]), "d: no StyleGAN2 discriminator in it"),
@@ -213,7 +216,7 @@ def drop(part: str, key: str) -> Callable[[dict[str, Any]], None]:
         (drop("g_ema", "style.1.weight"), "g_ema: "),
         (put("g_ema", "style.1.weight", torch.zeros(0, 0)), "mapping network is damaged"),
         (put("g_ema", "conv1.activate.bias", torch.zeros(0)), "4.conv1.bias' is missing"),
-        (put("g_ema", "to_rgb1.bias", torch.zeros(1, 1, 1, 1)), "to_rgb.bias' is (1, 1, 1, 1)"),
+        (put("g_ema", "to_rgb1.bias", torch.zeros(1, 1, 1, 1)), "to_rgb.weight' is (1, 3, 1"),
         (put("g_ema", "style.1.bias", torch.tensor(torch.nan)), "layers.0.bias' is ()"),
         (
             put("g_ema", "convs.0.conv.blur.kernel", torch.ones(4, 4) / 4),

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from gan3d_bench.faces.yaw import YawMeter
-from gan3d_bench.generators import yaw_directions as yaw_study
+from gan3d_bench.generators import yaw_directions
 from gan3d_bench.generators.base import Generator
-from gan3d_bench.generators.yaw_directions import find_directions, measure_samples, turn_faces
+from gan3d_bench.generators.yaw_directions import find_directions, measure_samples, rotate_faces
 
 SIZE = 24
 YAW, IDENTITY = 2, 1  # entries of w that make them
@@ -64,7 +64,7 @@ def samples():
 @pytest.fixture(scope="module")
 def directions(samples):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaw_study, "GANSPACE_SAMPLES", 20_000)
+        patch.setattr(yaw_directions, "GANSPACE_SAMPLES", 20_000)
         return find_directions(Faces(), samples, METER, rng())
 
 
@@ -92,7 +92,7 @@ def test_samples_without_a_face_have_no_yaw():
     assert torch.equal(known.yaw.isnan(), beyond)
 
 
-def test_each_step_turns_faces_by_a_degree(directions):
+def test_each_step_changes_yaw_by_a_degree(directions):
     w = directions.regression.w_mean
     for kind, step in directions.steps.items():
         turned = DEGREES * step[YAW]
@@ -110,7 +110,7 @@ def test_each_step_turns_faces_by_a_degree(directions):
     assert along == pytest.approx(DEGREES * float(directions.hyperplane[YAW]), rel=1e-3)
 
 
-def test_turned_faces_are_measured_and_compared_with_their_front(directions):
+def test_rotated_faces_are_measured_and_compared_with_their_front(directions):
     w = torch.zeros(3, SIZE)
     w[:, IDENTITY] = torch.tensor([1.0, 2, 3])
 
@@ -119,7 +119,9 @@ def test_turned_faces_are_measured_and_compared_with_their_front(directions):
         return torch.stack([angle.deg2rad().cos(), angle.deg2rad().sin()], 1)
 
     yaws = (-60, 0, 40, 90)
-    found = turn_faces(Faces(), lambda yaw: directions.turned(w, yaw, "sefa"), yaws, METER, embed)
+    found = rotate_faces(
+        Faces(), lambda yaw: directions.rotated(w, yaw, "sefa"), yaws, METER, embed
+    )
     assert found.images.shape == (3, 4, 3, 4, 4)
     front = found.yaw[:, 1:2]
     assert front.abs().max() < 5
@@ -138,7 +140,7 @@ def test_turned_faces_are_measured_and_compared_with_their_front(directions):
 
 
 def test_too_few_faces_are_refused(samples):
-    few = yaw_study.Samples(
+    few = yaw_directions.Samples(
         samples.w, samples.yaw.where(torch.arange(400) < 30, torch.nan), *(samples.roll,) * 2
     )
     with pytest.raises(ValueError, match=r"a face in \d+ of 400 samples: expected at least 40"):

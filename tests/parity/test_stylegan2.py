@@ -176,3 +176,51 @@ def test_upfirdn2d_conveniences() -> None:
     }
     for name, result in results.items():
         torch.testing.assert_close(result, arrays[name], rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def eg3d() -> tuple[dict, dict[str, Tensor], Generator]:
+    vector, arrays = read("eg3d_backbone")
+    state = draw(vector["state_dict"], vector["rules"])
+    generator = convert_generator({k.removeprefix("backbone."): v for k, v in state.items()})
+    return vector, arrays, generator
+
+
+def near(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
+
+
+@torch.no_grad()
+def test_eg3d_backbone_is_conditioned_on_cameras_and_makes_96_channels(eg3d: tuple) -> None:
+    vector, arrays, generator = eg3d
+    config = generator.config
+    assert (config.z_dim, config.label_dim, config.image_channels) == (64, 25, 96)
+    w = generator.mapping(normal(7, 1, 64), arrays["cond_label"])
+    near(w, arrays["w"])
+    psi, cutoff = (vector["config"][f"truncation_{key}"] for key in ("psi", "cutoff"))
+    ws = generator.truncate(w, psi, cutoff)
+    near(ws[:, [0, 13]], arrays["ws_truncated"])
+    planes = generator.synthesis(ws)
+    near(planes[:, :, 5::32, 5::32], arrays["planes_sample"])
+    near(planes.mean((2, 3)), arrays["planes_mean"])
+    near(planes.std((2, 3)), arrays["planes_std"])
+
+
+@torch.no_grad()
+def test_the_last_block_makes_three_planes_of_one_state(eg3d: tuple) -> None:
+    _, arrays, generator = eg3d
+    shared, *codes = (
+        0.7 * normal(seed, 1, rows, 512)
+        for seed, rows in ((101, 12), (102, 3), (103, 3), (104, 3))
+    )
+    synthesis = generator.synthesis
+    state = synthesis.begin(1)
+    for index, block in enumerate(synthesis.stages[:-1]):
+        state = block(state, shared[:, synthesis.ws_of(index)])
+    near(state.image[:, :, 3::16, 3::16], arrays["tri_skip_sample"])
+    last = synthesis.stages[-1]
+    passes = [last(state, code).image.unflatten(1, (3, 32))[:, k] for k, code in enumerate(codes)]
+    planes = torch.stack(passes, 1)
+    near(planes[..., 5::32, 5::32], arrays["tri_planes_sample"])
+    near(planes.mean((3, 4)), arrays["tri_planes_mean"])
+    near(planes.std((3, 4)), arrays["tri_planes_std"])

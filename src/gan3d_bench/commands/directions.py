@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan3d_bench.faces.aligner import AlignedFaces, FaceAligner
-    from gan3d_bench.generators.yaw_directions import Turned
+    from gan3d_bench.generators.yaw_directions import RotatedFaces
     from gan3d_bench.tracking.progress import StepProgress
 
 YAWS = (-40, -25, -12, 0, 12, 25, 40)
@@ -80,7 +80,7 @@ def directions(
         TRIALS,
         find_directions,
         measure_samples,
-        turn_faces,
+        rotate_faces,
     )
     from gan3d_bench.pictures.grids import save_png
     from gan3d_bench.tracking.progress import StepProgress
@@ -104,9 +104,9 @@ def directions(
         z = sample_z(FACES, generator.z_dim, rng).to(place)
         w = generator.truncate(generator.mapping(z), truncation)
         turned = {
-            kind: turn_faces(
+            kind: rotate_faces(
                 generator,
-                lambda yaw, kind=kind: found.turned(w, yaw, kind),
+                lambda yaw, kind=kind: found.rotated(w, yaw, kind),
                 YAWS,
                 meter,
                 arcface,
@@ -150,7 +150,9 @@ def directions(
     return 0
 
 
-def sheet(turned: Mapping[str, Turned], names: Mapping[str, str], tile: int = TILE) -> Image.Image:
+def sheet(
+    turned: Mapping[str, RotatedFaces], names: Mapping[str, str], tile: int = TILE
+) -> Image.Image:
     """Faces turned along the regression's direction, and the first of them along the others."""
     import torch
 
@@ -200,7 +202,7 @@ def _heading(kind: str, card: Mapping[str, Any]) -> str:
     }[kind]
 
 
-def _table(turned: Mapping[str, Turned], names: Mapping[str, str]) -> Table:
+def _table(turned: Mapping[str, RotatedFaces], names: Mapping[str, str]) -> Table:
     from rich.table import Table
 
     table = Table(title="Faces turned by their stylecode: measured yaw, cosine to the front")

@@ -7,39 +7,18 @@ import os
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from typer.core import TyperCommand
 
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
-from gan3d_bench.spec import load
+from gan3d_bench.registry import registry
+from gan3d_bench.spec import GeneratorSpec, Importer, MethodSpec, load
 
-IMPORTERS = {
-    "stylegan2": "gan3d_bench.generators.stylegan2.transfer:import_file",
-    "liftedgan": "gan3d_bench.methods.liftedgan.checkpoint:import_file",
-    "idnet": "gan3d_bench.faces.identity_files:import_file",
-}
-"""``--as NAME`` -> import path of ``import_file(source, folder)``, which writes the networks to an
-empty folder and returns facts for the card."""
-
-EXPORTERS = {
-    "stylegan2": (
-        "generator.safetensors",
-        "gan3d_bench.generators.stylegan2.transfer:export_folder",
-    ),
-    "liftedgan": (
-        "networks.safetensors",
-        "gan3d_bench.methods.liftedgan.checkpoint:export_folder",
-    ),
-}
-"""``--as NAME`` -> file that the folder must have, and import path of ``export_folder(folder)``,
-which returns the content of an official checkpoint and notes for the user."""
-
-NEXT = {
-    "stylegan2": ("gan2shape", "teacher"),
-    "liftedgan": ("liftedgan", "start"),
-    "idnet": ("liftedgan", "identity"),
-}
-"""``--as NAME`` -> a method that takes the folder, and the key of its config."""
+Part = Literal["importer", "exporter"]
+Spec = GeneratorSpec | MethodSpec
+KINDS = ("generators", "methods")
 
 LICENCE = (
     "the weights keep the licence that their authors gave them; importing changes nothing in it. "
@@ -47,20 +26,53 @@ LICENCE = (
 )
 
 
+def known(part: Part) -> dict[str, Spec]:
+    """Return the generators and methods with an importer or exporter, by name.
+
+    Of a generator and a method of one name that both have one, the generator's counts.
+    """
+    specs = [spec for kind in reversed(KINDS) for spec in registry(kind).specs.values()]
+    return {spec.name: spec for spec in specs if getattr(spec, part)}
+
+
+def _found(part: Part, name: str) -> Any:
+    specs = known(part)
+    if name not in specs:
+        for kind in KINDS:
+            if name in registry(kind).broken:
+                registry(kind).get(name)  # says why it could not be loaded
+        raise unknown_name("--as", name, specs)
+    return specs[name]
+
+
+class ImportCommand(TyperCommand):
+    """A command whose help ends with the names that ``--as`` takes, plug-ins' among them."""
+
+    part: Part = "importer"
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, getattr(spec, self.part).files) for name, spec in known(self.part).items()]
+        with formatter.section("Names for --as"):
+            formatter.write_dl(sorted(rows))
+
+
+class ExportCommand(ImportCommand):
+    part = "exporter"
+
+
 def import_checkpoint(source: Path, family: str, out: Path | None) -> int:
     """Import the official checkpoint `source` as a folder of ours; return the exit code.
 
     Args:
         source: the file; nothing in it is run.
-        family: one of `IMPORTERS`.
+        family: name of a generator or method with an importer.
         out: the folder; by default the file's name without its suffix, beside it. It must not
             exist, or be empty.
 
     Raises:
         UserError: unknown family; missing, damaged, hostile or foreign file; a folder in use.
     """
-    if family not in IMPORTERS:
-        raise unknown_name("--as", family, IMPORTERS)
+    importer = _found("importer", family).importer
     if not _is_file(source):
         raise UserError(f"{source}: no such file; expected an official checkpoint")
     folder = out or source.with_suffix("")
@@ -70,7 +82,7 @@ def import_checkpoint(source: Path, family: str, out: Path | None) -> int:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         try:
-            facts = load(IMPORTERS[family])(source, partial)
+            facts = load(importer.function)(source, partial)
         except UserError as error:
             raise UserError(f"{source}: {error}") from error
         card = _card(source, family, folder, facts)
@@ -79,7 +91,7 @@ def import_checkpoint(source: Path, family: str, out: Path | None) -> int:
             os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _summarise(card, folder)
+    _summarise(card, folder, importer)
     return 0
 
 
@@ -89,24 +101,22 @@ def export_checkpoint(folder: Path, target: Path, family: str) -> int:
     Args:
         folder: what `import_checkpoint` made, or another with the same files.
         target: the file.
-        family: one of `EXPORTERS`.
+        family: name of a generator or method with an exporter.
 
     Raises:
         UserError: unknown family, no networks in `folder`, a file in the way, or one that cannot be
             written.
     """
-    if family not in EXPORTERS:
-        raise unknown_name("--as", family, EXPORTERS)
-    file, exporter = EXPORTERS[family]
+    exporter = _found("exporter", family).exporter
     if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder with {file}")
+        raise UserError(f"{folder}: expected a folder with {exporter.needs}")
     if target.exists():
         raise UserError(f"{target}: expected a new file, nothing is overwritten")
     require_folder("FILE", target.parent)
 
     import torch
 
-    content, notes = load(exporter)(folder)
+    content, notes = load(exporter.function)(folder)
     with write_errors(target), atomic_write(target) as partial:
         try:
             torch.save(content, partial)
@@ -130,20 +140,20 @@ def _card(source: Path, family: str, folder: Path, facts: dict[str, Any]) -> dic
     }
 
 
-def _summarise(card: dict[str, Any], folder: Path) -> None:
+def _summarise(card: dict[str, Any], folder: Path, importer: Importer) -> None:
     numbers = ", ".join(
         f"{network} of {count:,} parameters" if count else f"no {network}"
         for network, count in card["parameters"].items()
     )
-    size, w_mean = card["image_size"], card.get("w_mean")
+    size, w_mean = card.get("image_size"), card.get("w_mean")
     print(f"imported: {card['source']['file']} ({card['source']['sha256'][:12]})")
-    print(f"holds:    {card['family']} of {card['origin']}, {size} x {size} pixels")
+    pixels = f", {size} x {size} pixels" if size else ""
+    print(f"holds:    {card['family']} of {card['origin']}{pixels}")
     print(f"weights:  {numbers}{f'; mean of w {w_mean}' if w_mean else ''}")
     print(f"licence:  {card['licence']}")
     print(f"written:  {folder}")
-    method, key = NEXT[card["family"]]
-    setting = shlex.quote(f"{key}={folder}")
-    print(f"next:     gan3d-bench fit --method {method} --preset PRESET {setting}")
+    setting = shlex.quote(importer.setting.format(folder=folder))
+    print(f"next:     gan3d-bench fit --method {importer.method} --preset PRESET {setting}")
     print("          (presets: gan3d-bench list presets)")
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.pickles import RefusedPickle
 from gan3d_bench.files.torch_files import load_everything, read_file
 
 FORMAT = "gan3d-bench/1"
+
+Shapes = dict[str, tuple[int, ...]]
+"""Names of a state dict's tensors and their shapes."""
 
 
 def save_weights(
@@ -104,6 +107,42 @@ def read_torch(path: Path, expected: str) -> Any:
         raise UserError(
             f"not a readable checkpoint of tensors and plain values; expected {expected}"
         ) from error
+
+
+def shapes_of(network: nn.Module) -> Shapes:
+    """Return the shapes of a network's state dict.
+
+    A network made under ``torch.device("meta")`` tells them without making room for its weights:
+    an architecture from somebody's file may ask for any amount of memory.
+    """
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def require_weights(
+    state: Mapping[str, Tensor], expected: Shapes, name: Callable[[str], str] = str
+) -> None:
+    """Check somebody's weights against the shapes of a network.
+
+    Args:
+        state: keys to tensors.
+        expected: keys to shapes.
+        name: what errors call a key.
+
+    Raises:
+        UserError: missing, unknown or non-finite weights, or ones of other shapes.
+    """
+    for key, shape in expected.items():
+        if key not in state:
+            raise UserError(f"'{name(key)}' is missing, expected {shape}")
+        if tuple(state[key].shape) != shape:
+            raise UserError(f"'{name(key)}' is {tuple(state[key].shape)}, expected {shape}")
+    for key, value in state.items():
+        if key not in expected:
+            raise UserError(f"'{name(key)}' is not expected by this architecture")
+        if not value.is_floating_point() or not value.isfinite().all():
+            raise UserError(
+                f"'{name(key)}' has values that are not finite numbers, expected trained weights"
+            )
 
 
 def is_state(part: Any) -> bool:

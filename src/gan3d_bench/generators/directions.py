@@ -32,7 +32,8 @@ def sefa(generator: Generator, count: int) -> Tensor:
     """Directions by closed-form factorisation (SeFa, Shen and Zhou 2021, eq. 5).
 
     The unit vectors that the affine layers stretch most: right singular vectors of their raw
-    weights stacked (facts/stylegan2.md section 4), see `semantic_directions`.
+    weights stacked (rosinality/stylegan2-pytorch, closed_form_factorization.py); see
+    `semantic_directions`.
 
     Returns:
         (count, w_dim) unit vectors, strongest first, the entry of largest magnitude positive.
@@ -113,7 +114,7 @@ class Directions:
     steps: Mapping[str, Tensor]
     card: Mapping[str, Any] = field(default_factory=dict)
 
-    def turned(self, w: Tensor, yaw: float, kind: str = "regression") -> Tensor:
+    def rotated(self, w: Tensor, yaw: float, kind: str = "regression") -> Tensor:
         """Move stylecodes (B, w_dim) to where a yaw in degrees is expected.
 
         See `docs/directions.md` for how far faces stay the same person.
@@ -203,7 +204,7 @@ class YawRegression:
 def yaw_regression(
     w: Tensor, yaw: Tensor, components: int = 20, penalty: float = 1.0
 ) -> YawRegression:
-    """Regress yaw on the leading principal components of w (facts/mobilestylegan.md section 8).
+    """Regress yaw on the leading principal components of w.
 
     Ridge regression on the components scaled to unit variance. With its weights beta and the
     covariance S of w, the smallest step in that scale that changes the prediction by one degree is
@@ -247,8 +248,9 @@ def yaw_hyperplane(w: Tensor, yaw: Tensor, share: float = 0.02, cost: float = 1.
     """Normal of the hyperplane between faces turned to one side and to the other.
 
     A linear SVM on the samples with the largest against those with the smallest yaw, features not
-    scaled (InterFaceGAN, Shen et al. 2020; facts/uv3dmm.md 3.4, where it is 2 % each of 200,000).
-    Of a few hundred samples a larger share serves better: of 320 a fifth.
+    scaled, as InterFaceGAN finds its directions (Shen et al. 2020). The default is what section
+    3.2.2 of the paper on UV maps from StyleGAN2's stylecodes and a 3DMM takes of 200,000 samples;
+    of a few hundred a larger share serves better: of 320 a fifth.
 
     Args:
         w: (N, w_dim) stylecodes of samples.

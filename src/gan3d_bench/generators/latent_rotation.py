@@ -1,4 +1,7 @@
-"""Turning a generator's heads along a direction of W, by a yaw measured in its pictures."""
+"""Rotation of a generator's subjects by moving stylecodes along a direction of W.
+
+How far a stylecode has to move is read off the yaw measured in its pictures.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ MeasureYaw = Callable[[Tensor], Tensor]
 """Images (B, 3, S, S) in [-1, 1] -> (B,) yaw in degrees, NaN where no face is found."""
 
 
-def turns(generator: Generator, steps: Tensor, w: Tensor, measure: MeasureYaw) -> Tensor:
-    """How many degrees of yaw each step turns faces by: half of what one to either side does.
+def yaw_changes(generator: Generator, steps: Tensor, w: Tensor, measure: MeasureYaw) -> Tensor:
+    """Return by how many degrees each step changes the yaw: half of what one to either side does.
 
     Args:
         steps: (D, w_dim).
@@ -39,7 +42,7 @@ def turns(generator: Generator, steps: Tensor, w: Tensor, measure: MeasureYaw) -
     return torch.stack(changes)
 
 
-def turning_direction(
+def yaw_direction(
     generator: Generator, directions: Tensor, w: Tensor, measure: MeasureYaw
 ) -> Tensor:
     """Choose the direction that changes yaw most, one standard deviation of `w` to either side.
@@ -55,15 +58,15 @@ def turning_direction(
         ValueError: no sample shows a face on both sides of any direction.
     """
     steps = directions * (w @ directions.T).std(0)[:, None]
-    change = turns(generator, steps, w, measure)
+    change = yaw_changes(generator, steps, w, measure)
     if change.isnan().all():
         raise ValueError("no sample shows a face on both sides of any direction")
     best = int(change.abs().nan_to_num().argmax())
     return steps[best] * change[best].sign().to(steps)
 
 
-class TurnedStylecodes(Scene):
-    """Heads of a generator, turned by moving their stylecodes along one direction.
+class StylecodeRotationScene(Scene):
+    """Subjects of a generator, rotated by moving their stylecodes along one direction of W.
 
     RGB only; a view's pitch, roll and translation are not looked at. Views that a head does not
     reach have the mask 0.
@@ -71,7 +74,7 @@ class TurnedStylecodes(Scene):
     Args:
         generator: the teacher.
         w: (B, w_dim).
-        direction: (w_dim,) as `turning_direction` gives it.
+        direction: (w_dim,) as `yaw_direction` gives it.
         measure: the yaw of pictures.
         steps: along `direction`, ascending, 0 among them, at which yaw is measured.
     """
@@ -90,7 +93,7 @@ class TurnedStylecodes(Scene):
         self.camera = PinholeCamera(generator.image_size)
         moved = w[:, None] + w.new_tensor(steps)[:, None] * direction
         yaws = measure(generate(generator, moved.flatten(0, 1))).view(len(w), -1).cpu().numpy()
-        self.reached = [rising(np.asarray(steps, dtype=float), row) for row in yaws]
+        self.reached = [monotonic_yaw(np.asarray(steps, dtype=float), row) for row in yaws]
 
     @property
     def batch_size(self) -> int:
@@ -110,7 +113,7 @@ class TurnedStylecodes(Scene):
         return Rendering(rgb=rgb, mask=mask)
 
 
-def rising(steps: np.ndarray, yaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def monotonic_yaw(steps: np.ndarray, yaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Keep the steps at which yaw goes further than before, from step 0 to either side.
 
     A side ends where the yaw is not known (NaN).

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from gan3d_bench.generators.base import Generator
+from gan3d_bench.generators.base import Generator, require_labels
 
 
 def sample_z(n: int, z_dim: int, rng: torch.Generator) -> Tensor:
@@ -30,6 +30,13 @@ def numbered_z(split: str, numbers: Iterable[int], z_dim: int) -> Tensor:
     return torch.stack(rows) if rows else torch.empty(0, z_dim)
 
 
+def batches(size: int, z: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Give latents (N, z_dim), and labels (N, label_dim) if there are any, `size` at a time."""
+    for start in range(0, len(z), size):
+        part = slice(start, start + size)
+        yield z[part], None if labels is None else labels[part]
+
+
 def interpolated(w: Tensor, stops: int) -> Tensor:
     """Stylecodes (B - 1, stops, w_dim), evenly on the lines between consecutive ones (B, w_dim).
 
@@ -41,21 +48,36 @@ def interpolated(w: Tensor, stops: int) -> Tensor:
 
 @torch.no_grad()
 def w_statistics(
-    generator: Generator, rng: torch.Generator, n: int = 10000
+    generator: Generator, rng: torch.Generator, n: int = 10000, labels: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation (w_dim,) of w over `n` latents.
 
     The standard deviation is per channel, without Bessel's correction; its norm is the scalar
     of StyleGAN2's projector.
+
+    Args:
+        generator: gives the stylecodes.
+        rng: draws the latents.
+        n: how many.
+        labels: for a generator that takes labels, (n, label_dim), or (1, label_dim) for all.
+
+    Raises:
+        UserError: labels missing, of another shape, or not taken by this generator.
     """
     device = generator.w_mean.device
     z = sample_z(n, generator.z_dim, rng).to(device)
-    w = torch.cat([generator.mapping(part) for part in z.split(1024)])
+    if labels is not None:
+        labels = labels.to(device)
+        labels = labels.expand(n, -1) if labels.ndim == 2 and len(labels) == 1 else labels
+    require_labels(labels, generator.label_dim, n)
+    w = torch.cat([generator.stylecodes(*part) for part in batches(1024, z, labels)])
     return w.mean(0), w.std(0, correction=0)
 
 
-def update_w_statistics(generator: Generator, rng: torch.Generator, n: int = 10000) -> None:
-    """Set the generator's `w_mean` and `w_std` from `n` latents."""
-    mean, std = w_statistics(generator, rng, n)
+def update_w_statistics(
+    generator: Generator, rng: torch.Generator, n: int = 10000, labels: Tensor | None = None
+) -> None:
+    """Set the generator's `w_mean` and `w_std` from `n` latents; see `w_statistics`."""
+    mean, std = w_statistics(generator, rng, n, labels)
     generator.w_mean.copy_(mean)
     generator.w_std.copy_(std)

@@ -1,12 +1,23 @@
 """Light specs of the generators. Imports no torch."""
 
-from gan3d_bench.spec import GeneratorSpec, Pretrained
+from gan3d_bench.spec import Exporter, GeneratorSpec, Importer, Pretrained
 
 STYLEGAN2 = GeneratorSpec(
     name="stylegan2",
     title="StyleGAN2 (Karras et al. 2020), plain PyTorch",
     loader="gan3d_bench.generators.stylegan2.teacher:load",
     teachers={"heads-teacher-64": Pretrained("heads-teacher-64")},
+    importer=Importer(
+        "gan3d_bench.generators.stylegan2.transfer:import_file",
+        files=".pt of rosinality/stylegan2-pytorch, .pkl of NVlabs/stylegan2-ada-pytorch",
+        method="gan2shape",
+        setting="teacher={folder}",
+    ),
+    exporter=Exporter(
+        "gan3d_bench.generators.stylegan2.transfer:export_folder",
+        files=".pt of rosinality/stylegan2-pytorch",
+        needs="generator.safetensors",
+    ),
 )
 MOBILESTYLEGAN = GeneratorSpec(
     name="mobilestylegan",

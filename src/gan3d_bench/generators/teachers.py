@@ -6,27 +6,50 @@ from pathlib import Path
 
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError, nearest
-from gan3d_bench.generators.base import Teacher
+from gan3d_bench.generators.base import Generator, Teacher
 from gan3d_bench.generators.names import RANDOM, expected_teachers, pretrained
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import load
 
 
-def load_teacher(name: str, image_size: int | None = None) -> Teacher:
+def load_teacher(
+    name: str,
+    image_size: int | None = None,
+    *,
+    conditional: bool = False,
+    image_channels: int = 3,
+) -> Teacher:
     """Load the frozen generator and discriminator that `name` stands for.
 
     Args:
         name: a teacher's name; ``FAMILY:PATH``; the path of a folder or an official file of
             StyleGAN2; or ``random-16`` and ``random-32``, untrained networks for tests.
         image_size: size that the caller works at: families that make small images cheaply do.
+        conditional: whether the caller has labels for a generator that takes them.
+        image_channels: channels of the images that the caller expects; 3 for RGB.
 
     Raises:
-        UserError: no such teacher, its asset is missing, or its files are damaged.
+        UserError: no such teacher, its asset is missing, its files are damaged, or its generator
+            is of another kind than the caller can use.
     """
     try:
-        return Teacher(name, *_load(name, image_size))
+        teacher = Teacher(name, *_load(name, image_size))
+        _require_kind(teacher.generator, conditional, image_channels)
     except UserError as error:
         raise UserError(f"teacher={name!r}: {error}") from error
+    return teacher
+
+
+def _require_kind(generator: Generator, conditional: bool, image_channels: int) -> None:
+    if generator.label_dim and not conditional:
+        raise UserError(
+            f"a generator that takes labels of {generator.label_dim} numbers, expected one without"
+        )
+    if generator.image_channels != image_channels:
+        raise UserError(
+            f"a generator of images of {generator.image_channels} channels, expected "
+            f"{image_channels}"
+        )
 
 
 def _load(name: str, image_size: int | None) -> tuple:

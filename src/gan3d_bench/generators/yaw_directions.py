@@ -1,4 +1,4 @@
-"""Finding the directions of W that turn a teacher's faces, and trying them on other faces."""
+"""Directions of W along which a teacher's faces change their yaw: found, and tried on faces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gan3d_bench.generators.directions import (
     yaw_hyperplane,
     yaw_regression,
 )
-from gan3d_bench.generators.latent_rotation import generate, turns
+from gan3d_bench.generators.latent_rotation import generate, yaw_changes
 from gan3d_bench.generators.latents import sample_z
 
 BATCH = 16
@@ -79,7 +79,7 @@ def measure_samples(
 def find_directions(
     generator: Generator, samples: Samples, meter: YawMeter, rng: torch.Generator
 ) -> Directions:
-    """Find a teacher's directions, and by how many degrees each of them turns faces.
+    """Find a teacher's directions, and by how many degrees of yaw each of them rotates faces.
 
     The degrees are measured on the first `TRIALS` samples with a face, one standard deviation of
     the samples to either side. Those of SeFa and GANSpace that do most there become steps.
@@ -110,11 +110,11 @@ def find_directions(
     trials = samples.w[known.to(samples.w.device)][:TRIALS]
     for kind, rows in found.items():
         spread = (samples.w @ rows.T).std(0)
-        turned = turns(generator, rows * spread[:, None], trials, meter).to(spread)
-        if turned.isnan().all():
+        changes = yaw_changes(generator, rows * spread[:, None], trials, meter).to(spread)
+        if changes.isnan().all():
             raise ValueError(f"no face is left on either side of any {kind} direction")
-        best = int(turned.abs().nan_to_num().argmax())
-        degrees = turned / spread
+        best = int(changes.abs().nan_to_num().argmax())
+        degrees = changes / spread
         steps[kind] = rows[best] / degrees[best]
         card[kind] = {
             "turning": best,
@@ -128,7 +128,7 @@ def find_directions(
 
 
 @dataclass(frozen=True)
-class Turned:
+class RotatedFaces:
     """F faces moved along one direction to where T yaws are expected."""
 
     images: Tensor
@@ -152,13 +152,13 @@ class Turned:
 
 
 @torch.no_grad()
-def turn_faces(
+def rotate_faces(
     generator: Generator,
     stylecodes: Callable[[float], Tensor],
     yaws: Sequence[float],
     meter: YawMeter,
     embed: Callable[[Tensor], Tensor],
-) -> Turned:
+) -> RotatedFaces:
     """Move faces to expected yaws and measure what comes of it.
 
     Args:
@@ -182,7 +182,7 @@ def turn_faces(
         embeddings.append(identities)
     front = embeddings[list(yaws).index(0)]
     cosine = torch.stack([cosine_similarity(each, front) for each in embeddings], 1)
-    return Turned(torch.stack(images, 1), torch.stack(measured, 1), cosine)
+    return RotatedFaces(torch.stack(images, 1), torch.stack(measured, 1), cosine)
 
 
 def _moments(values: Tensor) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gan3d_bench.datamodules.head_yaw import head_yaw_meter
 from gan3d_bench.faces.yaw import YawMeter
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.directions import Directions
-from gan3d_bench.generators.latent_rotation import TurnedStylecodes
+from gan3d_bench.generators.latent_rotation import StylecodeRotationScene
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.methods.base import Method
@@ -71,7 +71,7 @@ class FaceRotationMeasure(Measure):
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         step = self.directions.steps[BASELINES[row]].to(self.settings.device)
         w = self.stylecodes(items)
-        scene = TurnedStylecodes(self.teacher, w, step, self.yaw, STEPS)
+        scene = StylecodeRotationScene(self.teacher, w, step, self.yaw, STEPS)
         return self.identity.of_scene(scene, WHOLE, self.yaw)
 
     @functools.cached_property

@@ -16,7 +16,7 @@ from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.datamodules.head_yaw import fit_to_heads
 from gan3d_bench.faces.yaw import YawMeter
 from gan3d_bench.generators.directions import ganspace, sefa
-from gan3d_bench.generators.latent_rotation import TurnedStylecodes, turning_direction
+from gan3d_bench.generators.latent_rotation import StylecodeRotationScene, yaw_direction
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2 import Generator, load_generator
 from gan3d_bench.methods.base import Method
@@ -59,7 +59,7 @@ class IdentityRotationMeasure(HeadsMeasure):
         if row == TRUTH:
             heads = before_grey(self.parameters(items))
             return self.identity(lambda yaw: self.truth(turned(heads, yaw))["image"])
-        scene = TurnedStylecodes(
+        scene = StylecodeRotationScene(
             self.teacher, self._stylecodes(items), self._direction(row), self.yaw, STEPS
         )
         return self.identity.of_scene(scene, self.image_size)
@@ -86,7 +86,7 @@ class IdentityRotationMeasure(HeadsMeasure):
                 else ganspace(self.teacher, GANSPACE_SAMPLES, DIRECTIONS, rng)
             )
             w = self.teacher.mapping(z.to(self.settings.device))
-            self._directions[row] = turning_direction(self.teacher, directions, w, self.yaw)
+            self._directions[row] = yaw_direction(self.teacher, directions, w, self.yaw)
         return self._directions[row]
 
     def _stylecodes(self, items: Sequence[int]) -> Tensor:

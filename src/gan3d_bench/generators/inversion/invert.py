@@ -93,13 +93,17 @@ def invert(
         first: index of the first image.
 
     Raises:
-        UserError: the generator has no noise maps to fit, the distance's asset is missing or it
-            needs a discriminator, or `images` has the wrong shape.
+        UserError: the generator takes labels or has no noise maps to fit, the distance's asset is
+            missing or it needs a discriminator, or `images` has the wrong shape.
     """
-    size = images.shape[-1]
+    generator, size = teacher.generator, images.shape[-1]
+    if generator.label_dim:
+        raise UserError(
+            f"teacher={teacher.name!r}: takes labels of {generator.label_dim} numbers; inversion "
+            "expected a generator without"
+        )
     if not len(images) or images.shape[1:] != (3, size, size):
         raise UserError(f"images: {tuple(images.shape)}, expected (B, 3, S, S)")
-    generator = teacher.generator
     if config.noise_maps and not isinstance(generator.synthesis, Synthesis):
         raise UserError(
             f"noise_maps=true: the noise of teacher={teacher.name!r} is fixed; expected false"

@@ -1,4 +1,9 @@
-"""The released network, read from its OpenVINO IR files (facts, sections 1 to 3)."""
+"""The released network, read from its OpenVINO IR files.
+
+They are of the format's version 10 and come in the package random-face (bes-dev/random_face).
+Constants that kept the name of a weight have that of bes-dev/MobileStyleGAN.pytorch's state dict;
+the others are told by their place in the graph.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +94,8 @@ def _config(
 def _mapping_state(
     ir: IntermediateRepresentation, config: MobileStyleGANConfig
 ) -> dict[str, Tensor]:
-    """Undo the folding of learning rate and equalisation: facts, section 2."""
+    """Undo the folding of learning rate and equalisation: in the file, weights are multiplied by
+    lr_mul / sqrt(inputs) and biases by lr_mul, as EqualLinear does when it runs."""
     biases = [
         layer
         for layer in ir.of_type("Const")

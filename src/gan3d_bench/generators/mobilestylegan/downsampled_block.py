@@ -50,7 +50,7 @@ class DownsampledBlock(nn.Module):
     Args:
         block: gives its layers away.
 
-    Source: facts, section 5 (halved block 6, four bands).
+    Source: our own; `downsample_kernels` says why it is the mean of the finer block's output.
     """
 
     def __init__(self, block: Block) -> None:

@@ -144,7 +144,10 @@ class MobileStyleGAN(base.Generator):
     the full size is theirs; at smaller ones they are area means, from which the head would make
     the same image; at the full size each is repeated 2x2.
 
-    Source: facts, sections 3 to 5.
+    It cannot be run block by block: the factors of a block's input are multiplied into the output
+    of the block before, and the last block alone makes an image. Its `blocks` is None.
+
+    Source: bes-dev/MobileStyleGAN.pytorch, core/models/mobile_synthesis_network.py.
     """
 
     mapping: Mapping
@@ -212,16 +215,17 @@ class MobileStyleGAN(base.Generator):
             itself.
 
         Raises:
-            UserError: another size; or exact or large images after the last block was halved.
+            UserError: another size; or exact or large images after the last block was replaced by a
+                `DownsampledBlock`.
         """
         if image_size not in self.sizes:
             raise UserError(f"image_size={image_size}: expected one of {self.sizes}")
         synthesis = self.synthesis
         last = synthesis.stages[-1]
-        halved = not exact and image_size <= synthesis.full_size // 4
-        if isinstance(last, Block) and halved:
+        downsampled = not exact and image_size <= synthesis.full_size // 4
+        if isinstance(last, Block) and downsampled:
             synthesis.blocks[-1] = DownsampledBlock(last)
-        elif isinstance(last, DownsampledBlock) and not halved:
+        elif isinstance(last, DownsampledBlock) and not downsampled:
             raise UserError(f"image_size={image_size}: the last block runs at half its resolution")
         synthesis.image_size = image_size
         return self

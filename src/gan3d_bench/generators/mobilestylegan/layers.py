@@ -1,4 +1,7 @@
-"""Layers of MobileStyleGAN's synthesis network (facts, section 3).
+"""Layers of MobileStyleGAN's synthesis network.
+
+Source: bes-dev/MobileStyleGAN.pytorch, core/models/mobile_synthesis_network.py and the modules
+modulated_conv2d.py, modulated_dw_conv2d.py and idwt_upsample.py beside it.
 
 Everything that depends on w multiplies activations, never weights. What multiplies a layer's input
 is applied together with the activation of the layer before. Demodulation does not depend on w in

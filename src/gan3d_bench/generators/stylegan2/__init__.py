@@ -6,7 +6,12 @@ from gan3d_bench.generators.stylegan2.checkpoint import (
     save_network,
 )
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator, DiscriminatorConfig
-from gan3d_bench.generators.stylegan2.generator import Generator, GeneratorConfig, Noise
+from gan3d_bench.generators.stylegan2.generator import (
+    Generator,
+    GeneratorConfig,
+    Noise,
+    with_channels,
+)
 
 __all__ = [
     "Discriminator",
@@ -17,4 +22,5 @@ __all__ = [
     "load_discriminator",
     "load_generator",
     "save_network",
+    "with_channels",
 ]

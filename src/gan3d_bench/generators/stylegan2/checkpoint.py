@@ -16,10 +16,16 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.weights import open_weights, read_weights, save_weights
+from gan3d_bench.files.weights import (
+    Shapes,
+    open_weights,
+    read_weights,
+    require_weights,
+    save_weights,
+    shapes_of,
+)
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from gan3d_bench.generators.stylegan2.generator import Generator, GeneratorConfig
-from gan3d_bench.generators.stylegan2.shapes import network_shapes
 
 State = Mapping[str, Tensor]
 
@@ -97,6 +103,18 @@ def _config(schema: type, values: dict[str, Any], path: str | Path) -> Any:
         raise UserError(f"{path}: {DAMAGED}") from error
 
 
+def network_shapes(config: GeneratorConfig | DiscriminatorConfig) -> Shapes:
+    """Return the shapes of the state dict of a network, without making room for it.
+
+    Raises:
+        UserError, KeyError, TypeError, RuntimeError: an architecture that no network can have.
+    """
+    with torch.device("meta"):
+        if isinstance(config, GeneratorConfig):
+            return shapes_of(Generator(config))
+        return shapes_of(Discriminator(config))
+
+
 def build(kind: type[N], config: Any, state: State, where: str | Path) -> N:
     """Return a network with the weights `state`: float32, evaluation mode, without gradients.
 
@@ -110,22 +128,15 @@ def build(kind: type[N], config: Any, state: State, where: str | Path) -> N:
         UserError: missing, unknown or non-finite weights, or ones of another shape.
     """
     try:
-        if getattr(config, "mapping_layers", 0) > len(state):
+        if (kind is Generator or config.label_dim) and config.mapping_layers > len(state):
             raise ValueError(config.mapping_layers)
         expected = network_shapes(config)
-    except (UserError, KeyError, TypeError, ValueError) as error:
+    except (UserError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{where}: {DAMAGED}") from error
-    for key, shape in expected.items():
-        if key not in state:
-            raise UserError(f"{where}: '{key}' is missing, expected by this architecture")
-        if state[key].shape != shape:
-            found = tuple(state[key].shape)
-            raise UserError(f"{where}: '{key}' is {found}, expected {shape}")
-    for key in state:
-        if key not in expected:
-            raise UserError(f"{where}: '{key}' is not expected by this architecture")
-        if not state[key].isfinite().all():
-            raise UserError(f"{where}: '{key}' is not finite, expected trained weights")
+    try:
+        require_weights(state, expected)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     try:
         network = kind(config)
     except (UserError, TypeError, ValueError, RuntimeError) as error:

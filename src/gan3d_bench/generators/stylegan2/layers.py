@@ -162,22 +162,25 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution to RGB, without demodulation, noise or activation.
+    """Modulated 1x1 convolution to the image, without demodulation, noise or activation.
 
     Args:
         in_channels, w_dim: sizes.
         clamp: limit of the output, None for no limit.
+        image_channels: C of the image; 3 for RGB.
     """
 
-    def __init__(self, in_channels: int, w_dim: int, clamp: float | None = None) -> None:
+    def __init__(
+        self, in_channels: int, w_dim: int, clamp: float | None = None, image_channels: int = 3
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(3))
+        self.weight = nn.Parameter(torch.randn(image_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(image_channels))
         self.affine = Linear(w_dim, in_channels, bias=1.0, gain=1.0 / math.sqrt(in_channels))
         self.clamp = clamp
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """Map features (B, Cin, H, W) and stylecodes (B, w_dim) to float32 RGB (B, 3, H, W)."""
+        """Map features (B, Cin, H, W) and stylecodes (B, w_dim) to a float32 image (B, C, H, W)."""
         with ops.full_precision(x.device):
             styles = self.affine(w.float())
         rgb = ops.modulated_pointwise(x, self.weight.flatten(1), styles)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gan3d_bench.files.torch_files import load_tensors, read_file
 from gan3d_bench.files.weights import is_state
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.generators.stylegan2 import nvidia_pickle, ops
-from gan3d_bench.generators.stylegan2.checkpoint import build
+from gan3d_bench.generators.stylegan2.checkpoint import build, network_shapes
 from gan3d_bench.generators.stylegan2.discriminator import Discriminator, DiscriminatorConfig
 from gan3d_bench.generators.stylegan2.generator import Generator, GeneratorConfig, resolutions
 from gan3d_bench.generators.stylegan2.official_names import (
@@ -26,9 +26,9 @@ from gan3d_bench.generators.stylegan2.official_names import (
     discriminator_size,
     generator_names,
     generator_shape,
+    mapping_shape,
     rosinality_kernels,
 )
-from gan3d_bench.generators.stylegan2.shapes import network_shapes
 
 State = Mapping[str, Tensor]
 
@@ -147,6 +147,8 @@ def convert_generator(
 ) -> Generator:
     """Build a generator from a state dict of rosinality's or NVIDIA's repository.
 
+    Channels of the images and the size of labels, if any, are read off the weights' shapes.
+
     Args:
         state: the released key names; constant FIR kernels may be missing.
             Noise maps, which early files of rosinality's lack, are then drawn with seed 0.
@@ -161,17 +163,22 @@ def convert_generator(
     rosinality = "input.input" in _require_state(state)
     weights = _without_kernels(state)
     image_size, layers = generator_shape(weights, rosinality)
-    converted = _rename(weights, generator_names(image_size, layers), rosinality)
+    conditional = not rosinality and mapping_shape(weights)[1]
+    names = generator_names(image_size, layers, conditional)
+    converted = _rename(weights, names, rosinality)
     if w_mean is not None:
         converted["w_mean"] = w_mean
-    w_dim, z_dim = _mapping_sizes(converted, layers)
+    w_dim, inputs = _mapping_sizes(converted, layers)
+    label_dim = _label_dim(converted) if conditional else 0
     config = GeneratorConfig(
         image_size=image_size,
-        z_dim=z_dim,
+        z_dim=inputs - w_dim if conditional else inputs,
         w_dim=w_dim,
         mapping_layers=layers,
         channels=_channels(converted, "synthesis.blocks.{}.conv1.bias", resolutions(image_size)),
         conv_clamp=conv_clamp,
+        image_channels=_size(converted, "synthesis.blocks.4.to_rgb.bias"),
+        label_dim=label_dim,
     )
     converted.setdefault("w_mean", torch.zeros(w_dim))
     converted["w_std"] = torch.ones(w_dim)
@@ -185,6 +192,8 @@ def convert_discriminator(
 ) -> Discriminator:
     """Build a discriminator from a state dict of rosinality's or NVIDIA's repository.
 
+    Channels of the images and the sizes of labels, if any, are read off the weights' shapes.
+
     Args:
         state: the released key names; constant FIR kernels may be missing.
         conv_clamp, stddev_group: see `DiscriminatorConfig`; not in the state dict.
@@ -195,10 +204,21 @@ def convert_discriminator(
     rosinality = "convs.0.0.weight" in _require_state(state)
     weights = _without_kernels(state)
     image_size = discriminator_size(weights, rosinality)
-    converted = _rename(weights, discriminator_names(image_size), rosinality)
+    layers, conditional = (0, False) if rosinality else mapping_shape(weights)
+    names = discriminator_names(image_size, layers, conditional)
+    converted = _rename(weights, names, rosinality)
     channels = _channels(converted, "blocks.{}.conv0.bias", resolutions(image_size)[1:])
     channels |= _channels(converted, "conv.bias", [4])
-    config = DiscriminatorConfig(image_size, channels, stddev_group, conv_clamp)
+    config = DiscriminatorConfig(
+        image_size, channels, stddev_group, conv_clamp, _side(converted, "from_rgb.weight", 1)
+    )
+    if conditional:
+        config = replace(
+            config,
+            label_dim=_label_dim(converted),
+            cmap_dim=_size(converted, "out.bias"),
+            mapping_layers=layers,
+        )
     return build(Discriminator, config, _reshape(converted, config), WHERE)
 
 
@@ -208,9 +228,10 @@ def export_generator(generator: Generator) -> dict[str, Tensor]:
     The mean of w (``latent_avg``) and `conv_clamp` are not part of it.
 
     Raises:
-        UserError: latents and stylecodes of different sizes.
+        UserError: latents and stylecodes of different sizes, labels, or images that are not RGB.
     """
     config = generator.config
+    _require_plain(config)
     if config.z_dim != config.w_dim:
         raise UserError(
             f"latents of {config.z_dim} and stylecodes of {config.w_dim} numbers: expected the "
@@ -222,11 +243,24 @@ def export_generator(generator: Generator) -> dict[str, Tensor]:
 
 
 def export_discriminator(discriminator: Discriminator) -> dict[str, Tensor]:
-    """Return a state dict under rosinality's names, with its constant FIR kernels."""
+    """Return a state dict under rosinality's names, with its constant FIR kernels.
+
+    Raises:
+        UserError: labels, or images that are not RGB.
+    """
+    _require_plain(discriminator.config)
     size = discriminator.image_size
     return _export(
         discriminator.state_dict(), discriminator_names(size), rosinality_kernels(size)[1]
     )
+
+
+def _require_plain(config: GeneratorConfig | DiscriminatorConfig) -> None:
+    if config.label_dim or config.image_channels != 3:
+        raise UserError(
+            f"a network with labels of {config.label_dim} numbers and {config.image_channels} "
+            f"image channels: expected none and 3, as {ROSINALITY} has them"
+        )
 
 
 def _export(state: State, names: list[Names], kernels: Mapping[str, float]) -> dict[str, Tensor]:
@@ -290,11 +324,25 @@ def _mapping_sizes(state: State, layers: int) -> tuple[int, int]:
 
 
 def _channels(state: State, bias: str, sizes: list[int]) -> dict[int, int]:
-    keys = {size: bias.format(size) for size in sizes}
-    for key in keys.values():
-        if key not in state or not state[key].numel():
-            raise UserError(f"'{key}' is missing, expected a StyleGAN2 network")
-    return {size: state[key].numel() for size, key in keys.items()}
+    return {size: _size(state, bias.format(size)) for size in sizes}
+
+
+def _size(state: State, key: str) -> int:
+    """Elements of a bias."""
+    if key not in state or not state[key].numel():
+        raise UserError(f"'{key}' is missing, expected a StyleGAN2 network")
+    return state[key].numel()
+
+
+def _side(state: State, key: str, axis: int) -> int:
+    """Length of one axis of a weight."""
+    if key not in state or state[key].ndim <= axis or not state[key].numel():
+        raise UserError(f"'{key}' is missing, expected a StyleGAN2 network")
+    return state[key].shape[axis]
+
+
+def _label_dim(state: State) -> int:
+    return _side(state, "mapping.embed.weight", 1)
 
 
 def _reshape(state: State, config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Tensor]:

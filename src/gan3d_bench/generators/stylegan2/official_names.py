@@ -29,16 +29,16 @@ class Names(NamedTuple):
     nvidia: str
 
 
-def generator_names(image_size: int, mapping_layers: int) -> list[Names]:
-    """Return the names of a generator's weights and buffers, without constant FIR kernels."""
+def generator_names(image_size: int, mapping_layers: int, conditional: bool = False) -> list[Names]:
+    """Return the names of a generator's weights and buffers, without constant FIR kernels.
+
+    Only NVIDIA's code has conditional networks.
+    """
     names = [
         Names("w_mean", None, "mapping.w_avg"),
         Names("synthesis.constant", "input.input", "synthesis.b4.const"),
+        *_mapping_names(mapping_layers, conditional),
     ]
-    for i in range(mapping_layers):
-        for part in ("weight", "bias"):
-            ours, ros, nvidia = f"mapping.layers.{i}", f"style.{i + 1}", f"mapping.fc{i}"
-            names.append(Names(f"{ours}.{part}", f"{ros}.{part}", f"{nvidia}.{part}"))
     for level, size in enumerate(resolutions(image_size)):
         ours, nvidia = f"synthesis.blocks.{size}", f"synthesis.b{size}"
         for conv in ("conv0", "conv1") if level else ("conv1",):
@@ -66,8 +66,28 @@ def generator_names(image_size: int, mapping_layers: int) -> list[Names]:
     return names
 
 
-def discriminator_names(image_size: int) -> list[Names]:
-    """Return the names of a discriminator's weights, without constant FIR kernels."""
+def _mapping_names(layers: int, conditional: bool) -> list[Names]:
+    names = []
+    for part in ("weight", "bias"):
+        if conditional:
+            names.append(Names(f"mapping.embed.{part}", None, f"mapping.embed.{part}"))
+        names += [
+            Names(f"mapping.layers.{i}.{part}", f"style.{i + 1}.{part}", f"mapping.fc{i}.{part}")
+            for i in range(layers)
+        ]
+    return names
+
+
+def discriminator_names(
+    image_size: int, mapping_layers: int = 8, conditional: bool = False
+) -> list[Names]:
+    """Return the names of a discriminator's weights, without constant FIR kernels.
+
+    Args:
+        image_size: side of the images.
+        mapping_layers: layers that map the labels of a conditional one.
+        conditional: whether it takes labels.
+    """
     sizes = resolutions(image_size)[:0:-1]
     layers = [("from_rgb", "convs.0.0", "convs.0.1", f"b{image_size}.fromrgb")]
     for index, size in enumerate(sizes, start=1):
@@ -82,7 +102,7 @@ def discriminator_names(image_size: int) -> list[Names]:
         ("fc", "final_linear.0", "final_linear.0", "b4.fc"),
         ("out", "final_linear.1", "final_linear.1", "b4.out"),
     ]
-    names = []
+    names = _mapping_names(mapping_layers, True) if conditional else []
     for ours, weight, bias, nvidia in layers:
         names.append(Names(f"{ours}.weight", f"{weight}.weight", f"{nvidia}.weight"))
         if bias:
@@ -97,6 +117,12 @@ def rosinality_kernels(image_size: int) -> tuple[dict[str, float], dict[str, flo
     generator |= {f"to_rgbs.{j}.upsample.kernel": 4.0 for j in levels}
     parts = ("conv2.0", "skip.0")
     return generator, {f"convs.{j + 1}.{part}.kernel": 1.0 for j in levels for part in parts}
+
+
+def mapping_shape(keys: Iterable[str]) -> tuple[int, bool]:
+    """Return the number of mapping layers in NVIDIA's keys, and whether they embed labels."""
+    keys = list(keys)
+    return _count(keys, r"mapping\.fc\d+\.weight"), "mapping.embed.weight" in keys
 
 
 def generator_shape(keys: Iterable[str], rosinality: bool) -> tuple[int, int]:

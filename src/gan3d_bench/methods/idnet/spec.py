@@ -1,6 +1,6 @@
 """The light description of the identity network."""
 
-from gan3d_bench.spec import MethodSpec
+from gan3d_bench.spec import Importer, MethodSpec
 
 SPEC = MethodSpec(
     name="idnet",
@@ -16,4 +16,10 @@ SPEC = MethodSpec(
     },
     default_preset="heads-64",
     status="layers equal the released network's; its training is not released and is our own",
+    importer=Importer(
+        "gan3d_bench.faces.identity_files:import_file",
+        files=".pth.tar of the identity network of seasonSH/LiftedGAN",
+        method="liftedgan",
+        setting="identity={folder}",
+    ),
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.weights import Shapes, require_weights, shapes_of
 from gan3d_bench.methods.liftedgan.networks import (
     DepthDecoder,
     StyleDecomposition,
@@ -18,7 +20,6 @@ from gan3d_bench.methods.liftedgan.networks import (
 
 State = Mapping[str, Tensor]
 States = Mapping[str, State]
-Shapes = dict[str, dict[str, tuple[int, ...]]]
 
 NETWORKS = ("depth", "transformation", "decomposition", "manipulation")
 MAX_BLOCKS = 7  # up to 1024 pixels
@@ -73,7 +74,7 @@ class Sizes:
             "manipulation": StyleManipulation(w_dim, self.manipulation_hidden),
         }  # fmt: skip
 
-    def shapes(self) -> Shapes:
+    def shapes(self) -> dict[str, Shapes]:
         """Return the shapes of the networks' state dicts, without making room for them.
 
         Raises:
@@ -82,11 +83,6 @@ class Sizes:
         with torch.device("meta"):
             networks = self.build()
         return {name: shapes_of(network) for name, network in networks.items()}
-
-
-def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a state dict."""
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
 def sizes_of(states: States, name: Callable[[str, str], str] = "{}.{}".format) -> Sizes:
@@ -132,7 +128,7 @@ def sizes_of(states: States, name: Callable[[str, str], str] = "{}.{}".format) -
 
 
 def require_shapes(
-    states: States, expected: Shapes, name: Callable[[str, str], str] = "{}.{}".format
+    states: States, expected: Mapping[str, Shapes], name: Callable[[str, str], str] = "{}.{}".format
 ) -> None:
     """Check weights against the shapes of networks.
 
@@ -144,18 +140,4 @@ def require_shapes(
         UserError: missing, unknown or non-finite weights, or ones of other shapes.
     """
     for network, shapes in expected.items():
-        state = states.get(network, {})
-        for key, shape in shapes.items():
-            if key not in state:
-                raise UserError(f"'{name(network, key)}' is missing, expected {shape}")
-            if tuple(state[key].shape) != shape:
-                found = tuple(state[key].shape)
-                raise UserError(f"'{name(network, key)}' is {found}, expected {shape}")
-        for key, value in state.items():
-            if key not in shapes:
-                raise UserError(f"'{name(network, key)}' is not expected by these networks")
-            if not value.is_floating_point() or not value.isfinite().all():
-                raise UserError(
-                    f"'{name(network, key)}' has values that are not finite numbers, expected "
-                    "trained weights"
-                )
+        require_weights(states.get(network, {}), shapes, partial(name, network))

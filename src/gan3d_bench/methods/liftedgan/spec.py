@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gan3d_bench.spec import RECONSTRUCT, SAMPLE, Capability, MethodSpec, Reported
+from gan3d_bench.spec import (
+    RECONSTRUCT,
+    SAMPLE,
+    Capability,
+    Exporter,
+    Importer,
+    MethodSpec,
+    Reported,
+)
 
 _PAPER = "LiftedGAN (Shi et al., 2021)"
 ROW = "LiftedGAN"
@@ -93,4 +101,15 @@ SPEC = MethodSpec(
     ),
     reported=_reported(),
     rows=table_rows,
+    importer=Importer(
+        "gan3d_bench.methods.liftedgan.checkpoint:import_file",
+        files=".pth of seasonSH/LiftedGAN",
+        method="liftedgan",
+        setting="start={folder}",
+    ),
+    exporter=Exporter(
+        "gan3d_bench.methods.liftedgan.checkpoint:export_folder",
+        files=".pth of seasonSH/LiftedGAN",
+        needs="networks.safetensors",
+    ),
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gan3d_bench.errors import UserError
 from gan3d_bench.generators import base
 from toy_plugin.data import discs
+
+MEAN = "mean.txt"
 
 
 class Synthesis(nn.Module):
@@ -39,5 +43,18 @@ class DiscGenerator(base.Generator):
 
 
 def load(path: Path, image_size: int | None = None) -> tuple[DiscGenerator, None]:
-    """Return the generator and no discriminator; it has no weights, so `path` is not opened."""
-    return DiscGenerator(image_size or 16).eval(), None
+    """Return the generator, with the mean of w if one was imported to `path`; no discriminator."""
+    generator = DiscGenerator(image_size or 16).eval()
+    if (path / MEAN).exists():
+        generator.w_mean.fill_(float((path / MEAN).read_text()))
+    return generator, None
+
+
+def import_file(source: Path, folder: Path) -> dict[str, Any]:
+    """Import somebody's mean brightness, a number in a text file."""
+    text = source.read_text().strip()
+    if not text.replace(".", "", 1).isdecimal():
+        raise UserError("expected one number")
+    folder.mkdir()
+    (folder / MEAN).write_text(text)
+    return {"origin": "toy", "parameters": {"generator": 0, "discriminator": None}}

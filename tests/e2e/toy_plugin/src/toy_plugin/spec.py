@@ -9,6 +9,7 @@ from gan3d_bench.spec import (
     Column,
     DataModuleSpec,
     GeneratorSpec,
+    Importer,
     MethodSpec,
     Reported,
     TableSpec,
@@ -43,5 +44,13 @@ TABLE = TableSpec(
     protocol="Depth of discs against the truth, mean absolute error.",
 )
 GENERATOR = GeneratorSpec(
-    name="toy-generator", title="Discs from latents", loader="toy_plugin.generator:load"
+    name="toy-generator",
+    title="Discs from latents",
+    loader="toy_plugin.generator:load",
+    importer=Importer(
+        "toy_plugin.generator:import_file",
+        files=".txt with the mean brightness of discs",
+        method="gan2shape",
+        setting="teacher=toy-generator:{folder}",
+    ),
 )
