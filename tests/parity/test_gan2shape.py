@@ -25,15 +25,17 @@ from gan3d_bench.methods.gan2shape.latents import LatentOffset, offset_penalty, 
 from gan3d_bench.methods.gan2shape.losses import (
     discriminator_distance,
     image_loss,
+    smoothness,
+)
+from gan3d_bench.methods.gan2shape.networks import AutoEncoder, OffsetEncoder, Regressor
+from gan3d_bench.methods.gan2shape.photogeometry import (
     mirror,
     mirror_normal,
     per_sample,
     photogeometric,
     sample_lights,
-    smoothness,
     surface_mask,
 )
-from gan3d_bench.methods.gan2shape.networks import AutoEncoder, OffsetEncoder, Regressor
 from gan3d_bench.geometry.depth_prior import mask_extent, prior_depth
 from gan3d_bench.methods.gan2shape.sampling import YAW, LightDistribution
 from gan3d_bench.rendering.cameras import PinholeCamera

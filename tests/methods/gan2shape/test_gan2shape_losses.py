@@ -14,10 +14,12 @@ from gan3d_bench.methods.gan2shape.latents import LatentOffset, offset_penalty
 from gan3d_bench.methods.gan2shape.losses import (
     discriminator_distance,
     image_loss,
+    smoothness,
+)
+from gan3d_bench.methods.gan2shape.photogeometry import (
     mirror,
     mirror_normal,
     photogeometric,
-    smoothness,
     surface_mask,
 )
 from gan3d_bench.rendering.cameras import PinholeCamera
