@@ -141,6 +141,24 @@ def test_directions_are_found_from_offsets():
     torch.testing.assert_close(poses @ directions.T, poses @ true.T, atol=2e-2, rtol=2e-2)
 
 
+def test_new_directions_move_the_pool_anew():
+    """A group's directions are its own: what the pool has moved along the last ones is stale."""
+    method = build(SHARE, "warmup.pool=6", "batch=4")
+    method.on_fit_start()
+    method.networks.reset()
+    warm_up = method.warm_up
+    generator = torch.Generator().manual_seed(0)
+
+    def pairs() -> torch.Tensor:
+        directions = torch.randn(method.directions.shape, generator=generator)
+        warm_up.find_directions(torch.ones(16, 16))
+        return warm_up._draw_pairs(directions, 4, range(4), torch.Generator().manual_seed(1))[1]
+
+    first, second = pairs(), pairs()
+    assert torch.equal(first[:, 0], second[:, 0])
+    assert not torch.equal(first[:, 1], second[:, 1])
+
+
 def test_warm_up_resumes_to_the_bit(tmp_path):
     options = (SHARE, "stages=1", "warmup.encoder=2", "warmup.lifted=2", "warmup.pose=2")
     straight = train(build(*options))
@@ -185,8 +203,12 @@ def test_groups_one_after_the_other_are_the_same_as_at_once(trained):
     grouped = train(build("group=1"))
     near = {"atol": 1e-4, "rtol": 1e-3}
     torch.testing.assert_close(grouped.fitted.depth, trained.fitted.depth, **near)
-    assert grouped.reconstruct(grouped.images.targets).batch_size == 2
-    grouped.gan_scene([1])
+    scene = grouped.reconstruct(grouped.images.targets)
+    assert torch.equal(scene.depth, grouped.fitted.depth)
+    turned = View.from_angles(torch.tensor([20.0]))
+    shown, expected = (run.gan_scene([1]).render(turned).rgb for run in (grouped, trained))
+    torch.testing.assert_close(shown, expected, atol=1e-2, rtol=0)
+    assert not torch.allclose(shown, trained.gan_scene([0]).render(turned).rgb, atol=1e-2)
     with pytest.raises(UserError, match="instances 1 to 1"):
         grouped.gan_scene([0])
 
@@ -263,10 +285,8 @@ def test_joint_run_then_fine_tuning(tmp_path):
             assert torch.equal(value, entries[entry][key])
     several = build("weights=independent", f"start={tmp_path / 'released.pth'}")
     several.networks.reset()
-    assert torch.equal(
-        several.networks.encoder.state_of(1)["network.0.weight"],
-        entries["netEnc"]["network.0.weight"],
-    )
+    second, key = several.networks.encoder.state_of(1), "network.0.weight"
+    assert torch.equal(second[key], entries["netEnc"][key])
     with pytest.raises(UserError, match="do not fit"):
         build("width.shape=4", f"start={tmp_path / 'released.pth'}").networks.reset()
 

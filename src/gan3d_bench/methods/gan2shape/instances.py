@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.depth_prior import Extent, mask_extent, prior_depth
 from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.data import Instances
@@ -48,6 +49,18 @@ class FittedImages(nn.Module):
         distance = (self.targets - image).abs().flatten(1).mean(1)
         best = int(distance.argmin())
         return best if self.loaded and distance[best] < SAME_IMAGE else None
+
+    def require(self, images: Tensor) -> list[int]:
+        """Numbers of the instances that images (B, 3, S, S) show.
+
+        Raises:
+            UserError: an image shows none.
+        """
+        found = [self.find(image) for image in images]
+        known = [i for i in found if i is not None]
+        if len(known) < len(found):
+            raise UserError("an image that this run was not fitted to has no stylecode in it")
+        return known
 
     def target_masks(self, instances: list[int]) -> Tensor:
         """Where k targets count, (k or 1, 1, S, S): the paper leaves nothing out."""

@@ -233,9 +233,8 @@ class GAN2Shape(PhasedMethod):
         rngs = [self.rng(f"inversion/{self.config.first + i}", self.phase_step) for i in local]
         w = self.latents.w[local]
         noise = torch.stack([torch.randn(w.shape[1], generator=rng) for rng in rngs]).to(w)
-        return self.descend(
-            self.inversion.terms(w, noise, self.w_deviation, self.phase_step, targets)
-        )
+        step = self.phase_step
+        return self.descend(self.inversion.terms(w, noise, self.w_deviation, step, targets))
 
     def _fit_prior(self, group: range, _: Any) -> Terms:
         priors = self._cached("priors", lambda: torch.stack([self.images.prior(i) for i in group]))
@@ -350,9 +349,10 @@ class GAN2Shape(PhasedMethod):
         epoch, part = divmod(self.phase_step, total // count)
         if self.config.targets:  # instances come and go: a random subset each time
             epoch, part = self.phase_step, 0
-        rngs = [self._instance_rng("order", i, epoch) for i in local]
-        passes = torch.stack([torch.randperm(total, generator=rng) for rng in rngs])
-        return passes[:, part * count : (part + 1) * count]
+        passes = [
+            torch.randperm(total, generator=self._instance_rng("order", i, epoch)) for i in local
+        ]
+        return torch.stack(passes)[:, part * count : (part + 1) * count]
 
     def _store(self, group: range) -> None:
         """Keep the group's factors as the run's result."""
@@ -368,11 +368,6 @@ class GAN2Shape(PhasedMethod):
             UserError: wrong image size, or an image that the run was not fitted to and whose
                 networks are instance-specific.
         """
-        size = self.config.image_size
-        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
-            raise UserError(
-                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
-            )
         return self.results.depth_scene(images.to(self.device, torch.float32), self._group)
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
@@ -383,11 +378,7 @@ class GAN2Shape(PhasedMethod):
         """
         if kind != "gan":
             return super().row_scene(kind, images)
-        found = [self.images.find(image) for image in images.to(self.device, torch.float32)]
-        known = [i for i in found if i is not None]
-        if len(known) < len(found):
-            raise UserError("an image that this run was not fitted to has no stylecode in it")
-        return self.gan_scene(known)
+        return self.gan_scene(self.images.require(images.to(self.device, torch.float32)))
 
     def gan_scene(self, instances: Sequence[int]) -> ProjectedScene:
         """The scene of instances (positions in the run) that turns and relights by the GAN.

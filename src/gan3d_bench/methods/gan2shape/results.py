@@ -63,9 +63,14 @@ class Results:
         """The scene of images (B, 3, S, S) in [-1, 1], by their four factors.
 
         Raises:
-            UserError: an image that the run was not fitted to and whose networks are
-                instance-specific.
+            UserError: wrong image size, or an image that the run was not fitted to and whose
+                networks are instance-specific.
         """
+        size = self.config.image_size
+        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
+            raise UserError(
+                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
+            )
         found = [self.images.find(image) for image in images]
         parts = [self._factors_of(x[None], i, group) for x, i in zip(images, found, strict=True)]
         return self._scene(join_factors(parts), found)

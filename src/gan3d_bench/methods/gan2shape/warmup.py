@@ -100,6 +100,7 @@ class WarmUp:
         self.teacher = projector.teacher
         self.objective = objective
         self.rng = rng
+        self._turned_pool: SamplePool | None = None
 
     # -- losses ---------------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class WarmUp:
         Returns:
             (w_dim, 10): how w moves with the raw views and lights.
         """
+        self._turned_pool = None  # its samples were moved along other directions
         rng = self.rng("directions")
         batch = range(DIRECTION_BATCH)
         offsets, poses = [], []
@@ -236,6 +238,8 @@ class WarmUp:
         index = torch.randint(pool, (count,), generator=rng)[list(local)]
         poses = self.sample_poses(pool, self.rng("pool poses", step=0))
         turned = self._pool_w + poses @ directions.T
+        if self._turned_pool is None:
+            self._turned_pool = SamplePool(pool, self.image_shape)
         pairs = (
             self._pool.take(index, lambda new: self._made(self._pool_w, new)),
             self._turned_pool.take(index, lambda new: self._made(turned, new)),
@@ -255,10 +259,6 @@ class WarmUp:
 
     @functools.cached_property
     def _pool(self) -> SamplePool:
-        return SamplePool(self.config.pool, self.image_shape)
-
-    @functools.cached_property
-    def _turned_pool(self) -> SamplePool:
         return SamplePool(self.config.pool, self.image_shape)
 
 
