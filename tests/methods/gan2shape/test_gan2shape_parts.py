@@ -23,6 +23,7 @@ from gan3d_bench.methods.gan2shape.spec import SPEC
 from gan3d_bench.rendering.cameras import PinholeCamera
 
 SIZE, TARGETS, SAMPLES = 16, 2, 3
+SHARE = "share=[view,light,encoder]"
 RENDERER = Renderer(PinholeCamera(SIZE))
 
 
@@ -71,7 +72,7 @@ def trained(*overrides: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_what_trains_in_each_phase():
-    assert trained("data=heads", "inversion.batch=2", "stages=1", "warmup.pose=5") == {
+    assert trained("data=heads", "inversion.batch=2", "stages=1", "warmup.pose=5", SHARE) == {
         "g, inversion 1/2": ("latents",),
         "g, inversion 2/2": ("latents",),
         "g, prior": ("networks.depth_net",),
