@@ -36,17 +36,18 @@ Net = Callable[[Tensor], Tensor]
 def samples(method: GAN2Shape, count: int) -> dict[str, Tensor]:
     """Images (count, 3, S, S) of three kinds: samples, these moved, pseudo samples of them."""
     rng = torch.Generator().manual_seed(0)
-    prior = method._prior(0)
+    prior = method.images.prior(0)
+    generator = method.teacher.generator
     kinds: dict[str, list[Tensor]] = {"sample": [], "moved": [], "pseudo": []}
-    z = numbered_z("train", range(count), method.generator.z_dim)
+    z = numbered_z("train", range(count), generator.z_dim)
     psi = method.config.warmup.truncation
     for part in track(z.split(PART), "samples"):
-        w = method.generator.truncate(method.generator.mapping(part), psi)
-        pose = method._sample_poses(len(w), rng)
+        w = generator.truncate(generator.mapping(part), psi)
+        pose = method.warm_up.sample_poses(len(w), rng)
         with torch.autocast("cpu", torch.bfloat16):
-            images = method.generated(torch.cat((w, w + pose @ method.directions.T)))
+            images = method.teacher.generated(torch.cat((w, w + pose @ method.directions.T)))
         first, second = images.chunk(2)
-        pseudo = method.lifted(prior, first, pose)
+        pseudo = method.warm_up.lift(prior, first, pose)
         for kind, found in zip(kinds, (first, second, pseudo.images), strict=True):
             kinds[kind].append(found.half())
     return {kind: torch.cat(parts) for kind, parts in kinds.items()}
@@ -110,10 +111,10 @@ def main() -> None:
     seen = torch.cat((images["sample"], images["moved"]))
     coded = torch.cat((images["sample"], images["pseudo"]))
     plan = {
-        "view_net": (seen, lambda x: wide.view_net(x, [0])),
-        "light_net": (seen, lambda x: wide.light_net(x, [0])),
-        "encoder": (coded, lambda x: wide.encoder(x, [0])),
-        "depth_net": (seen, lambda x: wide.depth_net(x, [0])),
+        "view_net": (seen, lambda x: wide.networks.view_net(x, [0])),
+        "light_net": (seen, lambda x: wide.networks.light_net(x, [0])),
+        "encoder": (coded, lambda x: wide.networks.encoder(x, [0])),
+        "depth_net": (seen, lambda x: wide.networks.depth_net(x, [0])),
         "albedo_net": (seen, lambda x: x),
     }
     errors = {}
@@ -121,16 +122,16 @@ def main() -> None:
         errors = json.loads((options.out / "card.json").read_text())["distilled"][
             "error_to_variance"
         ]
-        narrow.reset_networks()
+        narrow.networks.reset()
         plan = {options.only: plan[options.only]}
     for name, (inputs, net) in plan.items():
-        student = getattr(narrow, name)
+        student = getattr(narrow.networks, name)
         errors[name] = distil(
             name, student, inputs, outputs(inputs, net),
             lambda x, student=student: student(x, [0]), options.steps,
         )  # fmt: skip
         print(name, errors[name], f"{time.time() - started:.0f} s", flush=True)
-    save_networks(narrow, options.out)
+    save_networks(narrow.networks, options.out)
     card = {
         "name": options.out.name,
         "what": "D, A, V, L and E of GAN2Shape for faces of MobileStyleGAN-FFHQ at 128 pixels",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gan3d_bench.config import to_dict
 from gan3d_bench.methods.gan2shape.checkpoint import save_networks
+from gan3d_bench.methods.gan2shape.method import GAN2Shape
 from gan3d_bench.training.fit import load_method
 from gan3d_bench.training.run_folder import Run
 
@@ -24,8 +25,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, help="of training, on the machine named")
     options = parser.parse_args()
     run = Run.open(options.run)
-    method = load_method(run)
-    save_networks(method, options.out)
+    method: GAN2Shape = load_method(run)  # type: ignore[assignment]
+    save_networks(method.networks, options.out)
     config = to_dict(run.config)
     card = {
         "name": options.out.name,

@@ -15,8 +15,8 @@ import torch
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.losses.perceptual import LPIPS, build_perceptual
-from gan3d_bench.rendering.images import to_uint8
 from gan3d_bench.metrics.inception import InceptionFeatures
+from gan3d_bench.rendering.images import to_uint8
 
 pytestmark = pytest.mark.network
 HERE = Path(__file__).parent

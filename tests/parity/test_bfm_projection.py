@@ -12,9 +12,9 @@ import torch
 from scipy.io import savemat
 
 from gan3d_bench.geometry.basel import BaselCamera
+from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.rendering.shading import SphericalHarmonicsLight, spherical_harmonics_basis
-from gan3d_bench.geometry.meshes import vertex_normals
 
 FOLDER = Path(__file__).parent / "bfm_projection"
 

@@ -14,12 +14,25 @@ from torch import Tensor
 
 from gan3d_bench.generators.stylegan2.generator import Mapping
 from gan3d_bench.generators.stylegan2.official import convert_discriminator
-from gan3d_bench.losses.photometric import masked_l1
-from gan3d_bench.methods.gan2shape.factors import OFFICIAL_NORMAL_EPSILON, Factors, depth_from_raw, view_from_raw
-from gan3d_bench.methods.gan2shape.latents import LatentOffset, offset_penalty, split_mapping
-from gan3d_bench.methods.gan2shape.losses import discriminator_distance, image_loss, mirror, mirror_normal, per_sample, photogeometric, sample_lights, smoothness, surface_mask
-from gan3d_bench.methods.gan2shape.networks import AutoEncoder, OffsetEncoder, Regressor
 from gan3d_bench.geometry.depth_prior import mask_extent, prior_depth
+from gan3d_bench.losses.photometric import masked_l1
+from gan3d_bench.methods.gan2shape.factors import (
+    OFFICIAL_NORMAL_EPSILON,
+    Factors,
+    depth_from_raw,
+    view_from_raw,
+)
+from gan3d_bench.methods.gan2shape.latents import LatentOffset, offset_penalty, split_mapping
+from gan3d_bench.methods.gan2shape.losses import discriminator_distance, image_loss, smoothness
+from gan3d_bench.methods.gan2shape.networks import AutoEncoder, OffsetEncoder, Regressor
+from gan3d_bench.methods.gan2shape.photogeometry import (
+    mirror,
+    mirror_normal,
+    per_sample,
+    photogeometric,
+    sample_lights,
+    surface_mask,
+)
 from gan3d_bench.methods.gan2shape.sampling import YAW, LightDistribution
 from gan3d_bench.rendering.cameras import PinholeCamera
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from gan3d_bench.metrics.depth import MAD, RELEASED_NORMAL_EPSILON, SIDE, comparison_mask, mean_angle_deviation, scale_invariant_depth_error
+from gan3d_bench.metrics.depth import (
+    MAD,
+    RELEASED_NORMAL_EPSILON,
+    SIDE,
+    comparison_mask,
+    mean_angle_deviation,
+    scale_invariant_depth_error,
+)
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
 

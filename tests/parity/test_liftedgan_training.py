@@ -18,8 +18,34 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, vgg_features
 from gan3d_bench.losses.perceptual import LPIPS
 from gan3d_bench.methods.liftedgan.config import LossConfig
-from gan3d_bench.methods.liftedgan.image_formation import Canonical, Geometry, Lifter, blend_from_raw, blur, canonical_normals, clip_contours, delight, depth_from_raw, light_from_raw, neutral_light, render, view_from_raw, view_to_raw
-from gan3d_bench.methods.liftedgan.losses import ImageLoss, Share, StyleStatistics, albedo_residuals, cycle, nuclear_norm, perturbed_view, photometric, shuffled_light, style_prior
+from gan3d_bench.methods.liftedgan.image_formation import (
+    Canonical,
+    Geometry,
+    Lifter,
+    blend_from_raw,
+    blur,
+    canonical_normals,
+    clip_contours,
+    delight,
+    depth_from_raw,
+    light_from_raw,
+    neutral_light,
+    render,
+    view_from_raw,
+    view_to_raw,
+)
+from gan3d_bench.methods.liftedgan.losses import (
+    ImageLoss,
+    Share,
+    StyleStatistics,
+    albedo_residuals,
+    cycle,
+    nuclear_norm,
+    perturbed_view,
+    photometric,
+    shuffled_light,
+    style_prior,
+)
 from gan3d_bench.methods.liftedgan.objective import Batch, Objective
 from gan3d_bench.rendering.depth_mesh import interpolate_in_view
 from gan3d_bench.rendering.shading import lit_texture

@@ -16,8 +16,22 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.losses.smoothness import second_order_smoothness
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.depth_mesh import canonical_grid, clamping_range, depth_normals, grid_faces, render_depth, sample_texture, view_grid
-from gan3d_bench.rendering.shading import Light, SphericalHarmonicsLight, diffuse_shading, lit_texture, spherical_harmonics_basis, LambertLight
+from gan3d_bench.rendering.depth_mesh import (
+    canonical_grid,
+    clamping_range,
+    depth_normals,
+    grid_faces,
+    render_depth,
+    sample_texture,
+    view_grid,
+)
+from gan3d_bench.rendering.shading import (
+    LambertLight,
+    SphericalHarmonicsLight,
+    diffuse_shading,
+    lit_texture,
+    spherical_harmonics_basis,
+)
 
 HERE = Path(__file__).parent
 CAMERA = PinholeCamera(32, fov=10)

@@ -17,7 +17,13 @@ from gan3d_bench.generators.stylegan2 import ops
 from gan3d_bench.generators.stylegan2.generator import Generator
 from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.generators.stylegan2.official import convert_discriminator, convert_generator
-from gan3d_bench.methods.stylegan2.losses import discriminator_loss, generator_loss, path_lengths, path_penalty, r1_penalty
+from gan3d_bench.methods.stylegan2.losses import (
+    discriminator_loss,
+    generator_loss,
+    path_lengths,
+    path_penalty,
+    r1_penalty,
+)
 
 HERE = Path(__file__).parent
 
@@ -210,8 +216,7 @@ def test_eg3d_backbone_is_conditioned_on_cameras_and_makes_96_channels(eg3d: tup
 def test_the_last_block_makes_three_planes_of_one_state(eg3d: tuple) -> None:
     _, arrays, generator = eg3d
     shared, *codes = (
-        0.7 * normal(seed, 1, rows, 512)
-        for seed, rows in ((101, 12), (102, 3), (103, 3), (104, 3))
+        0.7 * normal(seed, 1, rows, 512) for seed, rows in ((101, 12), (102, 3), (103, 3), (104, 3))
     )
     synthesis = generator.synthesis
     state = synthesis.begin(1)

@@ -37,7 +37,7 @@ class Trainable:
     """Modules that share one optimiser.
 
     Attributes:
-        modules: attribute names of the method's sub-modules.
+        modules: names of the method's sub-modules, dotted where they lie deeper.
         optimizer: parameters -> optimiser.
         schedule: step of the phase -> factor on the learning rate; None keeps it constant.
     """
@@ -131,11 +131,14 @@ class PhasedMethod(Method):
     def configure_optimizers(self) -> list[Optimizer]:
         if self.finished:
             return []
-        trained = {name for item in self.phase.trainable.values() for name in item.modules}
-        for name, module in self.named_children():
-            module.requires_grad_(name in trained)
+        self.requires_grad_(False)
+        for item in self.phase.trainable.values():
+            for name in item.modules:
+                self.get_submodule(name).requires_grad_(True)
         return [
-            item.optimizer([p for name in item.modules for p in getattr(self, name).parameters()])
+            item.optimizer(
+                [p for name in item.modules for p in self.get_submodule(name).parameters()]
+            )
             for item in self.phase.trainable.values()
         ]
 

@@ -72,9 +72,9 @@ def test_phases():
 
 def test_run_ends_with_finite_factors(trained):
     assert trained.finished
-    assert trained.fitted.all()
-    assert trained.projected.abs().sum() > 0
-    assert trained.fitted_depth.isfinite().all()
+    assert trained.fitted.known.all()
+    assert trained.projected.images.abs().sum() > 0
+    assert trained.fitted.depth.isfinite().all()
 
 
 @pytest.mark.parametrize("step", [7, 9, 14])
@@ -95,7 +95,7 @@ def test_warm_up_of_the_encoder():
 
     def error(method: GAN2Shape) -> float:
         with torch.no_grad():
-            return float(method.encoder_terms(64, range(64))["encoder"])
+            return float(method.warm_up.encoder_terms(64, range(64))["encoder"])
 
     before, after = (
         train(build(SHARE, "stages=1", "lr.step2=2e-3", f"warmup.encoder={n}", "batch=8"))
@@ -111,12 +111,12 @@ def test_warm_up_of_the_pose():
     def fit(steps: int) -> GAN2Shape:
         method = build(SHARE, "stages=1", "lr.warmup=2e-3", f"warmup.pose={steps}", "batch=8")
         directions = 3 * torch.randn(method.directions.shape, generator=generator)
-        method.find_directions = lambda prior: method.directions.copy_(directions)
+        method.warm_up.find_directions = lambda prior: directions
         return train(method)
 
     def error(method: GAN2Shape) -> float:
         with torch.no_grad():
-            return float(method.pose_terms(64, range(64))["pose"])
+            return float(method.warm_up.pose_terms(method.directions, 64, range(64))["pose"])
 
     assert error(fit(100)) < 0.7 * error(fit(1))
 
@@ -127,16 +127,36 @@ def test_directions_are_found_from_offsets():
     method.on_fit_start()
     true = torch.randn(method.directions.shape, generator=torch.Generator().manual_seed(0))
 
-    def lift(prior, count, local, rng):
-        w, pose = method._sample_w(count, rng), method._sample_poses(count, rng)
+    warm_up = method.warm_up
+
+    def draw(prior, count, local, rng):
+        w, pose = warm_up._sample_w(count, rng), warm_up.sample_poses(count, rng)
         return w, w, pose, SimpleNamespace(images=pose)
 
-    method._lift = lift
-    method.find_offset = lambda pose, w, *_: pose @ true.T + 0.01 * w
-    method.find_directions(torch.ones(16, 16))
-    poses = method._sample_poses(100, torch.Generator().manual_seed(1))
+    warm_up._draw_lifted = draw
+    warm_up.projector.find_offset = lambda pose, w, *_: pose @ true.T + 0.01 * w
+    directions = warm_up.find_directions(torch.ones(16, 16))
+    poses = warm_up.sample_poses(100, torch.Generator().manual_seed(1))
     poses -= poses.mean(0)  # ambient and diffuse light vary together: compare what they add up to
-    torch.testing.assert_close(poses @ method.directions.T, poses @ true.T, atol=2e-2, rtol=2e-2)
+    torch.testing.assert_close(poses @ directions.T, poses @ true.T, atol=2e-2, rtol=2e-2)
+
+
+def test_new_directions_move_the_pool_anew():
+    """A group's directions are its own: what the pool has moved along the last ones is stale."""
+    method = build(SHARE, "warmup.pool=6", "batch=4")
+    method.on_fit_start()
+    method.networks.reset()
+    warm_up = method.warm_up
+    generator = torch.Generator().manual_seed(0)
+
+    def pairs() -> torch.Tensor:
+        directions = torch.randn(method.directions.shape, generator=generator)
+        warm_up.find_directions(torch.ones(16, 16))
+        return warm_up._draw_pairs(directions, 4, range(4), torch.Generator().manual_seed(1))[1]
+
+    first, second = pairs(), pairs()
+    assert torch.equal(first[:, 0], second[:, 0])
+    assert not torch.equal(first[:, 1], second[:, 1])
 
 
 def test_warm_up_resumes_to_the_bit(tmp_path):
@@ -153,18 +173,18 @@ def test_warm_up_resumes_to_the_bit(tmp_path):
 def test_shared_networks_among_independent_ones(tmp_path):
     """Networks named in `share` have one set of weights, and start a run of independent ones."""
     method = train(build("share=[depth,encoder]"))
-    held = {name: getattr(method, name).instances for name in ENTRIES.values()}
+    held = {name: getattr(method.networks, name).instances for name in ENTRIES.values()}
     assert held == {
         "depth_net": 1, "albedo_net": 2, "view_net": 2, "light_net": 2, "encoder": 1
     }  # fmt: skip
-    save_networks(method, tmp_path)
+    save_networks(method.networks, tmp_path)
     fine = build(f"start={tmp_path}")
-    fine.reset_networks()
+    fine.networks.reset()
     for name in ENTRIES.values():
-        for key, value in getattr(method, name).state_of(0).items():
+        for key, value in getattr(method.networks, name).state_of(0).items():
             for slot in (0, 1):
                 torch.testing.assert_close(
-                    getattr(fine, name).state_of(slot)[key], value, atol=1e-3, rtol=1e-3
+                    getattr(fine.networks, name).state_of(slot)[key], value, atol=1e-3, rtol=1e-3
                 )
 
 
@@ -172,38 +192,42 @@ def test_an_instance_trains_the_same_alone_or_beside_others(trained):
     """Instance 1 of 2, with independent weights, against a run of it alone."""
     alone = train(build("instances=1", "first=1"))
     near = {"atol": 1e-3, "rtol": 1e-3}  # Adam magnifies rounding where gradients are tiny
-    torch.testing.assert_close(alone.targets, trained.targets[1:], atol=1e-5, rtol=0)
-    torch.testing.assert_close(alone.fitted_depth, trained.fitted_depth[1:], **near)
-    torch.testing.assert_close(alone.fitted_view, trained.fitted_view[1:], **near)
-    for name, value in alone.depth_net.state_of(0).items():
-        torch.testing.assert_close(value, trained.depth_net.state_of(1)[name], **near)
+    torch.testing.assert_close(alone.images.targets, trained.images.targets[1:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(alone.fitted.depth, trained.fitted.depth[1:], **near)
+    torch.testing.assert_close(alone.fitted.view, trained.fitted.view[1:], **near)
+    for name, value in alone.networks.depth_net.state_of(0).items():
+        torch.testing.assert_close(value, trained.networks.depth_net.state_of(1)[name], **near)
 
 
 def test_groups_one_after_the_other_are_the_same_as_at_once(trained):
     grouped = train(build("group=1"))
     near = {"atol": 1e-4, "rtol": 1e-3}
-    torch.testing.assert_close(grouped.fitted_depth, trained.fitted_depth, **near)
-    assert grouped.reconstruct(grouped.targets).batch_size == 2
-    grouped.gan_scene([1])
+    torch.testing.assert_close(grouped.fitted.depth, trained.fitted.depth, **near)
+    scene = grouped.reconstruct(grouped.images.targets)
+    assert torch.equal(scene.depth, grouped.fitted.depth)
+    turned = View.from_angles(torch.tensor([20.0]))
+    shown, expected = (run.gan_scene([1]).render(turned).rgb for run in (grouped, trained))
+    torch.testing.assert_close(shown, expected, atol=1e-2, rtol=0)
+    assert not torch.allclose(shown, trained.gan_scene([0]).render(turned).rgb, atol=1e-2)
     with pytest.raises(UserError, match="instances 1 to 1"):
         grouped.gan_scene([0])
 
 
 def test_reconstruct_finds_the_fitted_images(trained):
-    scene = trained.reconstruct(trained.targets.flip(0))
-    assert torch.equal(scene.depth, trained.fitted_depth.flip(0))
+    scene = trained.reconstruct(trained.images.targets.flip(0))
+    assert torch.equal(scene.depth, trained.fitted.depth.flip(0))
     rendering = scene.render(scene.input_view)
     assert rendering.rgb.shape == (2, 3, 16, 16)
-    direct = trained.reconstruct(trained.targets[:1]).render(scene.input_view[1:])
+    direct = trained.reconstruct(trained.images.targets[:1]).render(scene.input_view[1:])
     torch.testing.assert_close(direct.rgb, rendering.rgb[1:], atol=1e-5, rtol=0)
     with pytest.raises(UserError, match="instance-specific"):
-        trained.reconstruct(-trained.targets)
+        trained.reconstruct(-trained.images.targets)
     with pytest.raises(UserError, match="takes"):
         trained.reconstruct(torch.zeros(1, 3, 32, 32))
 
 
 def test_scene_turns_and_relights(trained):
-    scene = trained.reconstruct(trained.targets)
+    scene = trained.reconstruct(trained.images.targets)
     scene.require("depth", "normal", "albedo", "relight", "mesh")
     front = View.from_angles(torch.zeros(2))
     small, large = scene.render(front), scene.render(front, image_size=32)
@@ -233,7 +257,7 @@ def test_gan_scene(trained):
 def test_preview_repeats_and_shows_the_input(trained):
     first, second = trained.preview(), trained.preview()
     assert all(torch.equal(first.images[k], second.images[k]) for k in first.images)
-    assert torch.equal(first.images["input"], trained.targets)
+    assert torch.equal(first.images["input"], trained.images.targets)
     assert first.images["pseudo_and_projected"].shape == (12, 3, 16, 16)
     assert first.scene.batch_size == 2
 
@@ -251,27 +275,26 @@ def test_joint_run_then_fine_tuning(tmp_path):
     joint = train(
         build(*tiny, "joint=true", "instances=3", "targets=2"), SaveAndStop(5, tmp_path / "a.ckpt")
     )
-    entries = released_states(joint)
+    entries = released_states(joint.networks)
     torch.save(entries, tmp_path / "released.pth")
     fine = build(*tiny, f"start={tmp_path / 'released.pth'}")
     assert fine.schedule[0].name == "stage 1/1, step 1"
-    fine.reset_networks()
+    fine.networks.reset()
     for entry, name in ENTRIES.items():
-        for key, value in getattr(fine, name).state_dict().items():
+        for key, value in getattr(fine.networks, name).state_dict().items():
             assert torch.equal(value, entries[entry][key])
     several = build("weights=independent", f"start={tmp_path / 'released.pth'}")
-    several.reset_networks()
-    assert torch.equal(
-        several.encoder.state_of(1)["network.0.weight"], entries["netEnc"]["network.0.weight"]
-    )
+    several.networks.reset()
+    second, key = several.networks.encoder.state_of(1), "network.0.weight"
+    assert torch.equal(second[key], entries["netEnc"][key])
     with pytest.raises(UserError, match="do not fit"):
-        build("width.shape=4", f"start={tmp_path / 'released.pth'}").reset_networks()
+        build("width.shape=4", f"start={tmp_path / 'released.pth'}").networks.reset()
 
 
 def test_what_is_no_start(tmp_path):
     """One line with the key, the value and what was expected; no advice to run foreign code."""
     method = build()
-    good = released_states(method)
+    good = released_states(method.networks)
     (tmp_path / "text.pth").write_text("text")
     for name, state in {
         "list": [1, 2],
@@ -286,7 +309,7 @@ def test_what_is_no_start(tmp_path):
         torch.save(state, tmp_path / f"{name}.pth")
     for name in [*tmp_path.glob("*.pth"), tmp_path, "/dev/null", "heads", "heads-teacher-64"]:
         with pytest.raises(UserError) as error:
-            build(f"start={name}").initial_states  # noqa: B018
+            build(f"start={name}").networks.start  # noqa: B018
         message = str(error.value)
         assert message.startswith(f"start='{name}': ")
         assert "expected" in message or "not a checkpoint of gan3d-bench" in message
@@ -304,10 +327,10 @@ def test_compat_options():
     plain, shifted = build(), build("compat.half_pixel=true", "compat.normal_epsilon=true")
     for method in (plain, shifted):
         method.on_fit_start()
-        method.reset_networks()
+        method.networks.reset()
         with torch.no_grad():
-            factors = method.factors(method.targets, [0, 1])
-        flat = method.render(factors, View.from_angles(torch.zeros(2)))
+            factors = method.networks.factors(method.images.targets, [0, 1])
+        flat = method.renderer.render(factors, View.from_angles(torch.zeros(2)))
         edge = flat.mask[..., -1].any() or flat.mask[..., -1, :].any()
         assert bool(edge) is (method is plain)
     epsilon = (1 - factors.normal[..., 2:-2, 4:-4].norm(dim=1)).abs()
@@ -315,12 +338,20 @@ def test_compat_options():
 
     joint = build("compat.shared_scalars=true")
     joint.on_fit_start()
-    joint.reset_networks()
-    light = joint.sampling_factors(range(2))[0].light
-    own = joint.frozen_factors(range(2)).light
+    joint.networks.reset()
+    images, slots = joint.images.targets, [0, 1]
+    light = joint.projector.subjects(images, joint.latents.w, slots).factors.light
+    own = joint.networks.fixed_factors(images, slots).light
     assert torch.equal(light.ambient, own.ambient[-1:].expand(2))
     assert not torch.equal(own.ambient[0], own.ambient[1])
     assert torch.equal(light.direction, own.direction)
+
+
+def pseudo_masks(method: GAN2Shape) -> torch.Tensor:
+    """Masks of three pseudo samples of each of two instances, by the networks as they are."""
+    subjects = method._subjects(range(2))
+    rngs = [torch.Generator().manual_seed(i) for i in range(2)]
+    return method.projector.pseudo_samples(subjects, rngs, 3).masks
 
 
 def test_object_mask_limits_projected_samples(tmp_path):
@@ -336,13 +367,13 @@ def test_object_mask_limits_projected_samples(tmp_path):
     given = ("data=images", f"images={tmp_path / 'images'}", f"masks={tmp_path / 'masks'}")
     method = build(*given, "use_mask=true")
     method.on_fit_start()
-    method.reset_networks()
-    masks = method.pseudo_samples(range(2), [0, 1], 3, "key").masks
+    method.networks.reset()
+    masks = pseudo_masks(method)
     assert 0 < masks.mean() < 0.5
     whole = build(*given)
     whole.on_fit_start()
-    whole.reset_networks()
-    assert whole.pseudo_samples(range(2), [0, 1], 3, "key").masks.mean() > 0.6
+    whole.networks.reset()
+    assert pseudo_masks(whole).mean() > 0.6
 
 
 def test_inversion_recovers_the_teachers_own_samples(tmp_path):
@@ -354,7 +385,7 @@ def test_inversion_recovers_the_teachers_own_samples(tmp_path):
     samples.on_fit_start()
     folder = tmp_path / "images"
     folder.mkdir()
-    for i, image in enumerate(samples.originals):
+    for i, image in enumerate(samples.images.originals):
         Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0))).save(folder / f"{i}.png")
     method = build(
         "data=images", f"images={folder}", "inversion.steps=120", "inversion.lr=0.1",
@@ -363,7 +394,7 @@ def test_inversion_recovers_the_teachers_own_samples(tmp_path):
     )  # fmt: skip
     train(method)
     with torch.no_grad():
-        found = (method.generated(method.latents.w) - method.targets).square().mean()
-        start = method.generator.w_mean.expand(2, -1)
-        before = (method.generated(start) - method.targets).square().mean()
+        found = (method.teacher.generated(method.latents.w) - method.images.targets).square().mean()
+        start = method.teacher.generator.w_mean.expand(2, -1)
+        before = (method.teacher.generated(start) - method.images.targets).square().mean()
     assert found < 0.05 * before

@@ -19,7 +19,7 @@ States = dict[str, dict[str, Tensor]]
 
 PURPOSE = "gan2shape-networks"
 
-# Entry of a released checkpoint -> attribute of the method.
+# Entry of a released checkpoint -> attribute of `GAN2ShapeNetworks`.
 ENTRIES = {
     "netD": "depth_net",
     "netA": "albedo_net",
@@ -52,15 +52,24 @@ def read_start(path: str, networks: Mapping[str, nn.Module]) -> States:
     return states
 
 
-def released_states(method: nn.Module, slot: int = 0) -> States:
-    """The five networks of one instance slot under the released checkpoint's entries and keys."""
+def released_states(networks: nn.Module, slot: int = 0) -> States:
+    """The five networks of one instance slot under the released checkpoint's entries and keys.
+
+    Args:
+        networks: a run's `GAN2ShapeNetworks`.
+        slot: of the instance.
+    """
     return {
-        entry: getattr(method, attribute).state_of(slot) for entry, attribute in ENTRIES.items()
+        entry: getattr(networks, attribute).state_of(slot) for entry, attribute in ENTRIES.items()
     }
 
 
-def save_networks(method: nn.Module, folder: Path) -> None:
-    """Write the five networks into ``folder/networks.safetensors``; of independent ones, the first.
+def save_networks(networks: nn.Module, folder: Path) -> None:
+    """Write a run's five networks, the first of independent ones, into ``networks.safetensors``.
+
+    Args:
+        networks: a run's `GAN2ShapeNetworks`.
+        folder: of the file.
 
     Raises:
         UserError: the file cannot be written.
@@ -68,7 +77,7 @@ def save_networks(method: nn.Module, folder: Path) -> None:
     state = {
         f"{name}.{key}": value
         for name in ENTRIES.values()
-        for key, value in getattr(method, name).state_of(0).items()
+        for key, value in getattr(networks, name).state_of(0).items()
     }
     save_weights(folder / START, state, PURPOSE)
 
@@ -90,7 +99,8 @@ def _read(path: Path) -> States:
 
 
 def _read_ours(path: Path) -> States:
-    return _by_attribute(read_checkpoint(path, "gan2shape")["state_dict"])
+    weights = read_checkpoint(path, "gan2shape")["state_dict"]
+    return _by_attribute({key.removeprefix("networks."): value for key, value in weights.items()})
 
 
 def _by_attribute(weights: Mapping[str, Tensor]) -> States:

@@ -30,7 +30,7 @@ START = "networks.safetensors"
 
 @dataclass
 class PriorConfig:
-    """The weak shape prior and the fit of D to it (facts gan2shape, section 2)."""
+    """The weak shape prior and the fit of D to it (paper, 3.1 and Table 2)."""
 
     shape: str = "ellipsoid"  # ellipsoid, asymmetric, shift-6, shift-4, weak or flat (Table 2)
     near: float = 0.91

@@ -1,7 +1,8 @@
 """From raw network outputs to the four factors: depth, albedo, view, light.
 
 Raw outputs keep the released code's units and signs, so that official checkpoints and statistics
-fit; the results follow this suite's conventions (facts gan2shape, 3.1).
+fit; the results follow this suite's conventions (paper, A.2.1; released gan2shape/model.py and
+renderer.py).
 """
 
 from __future__ import annotations

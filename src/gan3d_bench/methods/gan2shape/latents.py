@@ -1,9 +1,9 @@
-"""Stylecodes of instances, and offsets of them that stay valid (paper 3.2, A.2).
+"""Stylecodes of instances, and offsets of them that stay valid (paper, A.2.2, eq. 6 and 7).
 
 An offset is ``dw = F(E(I')) - F(0)``, of the mapping network F or its end. F counts as n + 1
 modules, the latent normalisation and n layers. F1, of depth d, holds the last d + 1 of them, F2
 the others: d = 2 is the last THREE layers and d = n the whole network, normalisation included
-(facts gan2shape, 4.2).
+(released gan2shape/model.py; the paper says two layers).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Distributions of the pseudo samples' views and lights (paper A.2; facts gan2shape, 4.2)."""
+"""Distributions of the pseudo samples' views and lights (paper, A.2.3; released
+gan2shape/model.py)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.factors import Factors
-from gan3d_bench.methods.gan2shape.losses import photogeometric
+from gan3d_bench.methods.gan2shape.photogeometry import photogeometric
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import LambertLight, Light

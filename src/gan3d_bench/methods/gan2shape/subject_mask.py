@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.gan2shape.factors import DEPTH_RANGE, Factors
-from gan3d_bench.methods.gan2shape.losses import mirror
+from gan3d_bench.methods.gan2shape.photogeometry import mirror
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import render_depth, sample_texture, view_grid
 
