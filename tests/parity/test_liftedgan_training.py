@@ -19,14 +19,14 @@ from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, vgg_featu
 from gan3d_bench.losses.perceptual import LPIPS
 from gan3d_bench.methods.liftedgan.config import LossConfig
 from gan3d_bench.methods.liftedgan.image_formation import (
-    Canonical,
+    CanonicalFactors,
     Geometry,
     Lifter,
     blend_from_raw,
     blur,
     canonical_normals,
     clip_contours,
-    delight,
+    remove_shading,
     depth_from_raw,
     light_from_raw,
     neutral_light,
@@ -39,12 +39,12 @@ from gan3d_bench.methods.liftedgan.losses import (
     Share,
     StyleStatistics,
     albedo_residuals,
-    cycle,
+    cycle_consistency,
     nuclear_norm,
     perturbed_view,
     photometric,
     shuffled_light,
-    style_prior,
+    stylecode_prior,
 )
 from gan3d_bench.methods.liftedgan.objective import Batch, Objective
 from gan3d_bench.rendering.depth_mesh import interpolate_in_view
@@ -112,14 +112,14 @@ def vgg(weights: dict[str, Tensor], scales: int = 3) -> CosinePerceptualLoss:
 
 
 @pytest.fixture(scope="module")
-def scene() -> tuple[Canonical, Tensor, Tensor, Geometry, dict[str, Tensor]]:
+def scene() -> tuple[CanonicalFactors, Tensor, Tensor, Geometry, dict[str, Tensor]]:
     """Canonical subjects, raw lights and views of `liftedgan_render`, and its outputs."""
     given = load("liftedgan_render", "inputs")
     geometry = Geometry(32, released=True)
     depth = given["depth"][:, None]
     normal = canonical_normals(depth, geometry)
     none = torch.zeros(2, 1)
-    canonical = Canonical(none, none, depth, normal, given["albedo"], given["trans_map"])
+    canonical = CanonicalFactors(none, none, depth, normal, given["albedo"], given["trans_map"])
     return canonical, given["light"], given["view"], geometry, load("liftedgan_render")
 
 
@@ -136,7 +136,7 @@ def test_pictures_with_and_without_a_transformation_map(scene) -> None:
     picture = render(canonical, light, view, geometry)
     compare(picture.rgb, expected["recon_im"])
     compare(picture.mask, expected["recon_mask"])
-    whole = Canonical(
+    whole = CanonicalFactors(
         *(getattr(canonical, n) for n in ("w", "neutral", "depth", "normal", "albedo")), None
     )
     compare(render(whole, light, view, geometry).rgb, expected["recon_im_notrans"])
@@ -184,7 +184,7 @@ def test_normals_shading_light_and_geometry(scene) -> None:
 
 def test_delighting(scene) -> None:
     canonical, light, _, _, expected = scene
-    albedo = delight(canonical.albedo, canonical.normal, light_from_raw(light))
+    albedo = remove_shading(canonical.albedo, canonical.normal, light_from_raw(light))
     close(albedo, expected["delit_albedo"])
 
 
@@ -269,7 +269,7 @@ def test_albedo_rank(given, expected) -> None:
     geometry = Geometry(H, released=True)
     albedo = given["albedo"].clone().requires_grad_(True)
     none = torch.zeros(B, 1)
-    rows = albedo_residuals(Canonical(none, none, given["depth"], none, albedo, None), geometry, 4)
+    rows = albedo_residuals(CanonicalFactors(none, none, given["depth"], none, albedo, None), geometry, 4)
     close(rows, expected["albedo_matrix"])
     norm = nuclear_norm(rows, rows, Share.whole(B))
     close(norm, expected["albedo_rank"])
@@ -289,12 +289,12 @@ def test_prior_cycle_and_perturbations(given, expected) -> None:
     close(statistics.mean, expected["w_mu"][0])
     close(statistics.precision, expected["w_sigma_inv"])
     w = given["w"].clone().requires_grad_(True)
-    prior = style_prior(w, statistics)
+    prior = stylecode_prior(w, statistics)
     close(prior, expected["prior"])
     close(torch.autograd.grad(prior, w)[0], expected["prior_grad"])
     light, light2, view, view2 = (given[key] for key in ("light", "light2", "view", "view2"))
     both = expected["param_light"] + expected["param_view"]
-    close(cycle(light2, view2, light, view), both)
+    close(cycle_consistency(light2, view2, light, view), both)
     close(shuffled_light(light, given["perm1"], given["perm2"]), expected["perturb_light"])
     turned = perturbed_view(given["u"], pitch=15, yaw=45)
     close(turned, expected["perturb_view"])
@@ -308,7 +308,7 @@ def test_canonical_maps(given, expected) -> None:
     close(depth[:, 0], expected["canon_depth"])
     close(blend_from_raw(given["raw_trans"], depth, geometry), expected["trans_map"])
     normal = canonical_normals(depth, geometry)
-    albedo = delight(given["im1"], normal, light_from_raw(given["light"]))
+    albedo = remove_shading(given["im1"], normal, light_from_raw(given["light"]))
     close(albedo[:1], expected["canon_albedo_s0"])
     close(clip_contours(given["cgrad"])[:, 0], expected["contour_clip_grad"])
 
