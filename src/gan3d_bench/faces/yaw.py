@@ -82,7 +82,7 @@ class YawMeter:
         """Fit one to the first training heads, which are rendered where the cache lacks them.
 
         On 320 samples of MobileStyleGAN-FFHQ it agrees with atan(r / 0.5), r the nose's offset
-        (facts/mobilestylegan.md section 8), but for the scale: correlation 0.997, slope 0.83.
+        (docs/facts/mobilestylegan.md), but for the scale: correlation 0.997, slope 0.83.
 
         Args:
             aligner: finds the faces; None opens the asset ``scrfd-500m``.

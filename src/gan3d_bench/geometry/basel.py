@@ -1,6 +1,7 @@
 """The Basel Face Model 2009 from the files researchers have, and its fitting tool's camera.
 
-Facts: uv3dmm 1.2-1.6 (file contents, conversion, pose, projection). Axes: x right, y up, z to the
+File contents, conversion, pose and projection are those of ascust/3DMM-Fitting-Pytorch
+(convert_bfm09_data.py, core/BFM09Model.py, core/BaseModel.py). Axes: x right, y up, z to the
 viewer; decimetres.
 """
 
@@ -74,7 +75,7 @@ def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def convert(folder: Path) -> dict[str, np.ndarray]:
-    """Raw BFM 2009 files -> the arrays of a converted file (facts 1.3).
+    """Raw BFM 2009 files -> the arrays of a converted file (``convert_bfm09_data.py``).
 
     Bases are scaled by their standard deviations, cut to the first 80 / 64 / 80 components and to
     the front of the face.
@@ -175,7 +176,7 @@ def _build(data: dict[str, np.ndarray], path: Path) -> MorphableModel:
 
 @dataclass(frozen=True)
 class BaselCamera:
-    """Pose and projection of the fitting tool (facts 1.4, 1.5).
+    """Pose and projection of the fitting tool (``core/BaseModel.py``).
 
     The camera stands on +z, `distance` decimetres away, looking at the origin.
 

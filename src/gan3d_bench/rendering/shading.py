@@ -65,7 +65,7 @@ class Light:
 
 @dataclass(frozen=True)
 class SphericalHarmonicsLight:
-    """Light of any shape by nine spherical harmonics a colour (facts uv3dmm, 1.7).
+    """Light of any shape by nine spherical harmonics a colour (ascust/3DMM-Fitting-Pytorch).
 
     The basis is taken of the normal in the morphable model's axes: x right, y UP, z TO the
     viewer. `shade` converts from camera space.
@@ -92,7 +92,9 @@ class SphericalHarmonicsLight:
 
 
 def spherical_harmonics_basis(normals: Tensor) -> Tensor:
-    """The nine basis functions, already multiplied by the Lambert kernel (facts uv3dmm, 1.7).
+    """The nine basis functions, already multiplied by the Lambert kernel.
+
+    As in ``core/BaseModel.py`` of ascust/3DMM-Fitting-Pytorch (Ramamoorthi and Hanrahan 2001).
 
     Args:
         normals: (..., 3) unit vectors, x right, y up, z to the viewer.
@@ -152,6 +154,6 @@ def shade(normals: Tensor, light: Light | SphericalHarmonicsLight) -> Tensor:
 def lit_texture(albedo: Tensor, shading: Tensor) -> Tensor:
     """Albedo (B, 3, H, W) in [-1, 1] times shading, back in image range; not clamped.
 
-    ``2 (albedo / 2 + 0.5) shading - 1`` (facts gan2shape, 3.1).
+    ``2 (albedo / 2 + 0.5) shading - 1`` (GAN2Shape, gan2shape/model.py).
     """
     return (albedo + 1) * shading - 1

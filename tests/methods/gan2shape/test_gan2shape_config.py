@@ -100,7 +100,7 @@ def test_paper_presets_ask_for_what_a_user_must_bring(preset, tmp_path):
 
 
 def test_paper_numbers(tmp_path):
-    """Spot checks of tables 10-12 and facts gan2shape, section 1."""
+    """Spot checks of the paper's tables 10 to 12 and the released configurations."""
     given = [
         f"images={tmp_path}", f"teacher={tmp_path}", f"masks={tmp_path}", f"start={tmp_path}",
         "view.statistics=x", "light.statistics=x",

@@ -72,7 +72,7 @@ def test_load_each_needs_the_right_shapes():
 
 
 def test_official_shapes_at_128():
-    """Spot checks of facts gan2shape, section 3."""
+    """Spot checks of the released gan2shape/networks.py."""
     assert (official_width(64), official_width(128)) == (64, 32)
     with torch.device("meta"):
         depth = {k: tuple(v.shape) for k, v in AutoEncoder(128, 1).state_dict().items()}
