@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.morphable_model import MorphableModel
+from gan3d_bench.geometry.views import euler_matrix
 
 CONVERTED_NAMES = ("BFM09_model_info.mat", "BFM_model_front.mat")
 CONVERTED_KEYS = ("meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "keypoints",
@@ -31,12 +32,18 @@ NUM_IDENTITY, NUM_EXPRESSION, NUM_ALBEDO = 80, 64, 80
 MICROMETRES = 1e5  # to decimetres
 
 
-def load(path: Path) -> MorphableModel:
-    """Read a converted file, or a folder with a converted file or the raw ones.
+def load_basel(path: str | Path) -> MorphableModel:
+    """The Basel Face Model of a converted file, or of a folder with one or with the raw files.
+
+    Args:
+        path: a file ``BFM09_model_info.mat`` or ``BFM_model_front.mat``, or a folder with one of
+            them or with all of ``01_MorphableModel.mat``, ``Exp_Pca.bin``, ``std_exp.txt``,
+            ``BFM_front_idx.mat``, ``BFM_exp_idx.mat`` and ``facemodel_info.mat``.
 
     Raises:
         UserError: missing or damaged file, with its path and the keys expected.
     """
+    path = Path(path)
     if path.is_dir():
         for name in CONVERTED_NAMES:
             if (path / name).is_file():
@@ -193,13 +200,7 @@ class BaselCamera:
     @staticmethod
     def rotation(angles: Tensor) -> Tensor:
         """Angles x, y, z (B, 3) in radians -> (B, 3, 3) that right-multiplies rows of vertices."""
-        (cx, cy, cz), (sx, sy, sz) = angles.cos().unbind(1), angles.sin().unbind(1)
-        rows = (
-            (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
-            (sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx),
-            (-sy, cy * sx, cy * cx),
-        )
-        return torch.stack([torch.stack(row, -1) for row in rows], -1)
+        return euler_matrix(*angles.unbind(1)).transpose(1, 2)
 
     def transform(self, vertices: Tensor, angles: Tensor, translation: Tensor) -> Tensor:
         """(B, V, 3) turned by angles (B, 3) in radians and moved by (B, 3)."""
