@@ -201,7 +201,7 @@ def test_yaw_sweep(scene) -> None:
         )
         picture = (seen.image + (1 - seen.mask)).clamp(-1, 1)
         error = (picture - expected["yaw_sweep"][:, index]).abs()
-        assert error.flatten().quantile(0.95) < 1e-4
+        assert error.max() < 1e-4
 
 
 # -- losses -------------------------------------------------------------------------------------
@@ -324,15 +324,15 @@ TERMS = {
     "prior": ("prior",),
     "rank": ("albedo",),
 }
-# Through the mesh, the gradient of depth is zeroed along the contours of its support. At the image
-# border it is zero but for rounding, which in the released code decides whether the rows beside the
-# border are kept; ours counts rounding as zero.
-THROUGH_THE_MESH = {
-    ("rec", "netD.A"),
-    ("rec", "netSC.A_w"),
-    ("perturb_b", "netD.A"),
-    ("identity", "netD.A"),
-}
+# Where the released gradients and ours differ, and why: through the mesh, the gradient of depth is
+# zeroed along the contours of its support (`clip_contours`). The map T is zero at the image border, so
+# that depth has no gradient there but for rounding. The released code asks for exact zeros: chance
+# decides whether it keeps the pixels beside the border. Ours counts rounding as zero. So no tolerance
+# fits netD, nor what netD's gradient is handed on to (w0, and by it netSC), as closely as the rest;
+# `test_depth_differs_beside_the_border_alone` says what of netD's gradient must agree.
+THROUGH_THE_MESH = ("rec", "perturb_b", "identity")
+BEHIND_DEPTH = ("netD.A", "netSC.A_w", "netSC.A_l")
+GRID = 8  # of the vector's networks: depth is enlarged bilinearly from it
 
 
 class Toy(nn.Module):
@@ -351,7 +351,7 @@ def up(x: Tensor) -> Tensor:
 
 
 def grid(x: Tensor, channels: int) -> Tensor:
-    return x.reshape(-1, channels, 8, 8)
+    return x.reshape(-1, channels, GRID, GRID)
 
 
 @pytest.fixture(scope="module")
@@ -448,11 +448,27 @@ def test_gradients_of_a_term(step, name: str) -> None:
             assert gradient is None or gradient.norm() < 1e-6, key
             continue
         assert gradient is not None, key
-        ratio = (gradient.norm() / released.norm()).item()
-        cosine = F.cosine_similarity(gradient.flatten(), released.flatten(), 0).item()
-        if (name, key) in THROUGH_THE_MESH:
-            assert ratio == pytest.approx(1, abs=0.1), key
-            assert cosine > 0.98, key
-        else:
-            assert ratio == pytest.approx(1, abs=2e-2), key
-            assert cosine > 0.999, key
+        tolerance = 1e-5
+        if name in THROUGH_THE_MESH:
+            tolerance = 0.2 if key == "netD.A" else 0.06 if key in BEHIND_DEPTH else 0.02
+        assert (gradient - released).norm() < tolerance * released.norm(), key
+
+
+@pytest.mark.parametrize("name", THROUGH_THE_MESH)
+def test_depth_differs_beside_the_border_alone(step, name: str) -> None:
+    """netD's gradient, by cells of the grid that depth is enlarged from.
+
+    Pixels beside the border touch the outermost cells only. The others differ by one and the same
+    number in each row of netD's weights: depth is centred, which spreads what the border has over
+    all pixels.
+    """
+    parameters, terms, _, _ = step
+    loss = torch.stack([terms[key] for key in TERMS[name]]).sum()
+    (found,) = torch.autograd.grad(loss, parameters["netD.A"], retain_graph=True)
+
+    def inner(gradient: Tensor) -> Tensor:
+        cells = gradient.reshape(-1, GRID, GRID)[:, 1:-1, 1:-1]
+        return cells - cells.mean((1, 2), keepdim=True)
+
+    released = inner(load("liftedgan_step")[f"grad/{name}/netD.A"])
+    assert (inner(found) - released).norm() < 3e-3 * released.norm()

@@ -25,7 +25,7 @@ from gan3d_bench.methods.liftedgan.image_formation import view_from_raw
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.pictures.grids import unit_range
-from gan3d_bench.pictures.scene_sheets import Sheet, colour
+from gan3d_bench.pictures.scene_sheets import Sheet, colour_on_white
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build
 
@@ -98,7 +98,9 @@ def test_rows_and_columns_of_the_style_sheet(method: LiftedGAN) -> None:
     assert [len(group) for group in sheet.groups] == [1, len(STYLE_YAWS), len(STYLE_YAWS)]
     scene = method.lift(w)
     for pictures, yaw in zip(rest, 2 * STYLE_YAWS, strict=True):
-        torch.testing.assert_close(pictures[:1], colour(scene.render(View.from_angles([yaw]))))
+        torch.testing.assert_close(
+            pictures[:1], colour_on_white(scene.render(View.from_angles([yaw])))
+        )
 
 
 def test_interpolation_ends_at_the_subjects(method: LiftedGAN) -> None:
@@ -114,9 +116,9 @@ def test_interpolation_ends_at_the_subjects(method: LiftedGAN) -> None:
     for pictures, ends in ((first, w[:-1]), (last, w[1:])):
         scene = method.lift(ends)
         assert scene.input_view is not None
-        torch.testing.assert_close(pictures[::2], colour(scene.render(scene.input_view)))
+        torch.testing.assert_close(pictures[::2], colour_on_white(scene.render(scene.input_view)))
         turned = scene.render(View.from_angles([SIDE_YAW] * 2))
-        torch.testing.assert_close(pictures[1::2], colour(turned))
+        torch.testing.assert_close(pictures[1::2], colour_on_white(turned))
 
 
 @pytest.mark.parametrize("yaw", [-60.0, 0.0, 15.0])
@@ -139,16 +141,16 @@ def test_manipulation_shows_the_teacher_above_the_subject(method: LiftedGAN) -> 
     generated = method.generator.synthesis(method.lifter.manipulate(w, light, raw))
     torch.testing.assert_close(pictures[::2], unit_range(generated))
     rendered = method.lift(w).render(view_from_raw(raw))
-    torch.testing.assert_close(pictures[1::2], colour(rendered))
+    torch.testing.assert_close(pictures[1::2], colour_on_white(rendered))
 
 
 def test_figures_show_the_subjects_that_sample_draws(method: LiftedGAN) -> None:
     sheets = method.figures(2, torch.Generator().manual_seed(5))
     scene = method.sample(2, torch.Generator().manual_seed(5))
     front = columns(sheets["yaw"])[4][::2]
-    torch.testing.assert_close(front, colour(scene.render(View.from_angles([0.0] * 2))))
+    torch.testing.assert_close(front, colour_on_white(scene.render(View.from_angles([0.0] * 2))))
     assert scene.input_view is not None
-    own = colour(scene.render(scene.input_view))
+    own = colour_on_white(scene.render(scene.input_view))
     torch.testing.assert_close(columns(sheets["faces"])[0], own)
     torch.testing.assert_close(columns(sheets["interpolation"])[0][:1], own[:1])
     assert all((a - own).abs().max() > 0.01 for a in columns(sheets["faces"])[1:])

@@ -22,7 +22,14 @@ from gan3d_bench.methods.liftedgan.image_formation import (
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.scene import lift, scene_from_factors
 from gan3d_bench.pictures.grids import Column, unit_range
-from gan3d_bench.pictures.scene_sheets import YAWS, Sheet, alternating, colour, degrees, subjects
+from gan3d_bench.pictures.scene_sheets import (
+    YAWS,
+    Sheet,
+    colour_on_white,
+    degree_label,
+    interleaved,
+    row_names,
+)
 
 INTERPOLATION_STEPS = 7  # of an interpolation
 SIDE_YAW = 30.0  # degrees of yaw at which interpolated subjects are shown again
@@ -44,9 +51,9 @@ def manipulation_sheet(lifter: Lifter, generator: Generator, w: Tensor) -> Sheet
     for yaw in YAWS:
         raw = training_view(yaw, len(w)).to(w)
         generated = generator.synthesis(lifter.manipulate(w, light, raw))
-        rows = [unit_range(generated), colour(scene.render(view_from_raw(raw)))]
-        columns.append(Column(f"yaw {degrees(yaw)}", alternating(rows)))
-    return Sheet([columns], subjects(len(w), ("in 2D", "in 3D")))
+        rows = [unit_range(generated), colour_on_white(scene.render(view_from_raw(raw)))]
+        columns.append(Column(f"yaw {degree_label(yaw)}", interleaved(rows)))
+    return Sheet([columns], row_names(len(w), ("in 2D", "in 3D")))
 
 
 def training_view(yaw: float, count: int) -> Tensor:
@@ -69,10 +76,12 @@ def interpolation_sheet(lifter: Lifter, w: Tensor) -> Sheet:
         scene = lift(lifter, codes)
         assert scene.input_view is not None
         turned = View.from_angles([SIDE_YAW] * len(codes))
-        rows = [colour(scene.render(view)) for view in (scene.input_view, turned)]
-        columns.append(Column(f"{i / (INTERPOLATION_STEPS - 1):.0%}", alternating(rows)))
+        rows = [colour_on_white(scene.render(view)) for view in (scene.input_view, turned)]
+        columns.append(Column(f"{i / (INTERPOLATION_STEPS - 1):.0%}", interleaved(rows)))
     names = [
-        f"{i} to {i + 1}{kind}" for i in range(1, len(w)) for kind in ("", f", {degrees(SIDE_YAW)}")
+        f"{i} to {i + 1}{kind}"
+        for i in range(1, len(w))
+        for kind in ("", f", {degree_label(SIDE_YAW)}")
     ]
     return Sheet([columns], names)
 
@@ -111,8 +120,10 @@ def style_sheet(
         ]
         columns = []
         for yaw in STYLE_YAWS:
-            seen = [colour(s.render(View.from_angles([yaw] * s.batch_size))) for s in scenes]
-            columns.append(Column(f"layers {layers}+, {degrees(yaw)}", torch.cat(seen)))
+            seen = [
+                colour_on_white(s.render(View.from_angles([yaw] * s.batch_size))) for s in scenes
+            ]
+            columns.append(Column(f"layers {layers}+, {degree_label(yaw)}", torch.cat(seen)))
         groups.append(columns)
     return Sheet(groups, ["1", *(f"style {i + 1}" for i in range(count))])
 
