@@ -1,4 +1,4 @@
-"""Build the site: every Markdown page of this folder as HTML in ``build/site``.
+"""Build the site: every Markdown page of this folder, and of ``facts``, as HTML in ``build/site``.
 
     python docs/build.py
 
@@ -46,36 +46,43 @@ th, td {{ border-bottom: 1px solid #ddd; padding: .35rem .8rem .35rem 0; text-al
 
 def main() -> int:
     """Build the site; return the exit code."""
-    sources = sorted(DOCS.glob("*.md"), key=_order)
+    sources = sorted(DOCS.rglob("*.md"), key=_order)
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parsed = {source: parser.parse(_without_comments(source)) for source in sources}
     broken = [
-        f"{source.name}: '{target}' does not exist"
+        f"{source.relative_to(DOCS)}: '{target}' does not exist"
         for source, tokens in parsed.items()
         for target in _links(tokens)
-        if not (DOCS / target).exists()
+        if not (source.parent / target).exists()
     ]
     if broken:
         print("\n".join(broken), file=sys.stderr)
         return 1
     titles = {source: _title(tokens) for source, tokens in parsed.items()}
-    navigation = "".join(
-        f'<a href="{source.stem}.html">{html.escape(title)}</a>' for source, title in titles.items()
-    )
     shutil.rmtree(SITE, ignore_errors=True)
     SITE.mkdir(parents=True)
     shutil.copytree(DOCS / "figures", SITE / "figures", ignore=shutil.ignore_patterns("*.py"))
     for source, tokens in parsed.items():
         body = parser.renderer.render(tokens, parser.options, {})
-        body = re.sub(r'href="([\w-]+)\.md(#[\w-]*)?"', r'href="\1.html\2"', body)
-        page = TEMPLATE.format(title=html.escape(titles[source]), navigation=navigation, body=body)
-        (SITE / f"{source.stem}.html").write_text(page)
-    print(f"{len(sources)} pages: {SITE.relative_to(DOCS.parent) / 'index.html'}")
+        body = re.sub(r'href="([\w./-]+)\.md(#[\w-]*)?"', r'href="\1.html\2"', body)
+        up = "../" * (len(source.relative_to(DOCS).parts) - 1)
+        navigation = "".join(
+            f'<a href="{up}{page.stem}.html">{html.escape(title)}</a>'
+            for page, title in titles.items()
+            if page.parent == DOCS
+        )
+        page = SITE / source.relative_to(DOCS).with_suffix(".html")
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(
+            TEMPLATE.format(title=html.escape(titles[source]), navigation=navigation, body=body)
+        )
+    print(f"{len(sources)} pages: {SITE / 'index.html'}")
     return 0
 
 
 def _order(source: Path) -> tuple[int, str]:
-    return (FIRST.index(source.stem) if source.stem in FIRST else len(FIRST), source.stem)
+    place = FIRST.index(source.stem) if source.stem in FIRST else len(FIRST)
+    return place, str(source.relative_to(DOCS))
 
 
 def _without_comments(source: Path) -> str:

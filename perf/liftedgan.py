@@ -35,7 +35,7 @@ KINDS = {
 def step(method: LiftedGAN, optimizer: torch.optim.Optimizer, number: int) -> None:
     """One training step on global batch `number`."""
     with autocast(method):
-        batch = method._draw(next(method._batches(number)))
+        batch = method._training_batch(next(method._batches(number)))
         terms = method._objective().terms(batch, Share.whole(method.config.batch))
         loss = torch.stack([value.float() for value in terms.values()]).sum()
     optimizer.zero_grad(set_to_none=True)

@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hatchling.build import build_wheel
 
 PLUGIN = Path(__file__).parent / "e2e" / "toy_plugin"
+
+
+def global_seed(name: str) -> int:
+    """What the global random states are seeded with for the test or shared fixture `name`."""
+    return zlib.crc32(name.encode())
+
+
+def _seed(name: str) -> None:
+    random.seed(global_seed(name))
+    np.random.seed(global_seed(name))
+    torch.manual_seed(global_seed(name))
+
+
+# Networks are initialised from the global random state, and so are some tests' inputs. It is the
+# same for a test whichever tests ran before it, in this process or in another: no test passes or
+# fails by chance or by order.
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _seed(getattr(item, "originalname", item.name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """A fixture that tests share is made by whichever of them comes first."""
+    if fixturedef.scope == "function":
+        return (yield)
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    _seed(fixturedef.argname)
+    try:
+        return (yield)
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,7 @@ def texel_centres(uvs: np.ndarray) -> np.ndarray:
 
 def landmarks5(topo: topology.Topology) -> np.ndarray:
     """Image-left eye, image-right eye, nose tip, image-left and image-right mouth corner."""
-    # Anny's numbers (facts: measured by SCRFD on renders); image-left is the subject's right.
+    # Anny's numbers (measured by SCRFD on renders); image-left is the subject's right.
     return np.searchsorted(topo.kept, [4498, 4426, 1489, 368, 2498])
 
 

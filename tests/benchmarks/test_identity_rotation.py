@@ -174,6 +174,7 @@ def on_samples(monkeypatch):
 
 def test_baselines_move_samples_to_where_they_measure_the_yaw(on_samples):
     """Whatever its stylecode, a sample shows each view where its picture says so."""
+    assert on_samples.baselines
     for row in on_samples.baselines:
         values = on_samples.baseline(row, [0, 2])
         assert values["turned"] == pytest.approx([40] * 2, abs=0.05)

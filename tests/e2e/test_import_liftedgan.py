@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.methods.liftedgan.architecture import NETWORKS, Sizes
+from gan3d_bench.methods.liftedgan.architecture import NETWORKS, Architecture
 from gan3d_bench.methods.liftedgan.checkpoint import load_networks, save_networks
 from gan3d_bench.methods.liftedgan.official import to_official
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import official_files as files
 
-SIZES = Sizes(
+SIZES = Architecture(
     image_size=32,
     w_dim=8,
     inject_channels=6,
@@ -140,7 +140,7 @@ def test_what_is_imported_fits_the_networks(
         networks[name].load_state_dict(state)
     del networks["transformation"]
     assert load_networks(Path("start"), networks).keys() == networks.keys()
-    other = Sizes(**{**vars(SIZES), "depth_hidden": 16}).build()
+    other = Architecture(**{**vars(SIZES), "depth_hidden": 16}).build()
     with pytest.raises(UserError, match=r"depth\.mapping\.layers\.0\.weight' is \(12, 8\), expec"):
         load_networks(Path("start"), other)
 

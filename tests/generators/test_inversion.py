@@ -93,7 +93,7 @@ def test_schedules_stay_in_range(steps, up, down, noise_ramp):
 
 
 def test_noise_regulariser_of_known_maps():
-    """The value measured with the released code (facts stylegan2, section 4)."""
+    """The value measured with rosinality's projector.py."""
     maps = [
         torch.from_numpy(np.random.RandomState(i).randn(1, 1, side, side))
         for i, side in enumerate((4, 8, 16, 32))

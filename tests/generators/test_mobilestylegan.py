@@ -1,4 +1,4 @@
-"""MobileStyleGAN on a small random network, against the formulas of facts/mobilestylegan.md taken
+"""MobileStyleGAN on a small random network, against the formulas of its layers taken
 literally, and its reader on small and on damaged OpenVINO IR files."""
 
 from __future__ import annotations

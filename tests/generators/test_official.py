@@ -124,7 +124,7 @@ def test_official_keys_and_shapes_are_ours(name: str, convert: Callable[..., Any
     }
     network = convert(state)
     assert network.config.channels == channel_table(64, 16384)
-    # the counts of facts about the official code
+    # the counts of the official networks
     parameters = sum(value.numel() for value in network.parameters())
     assert parameters == (23_819_544 if "_G_" in name else 23_407_361)
 

@@ -14,6 +14,7 @@ from scipy.io import savemat
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry import basel, morphable_model
+from gan3d_bench.geometry.basel import load_basel
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rasterizer import rasterize
@@ -121,7 +122,7 @@ def test_damaged_heads_file(tmp_path: Path) -> None:
 
 
 def test_mirroring_needs_a_table(heads, basel_files) -> None:
-    model = MorphableModel.from_basel(basel_files)
+    model = load_basel(basel_files)
     with pytest.raises(ValueError, match="'basel' has no table of mirrored vertices"):
         model.mirrored(model.mean[None])
 
@@ -158,7 +159,7 @@ def basel_files(tmp_path: Path, monkeypatch) -> Path:
 def test_raw_basel_files_are_converted(basel_files: Path) -> None:
     from scipy.io import loadmat
 
-    model = MorphableModel.from_basel(basel_files)
+    model = load_basel(basel_files)
     assert (model.num_identity, model.num_expression, model.num_albedo) == (80, 64, 80)
     raw = loadmat(basel_files / "01_MorphableModel.mat")
     # Front vertex 1 is expression vertex 4 (1-based), which is shape vertex 6.
@@ -184,31 +185,31 @@ def test_raw_basel_files_are_converted(basel_files: Path) -> None:
 def test_missing_raw_file_is_named(basel_files: Path, name: str) -> None:
     (basel_files / name).unlink()
     with pytest.raises(UserError, match=f"{name}: no such file"):
-        MorphableModel.from_basel(basel_files)
+        load_basel(basel_files)
 
 
 def test_damaged_raw_files(basel_files: Path) -> None:
     path = basel_files / "Exp_Pca.bin"
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(UserError, match=r"Exp_Pca\.bin: damaged; expected int32 n"):
-        MorphableModel.from_basel(basel_files)
+        load_basel(basel_files)
 
 
 def test_indices_that_do_not_fit(basel_files: Path) -> None:
     savemat(basel_files / "BFM_front_idx.mat", {"idx": np.array([[2], [4], [5], [80]])})
     with pytest.raises(UserError, match="do not fit together"):
-        MorphableModel.from_basel(basel_files)
+        load_basel(basel_files)
 
 
 def test_missing_folder_file_and_keys(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"BFM_model_front\.mat .*keys meanshape"):
-        MorphableModel.from_basel(tmp_path)
+        load_basel(tmp_path)
     with pytest.raises(UserError, match=r"nothing\.mat: no such file"):
-        MorphableModel.from_basel(tmp_path / "nothing.mat")
+        load_basel(tmp_path / "nothing.mat")
     path = tmp_path / "BFM_model_front.mat"
     savemat(path, {"meanshape": np.zeros((1, 9))})
     with pytest.raises(UserError, match=r"BFM_model_front\.mat: lacks meantex, idBase"):
-        MorphableModel.from_basel(tmp_path)
+        load_basel(tmp_path)
     path.write_bytes(b"no MATLAB file at all, but long enough to be looked at" * 10)
     with pytest.raises(UserError, match="not a readable MATLAB file"):
-        MorphableModel.from_basel(path)
+        load_basel(path)

@@ -21,7 +21,7 @@ from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import NonFiniteLossError
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.training.callbacks import Checkpointing
-from gan3d_bench.training.nonfinite import NonFiniteReport, save
+from gan3d_bench.training.nonfinite import NonFiniteBatchSaver, save_nonfinite_batch
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
 
@@ -243,7 +243,7 @@ def test_broken_weights_are_not_saved(tmp_path: Path) -> None:
 
     saving = Checkpointing(tmp_path / "last.ckpt", minutes=1e-9)
     with pytest.raises(NonFiniteLossError, match=r"'right.weight' is NaN .* after 2 steps"):
-        train(method, Spoil(), saving, NonFiniteReport(tmp_path))
+        train(method, Spoil(), saving, NonFiniteBatchSaver(tmp_path))
     kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert kept["phase"] == {"index": 0, "step": 1}
     assert kept["state_dict"]["right.weight"].isfinite().all()
@@ -269,7 +269,8 @@ def test_any_batch_is_saved_as_plain_values(tmp_path: Path) -> None:
         "views": Views(torch.ones(2, requires_grad=True), Path("p")),
         "number": np.float64(2.5),
     }
-    save(NonFiniteLossError("why", "phase", 3, {"a": 1.0}, batch), tmp_path / "nonfinite.pt")
+    error = NonFiniteLossError("why", "phase", 3, {"a": 1.0}, batch)
+    save_nonfinite_batch(error, tmp_path / "nonfinite.pt")
     found = torch.load(tmp_path / "nonfinite.pt", weights_only=True)
     assert (found["message"], found["terms"]) == ("why", {"a": 1.0})
     pair, rest = found["batch"][0]

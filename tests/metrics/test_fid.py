@@ -218,7 +218,7 @@ def test_kid_equals_torchmetrics():
 
 
 def test_kid_is_zero_in_the_mean_where_fid_is_not():
-    """Two samples of one distribution: KID is unbiased, FID is not (facts/assets.md, 2)."""
+    """Two samples of one distribution: KID is unbiased, FID is not (Binkowski et al. 2018)."""
     values = []
     for seed in range(20):
         a, b = torch.rand(2, 40, 32, generator=torch.Generator().manual_seed(seed))

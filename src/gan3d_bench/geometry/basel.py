@@ -1,6 +1,7 @@
 """The Basel Face Model 2009 from the files researchers have, and its fitting tool's camera.
 
-Facts: uv3dmm 1.2-1.6 (file contents, conversion, pose, projection). Axes: x right, y up, z to the
+File contents, conversion, pose and projection are those of ascust/3DMM-Fitting-Pytorch
+(convert_bfm09_data.py, core/BFM09Model.py, core/BaseModel.py). Axes: x right, y up, z to the
 viewer; decimetres.
 """
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.morphable_model import MorphableModel
+from gan3d_bench.geometry.views import euler_matrix
 
 CONVERTED_NAMES = ("BFM09_model_info.mat", "BFM_model_front.mat")
 CONVERTED_KEYS = ("meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "keypoints",
@@ -30,12 +32,18 @@ NUM_IDENTITY, NUM_EXPRESSION, NUM_ALBEDO = 80, 64, 80
 MICROMETRES = 1e5  # to decimetres
 
 
-def load(path: Path) -> MorphableModel:
-    """Read a converted file, or a folder with a converted file or the raw ones.
+def load_basel(path: str | Path) -> MorphableModel:
+    """The Basel Face Model of a converted file, or of a folder with one or with the raw files.
+
+    Args:
+        path: a file ``BFM09_model_info.mat`` or ``BFM_model_front.mat``, or a folder with one of
+            them or with all of ``01_MorphableModel.mat``, ``Exp_Pca.bin``, ``std_exp.txt``,
+            ``BFM_front_idx.mat``, ``BFM_exp_idx.mat`` and ``facemodel_info.mat``.
 
     Raises:
         UserError: missing or damaged file, with its path and the keys expected.
     """
+    path = Path(path)
     if path.is_dir():
         for name in CONVERTED_NAMES:
             if (path / name).is_file():
@@ -74,7 +82,7 @@ def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def convert(folder: Path) -> dict[str, np.ndarray]:
-    """Raw BFM 2009 files -> the arrays of a converted file (facts 1.3).
+    """Raw BFM 2009 files -> the arrays of a converted file (``convert_bfm09_data.py``).
 
     Bases are scaled by their standard deviations, cut to the first 80 / 64 / 80 components and to
     the front of the face.
@@ -175,7 +183,7 @@ def _build(data: dict[str, np.ndarray], path: Path) -> MorphableModel:
 
 @dataclass(frozen=True)
 class BaselCamera:
-    """Pose and projection of the fitting tool (facts 1.4, 1.5).
+    """Pose and projection of the fitting tool (``core/BaseModel.py``).
 
     The camera stands on +z, `distance` decimetres away, looking at the origin.
 
@@ -192,13 +200,7 @@ class BaselCamera:
     @staticmethod
     def rotation(angles: Tensor) -> Tensor:
         """Angles x, y, z (B, 3) in radians -> (B, 3, 3) that right-multiplies rows of vertices."""
-        (cx, cy, cz), (sx, sy, sz) = angles.cos().unbind(1), angles.sin().unbind(1)
-        rows = (
-            (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
-            (sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx),
-            (-sy, cy * sx, cy * cx),
-        )
-        return torch.stack([torch.stack(row, -1) for row in rows], -1)
+        return euler_matrix(*angles.unbind(1)).transpose(1, 2)
 
     def transform(self, vertices: Tensor, angles: Tensor, translation: Tensor) -> Tensor:
         """(B, V, 3) turned by angles (B, 3) in radians and moved by (B, 3)."""

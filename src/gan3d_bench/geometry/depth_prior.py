@@ -1,7 +1,8 @@
 """Weak priors of canonical depth: an ellipsoid over the object's mask, and variants of it.
 
-GAN2Shape's (Table 2): a spherical cap of radius 0.4, stretched in the image plane (facts gan2shape,
-section 2). A network is regressed onto it once, before training; it plays no role afterwards.
+GAN2Shape's (Table 2): a spherical cap of radius 0.4, stretched in the image plane (released
+gan2shape/model.py). A network is regressed onto it once, before training; it plays no role
+afterwards.
 """
 
 from __future__ import annotations

@@ -123,21 +123,6 @@ class MorphableModel:
         """
         return _load_heads(asset_path(HEADS_ASSET))
 
-    @classmethod
-    def from_basel(cls, path: str | Path) -> MorphableModel:
-        """The Basel Face Model from the files a researcher has; see `geometry.basel.load`.
-
-        Args:
-            path: a converted ``BFM09_model_info.mat`` or ``BFM_model_front.mat``, or a folder
-                that holds one of them or the raw 2009 files.
-
-        Raises:
-            UserError: a missing or damaged file, naming it and the keys expected.
-        """
-        from gan3d_bench.geometry import basel
-
-        return basel.load(Path(path))
-
     @property
     def num_identity(self) -> int:
         return self.identity_basis.shape[0]

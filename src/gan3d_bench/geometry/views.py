@@ -210,7 +210,16 @@ def rotation_matrix(view: View) -> Tensor:
     Returns:
         (B, 3, 3), to be applied to column vectors.
     """
-    a, b, c = -view.pitch.deg2rad(), -view.yaw.deg2rad(), view.roll.deg2rad()
+    return euler_matrix(-view.pitch.deg2rad(), -view.yaw.deg2rad(), view.roll.deg2rad())
+
+
+def euler_matrix(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """``Rz(c) Ry(b) Rx(a)`` of angles (B,) in radians, right-handed: (B, 3, 3).
+
+    Written out, since kornia has it by way of quaternions only (other rounding, and the angles of
+    stored views would change in the last bits), and PyTorch3D's version is for a part of the suite
+    that runs without PyTorch3D.
+    """
     (ca, sa), (cb, sb), (cc, sc) = ((x.cos(), x.sin()) for x in (a, b, c))
     rows = (
         (cc * cb, cc * sb * sa - sc * ca, cc * sb * ca + sc * sa),

@@ -1,4 +1,4 @@
-"""Multi-scale perceptual loss on channel-normalised features (LiftedGAN; facts section 4)."""
+"""Multi-scale perceptual loss on channel-normalised features (LiftedGAN, models/perc_loss.py)."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class LPIPS(nn.Module):
         self.net = net
         self.trunk = _TRUNKS[net]
         self._load(weights or load_array_pickle(asset_path(self.trunk.asset)))
-        # ImageNet mean and deviation, expressed for images in [-1, 1] (facts/assets.md section 1).
+        # ImageNet mean and deviation, expressed for images in [-1, 1] (Zhang et al. 2018)
         for name, values in (("shift", (-0.030, -0.088, -0.188)), ("scale", (0.458, 0.448, 0.450))):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
@@ -215,7 +215,7 @@ class FeatureExtractor(Protocol):
 
 
 class LPIPSLoss(nn.Module):
-    """LPIPS as a loss: both images are multiplied by the mask first (facts/gan2shape.md 4.1)."""
+    """LPIPS as a loss: both images are multiplied by the mask first (as GAN2Shape)."""
 
     def __init__(self, net: Net = "vgg", lpips: LPIPS | None = None) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ class LPIPSLoss(nn.Module):
 class DiscriminatorFeatureLoss(nn.Module):
     """Distance between the activations of a frozen discriminator, summed over its layers.
 
-    ``l1`` is GAN2Shape's loss (Pan et al. 2021, eq. 5; facts/gan2shape.md 4.2): the mean over
+    ``l1`` is GAN2Shape's loss (Pan et al. 2021, eq. 5; gan2shape/losses.py): the mean over
     channels and the mask's pixels of ``|f - g|``. ``unit`` is LPIPS's form without learned heads:
     the squared distance of channel-normalised activations, averaged over the mask and over the
     layers, so that its scale (0 to 4) depends on no discriminator's magnitude.

@@ -8,7 +8,7 @@ from torch import Tensor
 def second_order_smoothness(x: Tensor) -> Tensor:
     """Mean absolute second differences: ``mean|dxx| + mean|dxy| + mean|dyx| + mean|dyy|``.
 
-    One scale; each mean runs over its own size and over the batch (facts gan2shape, 4.1).
+    One scale; each mean runs over its own size and over the batch (GAN2Shape, gan2shape/losses.py).
 
     Args:
         x: (B, C, H, W) with H, W >= 3.

@@ -1,8 +1,8 @@
 """How far a predicted depth map is from the true one: SIDE, MAD and the normalised depth error.
 
 SIDE and MAD: Wu et al. 2020 (Unsup3D), section 4.1, used by GAN2Shape (Pan et al. 2021), Tables 1
-and 2; masks as in the released code (facts of GAN2Shape, section 6). Normalised depth error:
-LiftedGAN (Shi et al. 2021), Table 2.
+and 2; masks as in GAN2Shape's released gan2shape/model.py. Normalised depth error: LiftedGAN
+(Shi et al. 2021), Table 2.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Features of the 2015-12-05 Inception network, for FID and KID.
 
-The network is the asset ``inception-fid`` (facts/assets.md section 2): the TensorFlow weights that
-"FID" means in the literature, 2048-d pool features. Images are quantised to 8 bits and resized to
-299 pixels as float; *how* they are resized moves FID by some tenths, so every result carries its
-:attr:`InceptionFeatures.variant`. The default is the original's, TensorFlow 1 bilinear.
+The network is the asset ``inception-fid`` (docs/facts/metric_networks.md): the TensorFlow
+weights that "FID" means in the literature, 2048-d pool features. Images are quantised to 8 bits and
+resized to 299 pixels as float; *how* they are resized moves FID by some tenths, so every result
+carries its :attr:`InceptionFeatures.variant`. The default is the original's, TensorFlow 1 bilinear.
 """
 
 from __future__ import annotations

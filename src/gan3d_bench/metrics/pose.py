@@ -134,8 +134,8 @@ def _axis_angle(quaternion: Tensor) -> tuple[Tensor, Tensor]:
 class CameraAgreement(PairedSet):
     """How far two sets of cameras differ in axis and angle, degrees; 0 is equal.
 
-    Source: StyleGAN-R (Zhang et al. 2021), Table A (facts of StyleGAN-R, 4.18); the removal of one
-    global rotation is our reading. See `camera_differences`.
+    Source: StyleGAN-R (Zhang et al. 2021), Table A; the removal of one global rotation is our
+    reading. See `camera_differences`.
 
     Args:
         aligned: whether the global rotation is removed.

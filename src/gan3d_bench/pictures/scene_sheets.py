@@ -55,43 +55,45 @@ class Sheet:
 def scene_sheets(scene: Scene) -> dict[str, Sheet]:
     """``yaw``, ``pitch`` and, of scenes that can be relit, ``relight``; all subjects."""
     sheets = {
-        "yaw": turned(scene, [(f"yaw {degrees(yaw)}", View.from_angles(yaw)) for yaw in YAWS]),
-        "pitch": turned(
+        "yaw": view_sweep(
+            scene, [(f"yaw {degree_label(yaw)}", View.from_angles(yaw)) for yaw in YAWS]
+        ),
+        "pitch": view_sweep(
             scene,
-            [(f"pitch {degrees(pitch)}", View.from_angles(0.0, pitch)) for pitch in PITCHES],
+            [(f"pitch {degree_label(pitch)}", View.from_angles(0.0, pitch)) for pitch in PITCHES],
         ),
     }
     if "relight" in scene.capabilities:
-        sheets["relight"] = relit(scene)
+        sheets["relight"] = relighting(scene)
     return sheets
 
 
 def faces(columns: Sequence[Tensor]) -> Sheet:
     """Columns of random faces (B, 3, H, W) in [0, 1]; the first are the subjects of the others."""
     groups = [[Column("subject", columns[0])], [Column("", pictures) for pictures in columns[1:]]]
-    return Sheet(groups, subjects(len(columns[0])))
+    return Sheet(groups, row_names(len(columns[0])))
 
 
 def portraits(scene: Scene) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] of the subjects at their own views."""
-    return colour(scene.render(reference_view(scene)))
+    return colour_on_white(scene.render(reference_view(scene)))
 
 
-def turned(scene: Scene, views: Sequence[tuple[str, View]]) -> Sheet:
+def view_sweep(scene: Scene, views: Sequence[tuple[str, View]]) -> Sheet:
     """Every subject at each labelled view (of one), in colour and, if it has normals, in plaster
     (LiftedGAN, Figure 4)."""
     columns = []
     for label, view in views:
         rendering = scene.render(view[torch.zeros(scene.batch_size, dtype=torch.long)])
-        rows = [colour(rendering)]
+        rows = [colour_on_white(rendering)]
         if rendering.normal is not None:
             rows.append(on_white(shape_picture(rendering.normal), rendering.mask))
-        columns.append(Column(label, alternating(rows)))
+        columns.append(Column(label, interleaved(rows)))
     shown = len(columns[0].pictures) // scene.batch_size
-    return Sheet([columns], subjects(scene.batch_size, ("", "shape")[:shown]))
+    return Sheet([columns], row_names(scene.batch_size, ("", "shape")[:shown]))
 
 
-def relit(scene: Scene) -> Sheet:
+def relighting(scene: Scene) -> Sheet:
     """Every subject in its own light and lit from four sides (LiftedGAN, Figure 5).
 
     Beneath its own light are the normals, beneath the others the shading (white: as bright as its
@@ -103,7 +105,7 @@ def relit(scene: Scene) -> Sheet:
         f"light {name}": scene.render(view, side_light(own, direction))
         for name, direction in GRID_LIGHTS.items()
     }
-    rows = {name: [colour(seen)] for name, seen in {"own light": own, **lit}.items()}
+    rows = {name: [colour_on_white(seen)] for name, seen in {"own light": own, **lit}.items()}
     shading = {name: seen.shading for name, seen in lit.items() if seen.shading is not None}
     explained = own.normal is not None and len(shading) == len(lit)
     if own.normal is not None and explained:
@@ -111,27 +113,27 @@ def relit(scene: Scene) -> Sheet:
         for name, value in shading.items():
             relative = value.cpu() / brightness(own).clamp(min=1e-6)[:, None, None, None]
             rows[name].append(on_white(_grey(relative), lit[name].mask))
-    columns = [Column(name, alternating(pictures)) for name, pictures in rows.items()]
+    columns = [Column(name, interleaved(pictures)) for name, pictures in rows.items()]
     kinds = ("", "shading") if explained else ("",)
-    return Sheet([columns[:1], columns[1:]], subjects(scene.batch_size, kinds))
+    return Sheet([columns[:1], columns[1:]], row_names(scene.batch_size, kinds))
 
 
-def colour(rendering: Rendering) -> Tensor:
+def colour_on_white(rendering: Rendering) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1], white around the subjects."""
     return on_white(unit_range(rendering.rgb), rendering.mask)
 
 
-def alternating(rows: Sequence[Tensor]) -> Tensor:
+def interleaved(rows: Sequence[Tensor]) -> Tensor:
     """Rows of each subject one below the other: R of (B, 3, H, W) to (B R, 3, H, W)."""
     return torch.stack(list(rows), 1).flatten(0, 1)
 
 
-def subjects(count: int, kinds: Sequence[str] = ("",)) -> list[str]:
+def row_names(count: int, kinds: Sequence[str] = ("",)) -> list[str]:
     """Names of rows: the number of the subject, and what the row shows of it."""
     return [f"{i + 1} {kind}".strip() for i in range(count) for kind in kinds]
 
 
-def degrees(angle: float) -> str:
+def degree_label(angle: float) -> str:
     """An angle as labels write it."""
     return f"{angle:+.0f}°" if angle else "0°"
 

@@ -1,7 +1,7 @@
 """Depth maps as meshes: normals, rendering from another view, warping a texture to it.
 
-A depth map's pixels are the vertices of a grid mesh, two triangles a pixel quad (facts gan2shape,
-section 5). There are two ways to see it from a view. `warp_to_view` renders the depth of the turned
+A depth map's pixels are the vertices of a grid mesh, two triangles a pixel quad (as GAN2Shape's
+renderer). There are two ways to see it from a view. `warp_to_view` renders the depth of the turned
 mesh, carries every rendered point back to the canonical pose and samples the texture there
 (GAN2Shape): textures are filtered bilinearly whatever the mesh. `interpolate_in_view` carries the
 texture on the vertices and interpolates it over the triangles (LiftedGAN): it also works when
@@ -130,7 +130,7 @@ def render_depth(
     compat_half_pixel: bool = False,
     engine: Engine = "auto",
 ) -> Tensor:
-    """Depth of a turned depth map, seen by the same camera (facts gan2shape, section 5).
+    """Depth of a turned depth map, seen by the same camera (GAN2Shape, renderer/renderer.py).
 
     The grid mesh is turned by the view and rasterized with `supersample` squared sub-pixels a
     pixel, placed symmetrically about the pixel centre; the nearest triangle of either facing

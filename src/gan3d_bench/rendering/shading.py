@@ -202,8 +202,7 @@ def _model_axes(normals: Tensor) -> Tensor:
 def spherical_harmonics_basis(normals: Tensor) -> Tensor:
     """The nine basis functions, already multiplied by the Lambert kernel.
 
-    Ramamoorthi and Hanrahan (2001), with the constants and the order of the released 3DMM fit
-    (``illumination_layer`` of the BFM renderers).
+    As in ``core/BaseModel.py`` of ascust/3DMM-Fitting-Pytorch (Ramamoorthi and Hanrahan 2001).
 
     Args:
         normals: (..., 3) unit vectors, x right, y up, z to the viewer.
@@ -243,6 +242,6 @@ def diffuse_shading(normals: Tensor, direction: Tensor) -> Tensor:
 def lit_texture(albedo: Tensor, shading: Tensor) -> Tensor:
     """Albedo (B, 3, H, W) in [-1, 1] times shading, back in image range; not clamped.
 
-    ``2 (albedo / 2 + 0.5) shading - 1`` (Unsup3D, Wu et al. 2020, Eq. 2; GAN2Shape).
+    ``2 (albedo / 2 + 0.5) shading - 1`` (GAN2Shape, gan2shape/model.py).
     """
     return (albedo + 1) * shading - 1

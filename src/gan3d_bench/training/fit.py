@@ -38,7 +38,7 @@ from gan3d_bench.training.callbacks import (
     evaluation_mode,
 )
 from gan3d_bench.training.checkpoints import AtomicCheckpointIO, read_checkpoint
-from gan3d_bench.training.nonfinite import NonFiniteReport
+from gan3d_bench.training.nonfinite import NonFiniteBatchSaver
 from gan3d_bench.training.run_folder import Run
 
 
@@ -214,7 +214,7 @@ def _train(
     )
     loggers: list[Logger] = []
     tracked: list[Logger] = []
-    callbacks += [saving, NonFiniteReport(run.path if run else None)]
+    callbacks += [saving, NonFiniteBatchSaver(run.path if run else None)]
     if run is not None:
         scalars = LatestScalars()
         tracked = run_loggers(config, run.path)

@@ -21,7 +21,7 @@ from gan3d_bench.errors import NonFiniteLossError, UserError
 from gan3d_bench.training.checkpoints import AtomicCheckpointIO
 
 
-class NonFiniteReport(L.Callback):
+class NonFiniteBatchSaver(L.Callback):
     """Saves what a `NonFiniteLossError` came from, of every process.
 
     Args:
@@ -40,7 +40,7 @@ class NonFiniteReport(L.Callback):
         if not isinstance(exception, NonFiniteLossError) or self.folder is None:
             return
         try:
-            save(exception, _file(self.folder, trainer.global_rank))
+            save_nonfinite_batch(exception, _file(self.folder, trainer.global_rank))
         except UserError as error:  # the breakdown itself is still to be told
             print(f"gan3d-bench: {error}", file=sys.stderr)
         # one process that ends may have the others killed, before they have saved theirs
@@ -49,7 +49,7 @@ class NonFiniteReport(L.Callback):
         exception.file = file if file.exists() else None
 
 
-def save(error: NonFiniteLossError, file: Path) -> None:
+def save_nonfinite_batch(error: NonFiniteLossError, file: Path) -> None:
     """Write what `error` came from to `file`; see the module.
 
     Raises:
@@ -60,7 +60,7 @@ def save(error: NonFiniteLossError, file: Path) -> None:
         "phase": error.phase,
         "step": error.step,
         "terms": dict(error.terms),
-        "batch": plain(error.batch),
+        "batch": to_loadable(error.batch),
     }
     AtomicCheckpointIO().save_checkpoint(content, file)
 
@@ -69,7 +69,7 @@ def _file(folder: Path, rank: int) -> Path:
     return folder / (f"nonfinite-rank{rank}.pt" if rank else "nonfinite.pt")
 
 
-def plain(value: Any) -> Any:
+def to_loadable(value: Any) -> Any:
     """Return `value` in types that ``torch.load(weights_only=True)`` reads.
 
     Tensors come to the CPU, without what else their storage holds; dataclasses and named tuples
@@ -78,12 +78,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
+        return {to_loadable(key): to_loadable(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: to_loadable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {key: plain(item) for key, item in value._asdict().items()}  # type: ignore[attr-defined]
+        return {key: to_loadable(item) for key, item in value._asdict().items()}  # type: ignore[attr-defined]
     if isinstance(value, list | tuple):
-        items = [plain(item) for item in value]
+        items = [to_loadable(item) for item in value]
         return items if isinstance(value, list) else tuple(items)
     return value if type(value) in (bool, int, float, str, type(None)) else repr(value)

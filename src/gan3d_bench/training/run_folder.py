@@ -8,7 +8,7 @@
 ``pictures/``             grids, turntables, meshes
 ``tables/``               tables this run was measured for
 ``finished.json``         there once training is complete
-``nonfinite.pt``          if a loss became NaN: the batch, see `breakdown`
+``nonfinite.pt``          if a loss became NaN: the batch, see `nonfinite`
 ========================= ========================================================
 
 Imports no torch.

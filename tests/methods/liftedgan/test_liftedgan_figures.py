@@ -12,20 +12,20 @@ from gan3d_bench.config import compose
 from gan3d_bench.generators.latents import interpolated, sample_z
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.liftedgan.figures import (
-    STOPS,
+    INTERPOLATION_STEPS,
+    SIDE_YAW,
     STYLE_YAWS,
-    TURN,
     interpolation_sheet,
     manipulation_sheet,
-    restyled,
     style_sheet,
+    style_transfer,
     training_view,
 )
 from gan3d_bench.methods.liftedgan.image_formation import view_from_raw
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.pictures.grids import unit_range
-from gan3d_bench.pictures.scene_sheets import Sheet, colour
+from gan3d_bench.pictures.scene_sheets import Sheet, colour_on_white
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build
 
@@ -58,7 +58,7 @@ def test_style_transfer_keeps_the_geometry(method: LiftedGAN) -> None:
     w, styles = codes(method, 1), codes(method, 3, seed=1)
     light, _ = method.lifter.decompose(w)
     subject = method.lifter.canonical(w, light)
-    made = restyled(method.lifter, method.generator, subject, light, styles, 2)
+    made = style_transfer(method.lifter, method.generator, subject, light, styles, 2)
     assert subject.blend is not None and made.blend is not None
     for kept, own in (
         (made.depth, subject.depth),
@@ -77,48 +77,48 @@ def test_the_layers_say_whose_style_it_is(method: LiftedGAN) -> None:
     light, _ = method.lifter.decompose(w)
     subject = method.lifter.canonical(w, light)
     every = method.generator.num_ws
-    own = restyled(method.lifter, method.generator, subject, light, styles, every)
+    own = style_transfer(method.lifter, method.generator, subject, light, styles, every)
     torch.testing.assert_close(own.albedo, subject.albedo.expand(2, -1, -1, -1))
-    others = restyled(method.lifter, method.generator, subject, light, styles, 0)
+    others = style_transfer(method.lifter, method.generator, subject, light, styles, 0)
     neutral = method.lifter.canonical(styles, method.lifter.decompose(styles)[0]).neutral
     torch.testing.assert_close(others.neutral, neutral)
 
 
 def test_rows_and_columns_of_the_style_sheet(method: LiftedGAN) -> None:
     w, styles = codes(method, 1), codes(method, 2, seed=1)
-    pictures = torch.rand(2, 3, 40, 40) * 2 - 1
-    given, *_ = columns(style_sheet(method, w, styles, unit_size(pictures, method)))
-    torch.testing.assert_close(given[1:], unit_range(unit_size(pictures, method)))
-    sheet = style_sheet(method, w, styles)
+    pictures = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    pictures = method.framed(pictures).clamp(-1, 1)
+    networks = (method.lifter, method.generator)
+    given, *_ = columns(style_sheet(*networks, w, styles, pictures))
+    torch.testing.assert_close(given[1:], unit_range(pictures))
+    sheet = style_sheet(*networks, w, styles)
     shown, *rest = columns(sheet)
     torch.testing.assert_close(shown[1:], unit_range(method.generator.synthesis(styles)))
     assert sheet.names == ["1", "style 1", "style 2"]
     assert [len(group) for group in sheet.groups] == [1, len(STYLE_YAWS), len(STYLE_YAWS)]
     scene = method.lift(w)
     for pictures, yaw in zip(rest, 2 * STYLE_YAWS, strict=True):
-        torch.testing.assert_close(pictures[:1], colour(scene.render(View.from_angles([yaw]))))
-
-
-def unit_size(pictures: Tensor, method: LiftedGAN) -> Tensor:
-    return method.framed(pictures).clamp(-1, 1)
+        torch.testing.assert_close(
+            pictures[:1], colour_on_white(scene.render(View.from_angles([yaw])))
+        )
 
 
 def test_interpolation_ends_at_the_subjects(method: LiftedGAN) -> None:
     w = codes(method, 3)
-    between = interpolated(w, STOPS)
-    assert between.shape == (2, STOPS, w.shape[1])
+    between = interpolated(w, INTERPOLATION_STEPS)
+    assert between.shape == (2, INTERPOLATION_STEPS, w.shape[1])
     torch.testing.assert_close(between[:, 0], w[:-1])
     torch.testing.assert_close(between[:, -1], w[1:])
-    torch.testing.assert_close(between[:, STOPS // 2], (w[:-1] + w[1:]) / 2)
-    sheet = interpolation_sheet(method, w)
+    torch.testing.assert_close(between[:, INTERPOLATION_STEPS // 2], (w[:-1] + w[1:]) / 2)
+    sheet = interpolation_sheet(method.lifter, w)
     assert sheet.names == ["1 to 2", "1 to 2, +30°", "2 to 3", "2 to 3, +30°"]
     first, *_, last = columns(sheet)
     for pictures, ends in ((first, w[:-1]), (last, w[1:])):
         scene = method.lift(ends)
         assert scene.input_view is not None
-        torch.testing.assert_close(pictures[::2], colour(scene.render(scene.input_view)))
-        turned = scene.render(View.from_angles([TURN] * 2))
-        torch.testing.assert_close(pictures[1::2], colour(turned))
+        torch.testing.assert_close(pictures[::2], colour_on_white(scene.render(scene.input_view)))
+        turned = scene.render(View.from_angles([SIDE_YAW] * 2))
+        torch.testing.assert_close(pictures[1::2], colour_on_white(turned))
 
 
 @pytest.mark.parametrize("yaw", [-60.0, 0.0, 15.0])
@@ -137,20 +137,20 @@ def test_manipulation_shows_the_teacher_above_the_subject(method: LiftedGAN) -> 
     w = codes(method, 2)
     light, _ = method.lifter.decompose(w)
     raw = training_view(30.0, 2)
-    pictures = columns(manipulation_sheet(method, w))[6]
+    pictures = columns(manipulation_sheet(method.lifter, method.generator, w))[6]
     generated = method.generator.synthesis(method.lifter.manipulate(w, light, raw))
     torch.testing.assert_close(pictures[::2], unit_range(generated))
     rendered = method.lift(w).render(view_from_raw(raw))
-    torch.testing.assert_close(pictures[1::2], colour(rendered))
+    torch.testing.assert_close(pictures[1::2], colour_on_white(rendered))
 
 
 def test_figures_show_the_subjects_that_sample_draws(method: LiftedGAN) -> None:
     sheets = method.figures(2, torch.Generator().manual_seed(5))
     scene = method.sample(2, torch.Generator().manual_seed(5))
     front = columns(sheets["yaw"])[4][::2]
-    torch.testing.assert_close(front, colour(scene.render(View.from_angles([0.0] * 2))))
+    torch.testing.assert_close(front, colour_on_white(scene.render(View.from_angles([0.0] * 2))))
     assert scene.input_view is not None
-    own = colour(scene.render(scene.input_view))
+    own = colour_on_white(scene.render(scene.input_view))
     torch.testing.assert_close(columns(sheets["faces"])[0], own)
     torch.testing.assert_close(columns(sheets["interpolation"])[0][:1], own[:1])
     assert all((a - own).abs().max() > 0.01 for a in columns(sheets["faces"])[1:])

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from gan3d_bench.config import compose
 from gan3d_bench.methods.liftedgan.losses import Share, identity_distance, nuclear_norm
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
-from gan3d_bench.methods.liftedgan.objective import Batch, Objective, Whole
+from gan3d_bench.methods.liftedgan.objective import Batch, BatchTotals, Objective
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build
 
 D_S, D_T, D_VL, M = "depth", "transformation", "decomposition", "manipulation"
 ALL = {D_S, D_T, D_VL, M}
-# term -> who learns from it (facts liftedgan, section 4)
+# term -> who learns from it: the backward passes of the released models/lifted_gan.py
 PATHS = {
     "reconstruction": ALL,
     "flip": ALL,
@@ -70,7 +70,7 @@ def method() -> LiftedGAN:
 
 @pytest.fixture(scope="module")
 def batch(method: LiftedGAN) -> Batch:
-    return method._draw(next(method._batches(3)))
+    return method._training_batch(next(method._batches(3)))
 
 
 def gradients(method: LiftedGAN, loss: Tensor) -> dict[str, float]:
@@ -148,8 +148,8 @@ def test_shares_add_up_to_the_whole_batch(method: LiftedGAN, batch: Batch) -> No
     objective = method._objective()
     whole = objective.terms(batch, Share.whole(BATCH))
     shares = [Share(slice(0, 1), BATCH), Share(slice(1, BATCH), BATCH)]
-    surveys = [objective.survey(batch, share) for share in shares]
-    known = Whole(torch.cat([s.rows for s in surveys]), surveys[0].mask + surveys[1].mask)
+    totals = [objective.totals(batch, share) for share in shares]
+    known = BatchTotals(torch.cat([s.rows for s in totals]), totals[0].mask + totals[1].mask)
     parts = [objective.terms(batch, share, known) for share in shares]
     parameters = list(method.lifter.parameters())
     for name, value in whole.items():
@@ -211,7 +211,8 @@ def test_a_step_changes_every_network(method: LiftedGAN, batch: Batch) -> None:
     made = build_method()
     before = copy.deepcopy(made.lifter.state_dict())
     optimizer = torch.optim.Adam(made.lifter.parameters(), lr=1e-3)
-    terms = made._objective().terms(made._draw(next(made._batches(0))), Share.whole(BATCH))
+    first = made._training_batch(next(made._batches(0)))
+    terms = made._objective().terms(first, Share.whole(BATCH))
     torch.stack(list(terms.values())).sum().backward()
     optimizer.step()
     for name in ALL:

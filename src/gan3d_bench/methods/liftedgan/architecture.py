@@ -1,4 +1,4 @@
-"""The sizes of the four networks: given by a config, or told from somebody's weights."""
+"""The architecture of the four networks: its sizes as a type, and told from somebody's weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_BLOCKS = 7  # up to 1024 pixels
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Architecture:
     """Sizes of the networks; see their classes. The defaults are the released ones at 256 px.
 
     Attributes:
@@ -85,8 +85,10 @@ class Sizes:
         return {name: shapes_of(network) for name, network in networks.items()}
 
 
-def sizes_of(states: States, name: Callable[[str, str], str] = "{}.{}".format) -> Sizes:
-    """Tell the sizes from weights, and check every weight against them.
+def architecture_of(
+    states: States, name: Callable[[str, str], str] = "{}.{}".format
+) -> Architecture:
+    """Tell the architecture from weights, and check every weight against it.
 
     Args:
         states: name of the network -> state dict, see `NETWORKS`.
@@ -106,7 +108,7 @@ def sizes_of(states: States, name: Callable[[str, str], str] = "{}.{}".format) -
         return value.shape[axis]
 
     blocks = sum(f"ups.{i}.conv.weight" in states.get("depth", {}) for i in range(MAX_BLOCKS))
-    sizes = Sizes(
+    architecture = Architecture(
         image_size=8 << blocks,
         w_dim=side("depth", "mapping.layers.0.weight", 1),
         inject_channels=side("depth", "inject.weight", 1),
@@ -120,11 +122,11 @@ def sizes_of(states: States, name: Callable[[str, str], str] = "{}.{}".format) -
         manipulation_hidden=side("manipulation", "to_w.layers.0.weight", 0),
     )
     try:
-        expected = sizes.shapes()
+        expected = architecture.shapes()
     except (ValueError, RuntimeError) as error:
         raise UserError(f"its networks are none of LiftedGAN's: {error}") from error
     require_shapes(states, expected, name)
-    return sizes
+    return architecture
 
 
 def require_shapes(
@@ -133,7 +135,7 @@ def require_shapes(
     """Check weights against the shapes of networks.
 
     Args:
-        states, name: see `sizes_of`.
+        states, name: see `architecture_of`.
         expected: name of the network -> key -> shape.
 
     Raises:

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.pickles import clip
 from gan3d_bench.files.weights import open_weights, read_weights, save_weights, shapes_of
-from gan3d_bench.methods.liftedgan.architecture import NETWORKS, States, require_shapes, sizes_of
+from gan3d_bench.methods.liftedgan.architecture import (
+    NETWORKS,
+    States,
+    architecture_of,
+    require_shapes,
+)
 from gan3d_bench.methods.liftedgan.official import ORIGIN, read_liftedgan, to_official
 from gan3d_bench.training.checkpoints import read_checkpoint
 from gan3d_bench.training.run_folder import Run
@@ -28,7 +33,7 @@ def save_networks(states: States, folder: Path, steps: int) -> None:
     """Write the weights to ``folder/networks.safetensors``, in float32.
 
     Args:
-        states: name of the network (`sizes.NETWORKS`) -> state dict.
+        states: name of the network (`architecture.NETWORKS`) -> state dict.
         folder: is made.
         steps: number of training steps.
 
@@ -46,8 +51,8 @@ def load_networks(
 
     Args:
         folder: with ``networks.safetensors``, or of a liftedgan run.
-        networks: by name (`sizes.NETWORKS`), which the weights must fit, without those that are
-            not wanted; None: all four, of any sizes that fit together.
+        networks: by name (`architecture.NETWORKS`), which the weights must fit, without those
+            that are not wanted; None: all four, of any sizes that fit together.
 
     Returns:
         name of the network -> state dict in float32, of the networks asked for.
@@ -64,7 +69,7 @@ def load_networks(
         states[name][rest] = value
     try:
         if networks is None:
-            sizes_of(states)
+            architecture_of(states)
         else:
             require_shapes(states, {name: shapes_of(net) for name, net in networks.items()})
     except UserError as error:
@@ -96,7 +101,7 @@ def import_file(source: Path, folder: Path) -> dict[str, Any]:
     save_networks(found.states, folder, found.steps)
     return {
         "origin": ORIGIN,
-        **asdict(found.sizes),
+        **asdict(found.architecture),
         "steps": found.steps,
         "parameters": {
             name: sum(value.numel() for value in state.values())

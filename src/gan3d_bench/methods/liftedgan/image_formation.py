@@ -1,7 +1,7 @@
 """From a stylecode to a textured, lit 3D subject and its picture (LiftedGAN, sections 3.1, 3.1.1).
 
 Light and view come out of the networks as `raw` numbers in (-1, 1): light (ambient, diffuse, x, y),
-view (three angles, then x, y, z), in the released code's order (facts liftedgan, section 2).
+view (three angles, then x, y, z), in the order of the released ``netSD`` (models/networks.py).
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals, interpolate_in_view
 from gan3d_bench.rendering.shading import LambertLight, diffuse_shading, lit_texture
 
-ANGLE = 60.0  # degrees of a raw angle of 1
-TRANSLATION = (0.1, 0.1, 0.01)  # scene units of a raw translation of 1; the paper says 0.1 thrice
+ROTATION_RANGE = 60.0  # degrees of a raw angle of 1
+# scene units of a raw translation of 1; the paper says 0.1 thrice
+TRANSLATION_RANGE = (0.1, 0.1, 0.01)
 BORDER_COLUMNS = 2  # on either side, held at the border depth
-MARGIN = 0.01  # how much nearer than the border foreground is
+FOREGROUND_MARGIN = 0.01  # how much nearer than the border foreground is
 BACKGROUND = 1.0  # white
 RELEASED_NORMAL_EPSILON = 1e-7
-ROUNDING = 1e-6  # of a gradient map's largest entry
+RELATIVE_ROUNDING = 1e-6  # of a gradient map's largest entry
 
 Generate = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Stylecodes (B, w_dim) -> images (B, 3, S, S), not clamped, and last features (B, C, S, S)."""
@@ -33,7 +34,9 @@ Generate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Fixed quantities of shape and rendering (facts liftedgan, sections 1 to 3).
+    """Fixed quantities of shape and rendering (Shi et al. 2021, section 3.1.1).
+
+    Values are those of the released config/ffhq_256.py and models/renderers/renderer.py.
 
     Attributes:
         image_size: S.
@@ -62,7 +65,7 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Canonical:
+class CanonicalFactors:
     """B subjects seen from the front.
 
     Attributes:
@@ -81,15 +84,15 @@ class Canonical:
     albedo: Tensor
     blend: Tensor | None
 
-    def mirrored(self, geometry: Geometry) -> Canonical:
-        """Depth and albedo flipped left to right; the transformation map stays (facts, 4)."""
+    def mirrored(self, geometry: Geometry) -> CanonicalFactors:
+        """Depth and albedo flipped left to right; the transformation map stays, as released."""
         depth = self.depth.flip(3)
         normal = canonical_normals(depth, geometry)
         return replace(self, depth=depth, normal=normal, albedo=self.albedo.flip(3))
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedImages:
     """Rendered subjects: rgb (B, 3, S, S), white where the mask (B, 1, S, S) is 0; not clamped."""
 
     rgb: Tensor
@@ -98,15 +101,15 @@ class Picture:
 
 def view_from_raw(raw: Tensor) -> View:
     """Views of raw numbers (B, 6)."""
-    scale = raw.new_tensor([*(ANGLE,) * 3, *TRANSLATION])
+    scale = raw.new_tensor([*(ROTATION_RANGE,) * 3, *TRANSLATION_RANGE])
     x, y, z, *shift = (raw * scale).unbind(1)
     return View(-y, -x, z, torch.stack(shift, 1))
 
 
 def view_to_raw(view: View) -> Tensor:
     """Inverse of `view_from_raw`."""
-    angles = torch.stack((-view.pitch, -view.yaw, view.roll), 1) / ANGLE
-    return torch.cat((angles, view.translation / view.translation.new_tensor(TRANSLATION)), 1)
+    angles = torch.stack((-view.pitch, -view.yaw, view.roll), 1) / ROTATION_RANGE
+    return torch.cat((angles, view.translation / view.translation.new_tensor(TRANSLATION_RANGE)), 1)
 
 
 def light_from_raw(raw: Tensor) -> LambertLight:
@@ -139,7 +142,7 @@ def blend_from_raw(raw: Tensor, depth: Tensor, geometry: Geometry) -> Tensor:
     border does not move.
     """
     moving = torch.sigmoid(raw + 5)
-    foreground = (depth.detach() <= geometry.border - MARGIN).to(moving)
+    foreground = (depth.detach() <= geometry.border - FOREGROUND_MARGIN).to(moving)
     moving = blur(foreground + (1 - foreground) * moving, geometry)
     inner = moving[..., 1:-1, BORDER_COLUMNS:-BORDER_COLUMNS]
     return F.pad(inner, (BORDER_COLUMNS, BORDER_COLUMNS, 1, 1))
@@ -161,7 +164,7 @@ def canonical_normals(depth: Tensor, geometry: Geometry) -> Tensor:
     return depth_normals(depth, geometry.camera, epsilon=epsilon, border="nearest")
 
 
-def delight(neutral: Tensor, normal: Tensor, light: LambertLight) -> Tensor:
+def remove_shading(neutral: Tensor, normal: Tensor, light: LambertLight) -> Tensor:
     """Divide a frontally lit picture by its shading: pictures and albedo (B, 3, S, S)."""
     ambient, diffuse = (x[:, None, None, None] for x in (light.ambient, light.diffuse))
     frontal = normal.new_tensor([[0.0, 0.0, -1.0]])
@@ -174,14 +177,16 @@ def clip_contours(gradient: Tensor) -> Tensor:
     # Where T is 0 the gradient is zero but for rounding. The released code asks for exact zeros,
     # so that chance decides what it keeps beside the border.
     size = gradient.abs()
-    support = (size > ROUNDING * size.amax((2, 3), keepdim=True)).to(gradient)
+    support = (size > RELATIVE_ROUNDING * size.amax((2, 3), keepdim=True)).to(gradient)
     padded = F.pad(support, (1, 1, 1, 1), mode="reflect")
     around = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]
     around = around + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
     return gradient * (around == 4 * support)
 
 
-def render(canonical: Canonical, light: Tensor, view: Tensor, geometry: Geometry) -> Picture:
+def render(
+    canonical: CanonicalFactors, light: Tensor, view: Tensor, geometry: Geometry
+) -> RenderedImages:
     """Pictures of subjects under raw lights (B, 4) at raw views (B, 6): R(A, S, T, V, L).
 
     The light is fixed to the subject: shading is computed before it turns.
@@ -201,7 +206,7 @@ def render(canonical: Canonical, light: Tensor, view: Tensor, geometry: Geometry
             compat_corners=geometry.released,
         )
     mask = seen.mask.detach()
-    return Picture(seen.image + BACKGROUND * (1 - mask), mask)
+    return RenderedImages(seen.image + BACKGROUND * (1 - mask), mask)
 
 
 class Lifter(nn.Module):
@@ -237,16 +242,18 @@ class Lifter(nn.Module):
         """Stylecodes (B, w_dim) of the same subjects under other raw lights and views: M."""
         return self.manipulation(w, light, view).float()
 
-    def canonical(self, w: Tensor, light: Tensor) -> Canonical:
+    def canonical(self, w: Tensor, light: Tensor) -> CanonicalFactors:
         """Subjects of stylecodes (B, w_dim) that are lit by raw lights (B, 4).
 
         ``w0 = M(w, L0, V0)``; the teacher's picture of w0 without its light is the albedo.
         """
         front = neutral_light(light)
         w0 = self.manipulate(w, front, w.new_zeros(len(w), 6))
-        return self.subjects(w0, *self.generate(w0), front)
+        return self.factors(w0, *self.generate(w0), front)
 
-    def subjects(self, w0: Tensor, neutral: Tensor, features: Tensor, front: Tensor) -> Canonical:
+    def factors(
+        self, w0: Tensor, neutral: Tensor, features: Tensor, front: Tensor
+    ) -> CanonicalFactors:
         """Subjects of neutral pictures under frontal raw lights; shape is read from `w0` too."""
         depth = depth_from_raw(self.depth(w0, features).float(), self.geometry)
         blend = None
@@ -254,8 +261,8 @@ class Lifter(nn.Module):
             blend = blend_from_raw(self.transformation(w0).float(), depth, self.geometry)
         normal = canonical_normals(depth, self.geometry)
         neutral = neutral.float()
-        albedo = delight(neutral, normal, light_from_raw(front))
-        return Canonical(w0, neutral, depth, normal, albedo, blend)
+        albedo = remove_shading(neutral, normal, light_from_raw(front))
+        return CanonicalFactors(w0, neutral, depth, normal, albedo, blend)
 
     def decompose(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Raw light (B, 4) and raw view (B, 6) of stylecodes, in float32."""

@@ -1,4 +1,4 @@
-"""Terms of LiftedGAN's objective that need no network of their own (facts liftedgan, section 4)."""
+"""Terms of LiftedGAN's objective that need no network of their own (Shi et al. 2021, 3.2)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, Description
 from gan3d_bench.methods.liftedgan.image_formation import (
-    ANGLE,
-    MARGIN,
-    TRANSLATION,
-    Canonical,
+    FOREGROUND_MARGIN,
+    ROTATION_RANGE,
+    TRANSLATION_RANGE,
+    CanonicalFactors,
     Geometry,
     blur,
 )
@@ -98,14 +98,14 @@ class ImageLoss:
         self.perceptual = perceptual if weight else None
         self.weight = weight
 
-    def describe(self, images: Tensor) -> Described:
+    def describe(self, images: Tensor) -> ImageFeatures:
         """Images (B, 3, S, S) with their features."""
-        return Described(images, self.perceptual.describe(images) if self.perceptual else None)
+        return ImageFeatures(images, self.perceptual.describe(images) if self.perceptual else None)
 
     def __call__(
         self,
-        x: Described,
-        y: Described,
+        x: ImageFeatures,
+        y: ImageFeatures,
         mask: Tensor | None = None,
         total: Tensor | None = None,
     ) -> Tensor:
@@ -117,16 +117,16 @@ class ImageLoss:
 
 
 @dataclass(frozen=True)
-class Described:
+class ImageFeatures:
     """Images and what the perceptual network sees in them."""
 
     images: Tensor
     features: Description | None
 
-    def detach(self) -> Described:
+    def detach(self) -> ImageFeatures:
         """The same, cut from the autograd graph."""
         features = None if self.features is None else self.features.detach()
-        return Described(self.images.detach(), features)
+        return ImageFeatures(self.images.detach(), features)
 
 
 def perturbed_view(uniform: Tensor, pitch: float, yaw: float) -> Tensor:
@@ -139,8 +139,8 @@ def perturbed_view(uniform: Tensor, pitch: float, yaw: float) -> Tensor:
     degrees = (2 * uniform - 1) * ranges
     zero = torch.zeros_like(degrees[:, 0])
     # 0.02 sin(yaw) scene units, in raw translations
-    sideways = 0.02 / TRANSLATION[0] * degrees[:, 1].deg2rad().sin()
-    return torch.cat((degrees / ANGLE, torch.stack((sideways, zero, zero), 1)), 1)
+    sideways = 0.02 / TRANSLATION_RANGE[0] * degrees[:, 1].deg2rad().sin()
+    return torch.cat((degrees / ROTATION_RANGE, torch.stack((sideways, zero, zero), 1)), 1)
 
 
 def shuffled_light(light: Tensor, strength: Tensor, direction: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def shuffled_light(light: Tensor, strength: Tensor, direction: Tensor) -> Tensor
     return torch.cat((light[strength, :2], light[direction, 2:]), 1)
 
 
-def style_prior(w: Tensor, statistics: StyleStatistics) -> Tensor:
+def stylecode_prior(w: Tensor, statistics: StyleStatistics) -> Tensor:
     """``mean (w - mean)^2 / (2 s^2)`` of stylecodes (B, w_dim), a scalar (Eq. 3, second term)."""
     return (w - statistics.mean).square().mean() * statistics.precision
 
@@ -168,7 +168,7 @@ def light_prior(light: Tensor) -> Tensor:
     return light[:, :2].square().mean()
 
 
-def cycle(
+def cycle_consistency(
     light: Tensor,
     view: Tensor,
     light_target: Tensor,
@@ -195,13 +195,13 @@ def identity_distance(x: Tensor, y: Tensor, chosen: Tensor, share: Share) -> Ten
     return squared.sum() / chosen.sum().clamp(min=1) / share.fraction
 
 
-def albedo_residuals(canonical: Canonical, geometry: Geometry, pooling: int) -> Tensor:
+def albedo_residuals(canonical: CanonicalFactors, geometry: Geometry, pooling: int) -> Tensor:
     """Rows (B, P) of the matrix K_A of Eq. 7: fine detail of grey albedo on the foreground.
 
     What a Gaussian takes away (the paper says a Laplacian), mean-pooled.
     """
     grey = canonical.albedo.mean(1, keepdim=True)
-    foreground = (canonical.depth.detach() <= geometry.border - MARGIN).to(grey)
+    foreground = (canonical.depth.detach() <= geometry.border - FOREGROUND_MARGIN).to(grey)
     residual = (grey - blur(grey, geometry)) * foreground
     return F.avg_pool2d(residual, pooling).flatten(1)
 

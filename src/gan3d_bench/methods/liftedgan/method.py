@@ -15,14 +15,10 @@ from gan3d_bench.methods.liftedgan.figures import (
     manipulation_sheet,
     style_sheet,
 )
-from gan3d_bench.methods.liftedgan.image_formation import (
-    Canonical,
-    light_from_raw,
-    render,
-    view_from_raw,
-)
+from gan3d_bench.methods.liftedgan.image_formation import render
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.model import LiftedGANModel
+from gan3d_bench.methods.liftedgan.scene import lift, scene_from_factors
 from gan3d_bench.pictures.scene_sheets import FACES, Sheet, faces, portraits, scene_sheets
 from gan3d_bench.scenes.depth_map import DepthMapScene
 from gan3d_bench.scenes.preview import Preview
@@ -40,8 +36,7 @@ class LiftedGAN(LiftedGANModel):
     @torch.no_grad()
     def lift(self, w: Tensor) -> DepthMapScene:
         """The scene of stylecodes (B, w_dim), with the views and lights they show as input."""
-        light, view = self.lifter.decompose(w)
-        return self.scene(self.lifter.canonical(w, light), light, view)
+        return lift(self.lifter, w)
 
     def reconstruct(self, images: Tensor) -> DepthMapScene:
         """Lift `images` (B, 3, S, S) in [-1, 1] by embedding them in W first (paper, Figure 10).
@@ -90,7 +85,7 @@ class LiftedGAN(LiftedGANModel):
             images["map"] = (2 * canonical.blend - 1).expand(-1, 3, -1, -1)
         return Preview(
             {name: image.float().clamp(-1, 1) for name, image in images.items()},
-            self.scene(canonical, light, view),
+            scene_from_factors(canonical, light, view, geometry),
         )
 
     @torch.no_grad()
@@ -120,21 +115,10 @@ class LiftedGAN(LiftedGANModel):
         chain = w if len(w) > 1 else torch.cat((w, others[:1]))
         given = others if styles is None else self.embed(styles)
         return sheets | {
-            "manipulation": manipulation_sheet(self, w),
-            "interpolation": interpolation_sheet(self, chain),
-            "style": style_sheet(self, w[:1], given, styles),
+            "manipulation": manipulation_sheet(self.lifter, self.generator, w),
+            "interpolation": interpolation_sheet(self.lifter, chain),
+            "style": style_sheet(self.lifter, self.generator, w[:1], given, styles),
         }
 
     def _preview_z(self) -> Tensor:
         return sample_z(self.config.samples, self.generator.z_dim, self.rng("preview", step=0))
-
-    def scene(self, canonical: Canonical, light: Tensor, view: Tensor) -> DepthMapScene:
-        """The scene of B subjects with raw lights (B, 4) and raw views (B, 6) of their own."""
-        return DepthMapScene(
-            canonical.depth,
-            canonical.albedo,
-            light_from_raw(light),
-            view_from_raw(view),
-            depth_range=(self.geometry.near, self.geometry.far),
-            blend=canonical.blend,
-        )

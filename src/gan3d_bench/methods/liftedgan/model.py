@@ -27,7 +27,12 @@ from gan3d_bench.losses.cosine_perceptual import (
 from gan3d_bench.losses.perceptual import LPIPS
 from gan3d_bench.methods.liftedgan.checkpoint import load_networks
 from gan3d_bench.methods.liftedgan.config import LiftedGANConfig
-from gan3d_bench.methods.liftedgan.image_formation import ANGLE, Geometry, Lifter, depth_from_raw
+from gan3d_bench.methods.liftedgan.image_formation import (
+    ROTATION_RANGE,
+    Geometry,
+    Lifter,
+    depth_from_raw,
+)
 from gan3d_bench.methods.liftedgan.losses import (
     ImageLoss,
     Share,
@@ -41,7 +46,7 @@ from gan3d_bench.methods.liftedgan.networks import (
     StyleManipulation,
     TransformationDecoder,
 )
-from gan3d_bench.methods.liftedgan.objective import Batch, Objective, Whole
+from gan3d_bench.methods.liftedgan.objective import Batch, BatchTotals, Objective
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 
 WARM_UP_SLOPES = 4.0  # weight of slopes beside depth in the warm-up
@@ -73,7 +78,7 @@ class LiftedGANModel(PhasedMethod):
             self.frozen["discriminator"] = self.teacher.discriminator
         self.lifter = self._lifter(generator)
         if config.start:
-            self._take(Path(config.start))
+            self._load_start(Path(config.start))
         self.register_buffer("w_mean", generator.w_mean.clone())
         self.register_buffer("w_precision", torch.ones(()))
         self.image_loss = ImageLoss(self._perceptual(), config.losses.perceptual)
@@ -117,7 +122,7 @@ class LiftedGANModel(PhasedMethod):
             self.geometry,
         )
 
-    def _take(self, folder: Path) -> None:
+    def _load_start(self, folder: Path) -> None:
         networks = dict(self.lifter.named_children())
         try:
             states = load_networks(folder, networks)
@@ -256,7 +261,7 @@ class LiftedGANModel(PhasedMethod):
         return self.w_mean.lerp(self.generator.mapping(z.to(self.device)), psi)
 
     @torch.no_grad()
-    def _draw(self, drawn: Mapping[str, Tensor]) -> Batch:
+    def _training_batch(self, drawn: Mapping[str, Tensor]) -> Batch:
         config, perturbation = self.config, self.config.perturbation
         drawn = {key: value.to(self.device) for key, value in drawn.items()}
         w = self.styles(drawn["z"])
@@ -266,21 +271,21 @@ class LiftedGANModel(PhasedMethod):
             w,
             shuffled_light(light, drawn["strength"], drawn["direction"]),
             view,
-            view[:, 1].abs() * ANGLE < config.identity_yaw,
+            view[:, 1].abs() * ROTATION_RANGE < config.identity_yaw,
             self.styles(drawn["kept"]),
         )
 
     def _train_step(self, drawn: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        self.batch = batch = self._draw(drawn)
+        self.batch = batch = self._training_batch(drawn)
         share, objective = self._share(), self._objective()
         self.gradient_weight = share.fraction
         parts = share.split(self.config.micro_batch)
         if len(parts) == 1:
             return self.descend(objective.terms(batch, share))
         # the nuclear norm and the masks' sum are of the whole batch: found before, without gradient
-        surveys = [objective.survey(batch, part) for part in parts]
-        rows = torch.cat([survey.rows for survey in surveys])
-        mask = torch.stack([survey.mask for survey in surveys]).sum()
+        totals = [objective.totals(batch, part) for part in parts]
+        rows = torch.cat([part.rows for part in totals])
+        mask = torch.stack([part.mask for part in totals]).sum()
         whole = objective.gather(rows, mask)
         return self.descend(
             {
@@ -308,7 +313,7 @@ class LiftedGANModel(PhasedMethod):
             self._gather if rank_and_size()[1] > 1 else None,
         )
 
-    def _gather(self, rows: Tensor, mask: Tensor) -> Whole:
+    def _gather(self, rows: Tensor, mask: Tensor) -> BatchTotals:
         """Put the shares of all processes together; without gradient."""
         _, processes = rank_and_size()
         shares = [Share.of_process(i, processes, self.config.batch) for i in range(processes)]
@@ -321,4 +326,4 @@ class LiftedGANModel(PhasedMethod):
         total = mask.detach().clone()
         dist.all_reduce(total)
         known = [part[:size] for part, size in zip(parts, sizes, strict=True)]
-        return Whole(torch.cat(known), total)
+        return BatchTotals(torch.cat(known), total)

@@ -1,8 +1,9 @@
 """The trained networks: D_S (depth), D_T (transformation map), D_V and D_L (view, light) and M.
 
-Shapes and layers are the released code's (facts section 2), which at 256 px differ from the paper's
-Tables 3-4: the teacher's feature map has 16 channels and joins after the last upsampling, D_T works
-from a narrow code, and there is GroupNorm. Other sizes have fewer blocks between 4x4 and S/2.
+Shapes and layers are those of the released models/networks.py, which at 256 px differ from Tables 3
+and 4 of the paper: the teacher's feature map has 16 channels and joins after the last upsampling,
+D_T works from a narrow code, and there is GroupNorm. Other sizes have fewer blocks between 4x4 and
+S/2.
 """
 
 from __future__ import annotations

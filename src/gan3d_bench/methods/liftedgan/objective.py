@@ -31,18 +31,23 @@ from torch import Tensor
 
 from gan3d_bench.losses.smoothness import second_order_smoothness
 from gan3d_bench.methods.liftedgan.config import LossConfig
-from gan3d_bench.methods.liftedgan.image_formation import Canonical, Lifter, Picture, render
+from gan3d_bench.methods.liftedgan.image_formation import (
+    CanonicalFactors,
+    Lifter,
+    RenderedImages,
+    render,
+)
 from gan3d_bench.methods.liftedgan.losses import (
-    Described,
+    ImageFeatures,
     ImageLoss,
     Share,
     StyleStatistics,
     albedo_residuals,
-    cycle,
+    cycle_consistency,
     identity_distance,
     light_prior,
     nuclear_norm,
-    style_prior,
+    stylecode_prior,
 )
 
 Embed = Callable[[Tensor], Tensor]
@@ -69,8 +74,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """What the terms of a share need to know of the whole batch.
+class BatchTotals:
+    """What the terms of a share need to know of all shares of the batch.
 
     Attributes:
         rows: (B, P) rows of the albedo matrix.
@@ -87,9 +92,9 @@ class Reconstruction:
 
     w: Tensor
     light: Tensor
-    canonical: Canonical
-    picture: Picture
-    mirrored: Picture | None
+    canonical: CanonicalFactors
+    picture: RenderedImages
+    mirrored: RenderedImages | None
     mask: Tensor
 
 
@@ -115,7 +120,7 @@ class Objective:
         statistics: StyleStatistics,
         embed: Embed | None,
         pooling: int,
-        gather: Callable[[Tensor, Tensor], Whole] | None = None,
+        gather: Callable[[Tensor, Tensor], BatchTotals] | None = None,
     ) -> None:
         self.lifter = lifter
         self.weights = weights
@@ -123,9 +128,11 @@ class Objective:
         self.statistics = statistics
         self.embed = embed
         self.pooling = pooling
-        self.gather = gather or Whole
+        self.gather = gather or BatchTotals
 
-    def terms(self, batch: Batch, share: Share, whole: Whole | None = None) -> dict[str, Tensor]:
+    def terms(
+        self, batch: Batch, share: Share, whole: BatchTotals | None = None
+    ) -> dict[str, Tensor]:
         """Weighted terms of a share of a batch, scalars by name.
 
         `whole` is gathered from all processes' shares unless given.
@@ -151,11 +158,11 @@ class Objective:
         return terms
 
     @torch.no_grad()
-    def survey(self, batch: Batch, share: Share) -> Whole:
-        """The share's own part of `Whole`, for shares that are worked on one after the other."""
+    def totals(self, batch: Batch, share: Share) -> BatchTotals:
+        """`BatchTotals` of the share alone, for shares that are worked on one after the other."""
         made = self.reconstruct(batch, share)
         rows = albedo_residuals(made.canonical, self.lifter.geometry, self.pooling)
-        return Whole(rows, made.mask.sum())
+        return BatchTotals(rows, made.mask.sum())
 
     def reconstruct(self, batch: Batch, share: Share) -> Reconstruction:
         """Lift the stylecodes of a share and render them at their own views and lights."""
@@ -172,7 +179,7 @@ class Objective:
         return Reconstruction(w, light, canonical, picture, mirrored, mask)
 
     def _reconstruction(
-        self, made: Reconstruction, share: Share, whole: Whole
+        self, made: Reconstruction, share: Share, whole: BatchTotals
     ) -> dict[str, Tensor]:
         weight, loss = self.weights.reconstruction, self.image_loss
         with torch.no_grad():
@@ -212,9 +219,9 @@ class Objective:
             terms["perturb_a"] = weights.perturbation * loss(generated, shown)
         if weights.cycle:
             again = (light_again, view_again, light, view)
-            terms["cycle"] = weights.cycle * cycle(*again, weights.cycle_light)
+            terms["cycle"] = weights.cycle * cycle_consistency(*again, weights.cycle_light)
         if weights.prior:
-            terms["prior"] = weights.prior * style_prior(moved, self.statistics)
+            terms["prior"] = weights.prior * stylecode_prior(moved, self.statistics)
         if weights.identity and self.embed is not None:
             pair = (self.embed(made.canonical.neutral), self.embed(picture.rgb))
             found = identity_distance(*pair, batch.identity, share)
@@ -222,7 +229,7 @@ class Objective:
         return terms
 
     @torch.no_grad()
-    def _held(self, canonical: Canonical, light: Tensor, view: Tensor) -> Described:
+    def _held(self, canonical: CanonicalFactors, light: Tensor, view: Tensor) -> ImageFeatures:
         """Pictures at the views and lights asked for, held fixed."""
         shown = render(canonical, light, view, self.lifter.geometry)
         return self.image_loss.describe(shown.rgb)

@@ -15,11 +15,11 @@ from gan3d_bench.files.pickles import RefusedPickle, clip
 from gan3d_bench.files.torch_files import load_tensors, read_file
 from gan3d_bench.methods.liftedgan.architecture import (
     MAX_BLOCKS,
-    Sizes,
+    Architecture,
     State,
     States,
+    architecture_of,
     require_shapes,
-    sizes_of,
 )
 from gan3d_bench.methods.liftedgan.official_names import (
     AFFINE,
@@ -41,14 +41,14 @@ class LiftedGANWeights:
     """What a released checkpoint holds.
 
     Attributes:
-        states: name of the network (`sizes.NETWORKS`) -> state dict in float32.
-        sizes: of the networks, with `image_size` and `w_dim`.
+        states: name of the network (`architecture.NETWORKS`) -> state dict in float32.
+        architecture: of the networks, with `image_size` and `w_dim`.
         steps: number of training steps.
         style_head: whether the unused head was there.
     """
 
     states: dict[str, dict[str, Tensor]]
-    sizes: Sizes
+    architecture: Architecture
     steps: int
     style_head: bool
 
@@ -109,11 +109,13 @@ def from_official(entries: Mapping[str, State], steps: int = 0) -> LiftedGANWeig
     def name(network: str, key: str) -> str:
         return f"{OFFICIAL[network]}.{official_key(network, key, blocks)}"
 
-    sizes = sizes_of(states, name)
+    architecture = architecture_of(states, name)
     if heads:
-        require_shapes({"head": heads}, {"head": _style_head(sizes)}, lambda _, key: f"netSD.{key}")
+        require_shapes(
+            {"head": heads}, {"head": _style_head(architecture)}, lambda _, key: f"netSD.{key}"
+        )
     floats = {ours: {k: v.float() for k, v in state.items()} for ours, state in states.items()}
-    return LiftedGANWeights(floats, sizes, steps, bool(heads))
+    return LiftedGANWeights(floats, architecture, steps, bool(heads))
 
 
 def to_official(states: States, steps: int = 0) -> dict[str, Any]:
@@ -128,22 +130,24 @@ def to_official(states: States, steps: int = 0) -> dict[str, Any]:
     Raises:
         UserError: weights of other networks.
     """
-    sizes = sizes_of(states)
+    architecture = architecture_of(states)
     content: dict[str, Any] = {
         entry: {
-            official_key(ours, key, sizes.blocks): value[None] if _is_row(key) else value
+            official_key(ours, key, architecture.blocks): value[None] if _is_row(key) else value
             for key, value in states[ours].items()
         }
         for entry, ours in ENTRIES.items()
     }
-    content["netSD"] |= {key: torch.zeros(shape) for key, shape in _style_head(sizes).items()}
+    content["netSD"] |= {
+        key: torch.zeros(shape) for key, shape in _style_head(architecture).items()
+    }
     return content | {"global_step": steps}
 
 
 def _renamed(network: str, state: State, blocks: int) -> dict[str, Tensor]:
     """Give our names to weights, of which none may be missing or too many."""
     entry = OFFICIAL[network]
-    keys = Sizes(image_size=8 << blocks).shapes()[network]  # the same at all widths
+    keys = Architecture(image_size=8 << blocks).shapes()[network]  # the same at all widths
     ours = {official_key(network, key, blocks): key for key in keys}
     for key in ours:
         if key not in state:
@@ -166,9 +170,11 @@ def _is_row(key: str) -> bool:
     return key.rpartition(".")[2] in AFFINE
 
 
-def _style_head(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+def _style_head(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Shapes of the unused head: M's last layers, with netSD's width."""
-    like = Sizes(w_dim=sizes.w_dim, manipulation_hidden=sizes.decomposition_hidden)
+    like = Architecture(
+        w_dim=architecture.w_dim, manipulation_hidden=architecture.decomposition_hidden
+    )
     shapes = like.shapes()["manipulation"]
     named = {official_key("manipulation", key, 1): shape for key, shape in shapes.items()}
     return {

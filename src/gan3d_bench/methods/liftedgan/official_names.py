@@ -1,4 +1,4 @@
-"""The names of the weights: ours and those of seasonSH/LiftedGAN (facts section 2)."""
+"""The names of the weights: ours and those of seasonSH/LiftedGAN's checkpoints."""
 
 from __future__ import annotations
 
