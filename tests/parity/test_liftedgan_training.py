@@ -327,11 +327,11 @@ TERMS = {
     "rank": ("albedo",),
 }
 # Where the released gradients and ours differ, and why: through the mesh, the gradient of depth is
-# zeroed along the contours of its support (`clip_contours`). The map T is zero at the image border, so
-# that depth has no gradient there but for rounding. The released code asks for exact zeros: chance
-# decides whether it keeps the pixels beside the border. Ours counts rounding as zero. So no tolerance
-# fits netD, nor what netD's gradient is handed on to (w0, and by it netSC), as closely as the rest;
-# `test_depth_differs_beside_the_border_alone` says what of netD's gradient must agree.
+# zeroed along the contours of its support (`clip_contours`). The map T is zero at the image border,
+# so that depth has no gradient there but for rounding. The released code asks for exact zeros:
+# chance decides whether it keeps the pixels beside the border. Ours counts rounding as zero. So no
+# tolerance fits netD, nor what netD's gradient is handed on to (w0, and by it netSC), as closely as
+# the rest; `test_depth_differs_beside_the_border_alone` says what of netD's gradient must agree.
 THROUGH_THE_MESH = ("rec", "perturb_b", "identity")
 BEHIND_DEPTH = ("netD.A", "netSC.A_w", "netSC.A_l")
 GRID = 8  # of the vector's networks: depth is enlarged bilinearly from it

@@ -10,7 +10,7 @@ SPACES = ("w", "w+")
 
 @dataclass
 class ProjectionConfig:
-    """Projection of images onto one stylecode each (facts stylegan2, section 4)."""
+    """Projection of images onto one stylecode each (Karras et al. 2020, appendix D)."""
 
     steps: int = 1000
     lr: float = 0.1
@@ -43,7 +43,7 @@ class ProjectionConfig:
 @dataclass
 class PivotalConfig:
     """Pivotal tuning: the weights of a copy of the generator are fitted to each image, its
-    stylecode held (Roich et al. 2021; facts wtri, section 5)."""
+    stylecode held (Roich et al. 2021)."""
 
     steps: int = 0  # 0: none
     lr: float = 3e-4
