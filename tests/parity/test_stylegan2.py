@@ -17,7 +17,7 @@ from gan3d_bench.generators.stylegan2 import ops
 from gan3d_bench.generators.stylegan2.generator import Generator
 from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.generators.stylegan2.official import convert_discriminator, convert_generator
-from gan3d_bench.methods.stylegan2.losses import (
+from gan3d_bench.adversarial.losses import (
     discriminator_loss,
     generator_loss,
     path_lengths,
