@@ -55,3 +55,41 @@ def test_adaptive_probability() -> None:
     assert math.isclose(ada.adapt(0.1, 0.2, 1000, 0.6, 500), 0.098)
     assert ada.adapt(0.1, 0.6, 1000, 0.6, 500) == 0.1
     assert ada.adapt(0.0, -1.0, 1000, 0.6, 500) == 0.0
+
+
+def test_triples_of_channels_are_tinted_alike_and_others_only_moved() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(6, 3, 16, 16, generator=rng) * 2 - 1
+    warp, tint = ada.draw(6, 0.9, 16, rng)
+    rgb = ada.apply(images, warp, tint)
+    pair = ada.apply(torch.cat((images, images), 1), warp, tint)
+    torch.testing.assert_close(pair, torch.cat((rgb, rgb), 1), rtol=0, atol=0)
+    moved = ada.apply(images, warp, torch.eye(4).expand(6, 4, 4))
+    mask = ada.apply(images[:, :1], warp, tint)
+    torch.testing.assert_close(mask, moved[:, :1], rtol=0, atol=0)
+    assert not torch.equal(rgb[:, :1], mask)
+
+
+def test_smaller_copies_are_moved_alike() -> None:
+    """A quarter turn and shift by whole pixels of both: shrinking commutes with them."""
+    shift_and_turn = torch.tensor([[[0.0, -1, 7 + 2], [1, 0, 4], [0, 0, 1]]])
+    images = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    still = torch.eye(4)[None]
+    large = ada.apply(images, shift_and_turn, still)
+    small = ada.apply(
+        torch.nn.functional.avg_pool2d(images, 2), ada.resized(shift_and_turn, 8, 4), still
+    )
+    shrunk = torch.nn.functional.avg_pool2d(large, 2)
+    # what has come from inside the image; the border is reflected about another place
+    torch.testing.assert_close(small[:, :, 2:, 1:], shrunk[:, :, 2:, 1:], rtol=0, atol=1e-5)
+
+
+def test_transformations_drawn_in_low_precision_are_the_same() -> None:
+    def drawn() -> tuple[torch.Tensor, torch.Tensor]:
+        return ada.draw(8, 0.9, 64, torch.Generator().manual_seed(1))
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = drawn()
+        assert ada.apply(torch.rand(8, 3, 64, 64), *low).dtype == torch.float32
+    for matrices, expected in zip(low, drawn(), strict=True):
+        torch.testing.assert_close(matrices, expected, rtol=0, atol=0)

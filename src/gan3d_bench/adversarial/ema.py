@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 class ExponentialMovingAverage(AveragedModel):
     """Follows a network's weights; its buffers are copied.
@@ -37,5 +39,5 @@ class ExponentialMovingAverage(AveragedModel):
             half_life = min(half_life, self.rampup * steps * self.batch)
         return 0.5 ** (self.batch / max(half_life, 1e-8))
 
-    def _average(self, averages: list[Tensor], values: list[Tensor], steps: Tensor) -> None:
+    def _average(self, averages: Tensors, values: Tensors, steps: Tensor | int) -> None:
         get_ema_multi_avg_fn(self.decay(int(steps)))(averages, values, steps)
