@@ -18,9 +18,10 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
 from gan3d_bench.config import RunConfig
+from gan3d_bench.distributed import processes
 from gan3d_bench.errors import NonFiniteLossError
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.training.callbacks import Checkpointing
+from gan3d_bench.training.callbacks import Checkpointing, evaluation_mode
 from gan3d_bench.training.nonfinite import NonFiniteBatchSaver, save_nonfinite_batch
 
 ADAM = partial(torch.optim.Adam, lr=0.1)
@@ -292,7 +293,170 @@ def test_random_numbers_depend_on_seed_step_and_key_only() -> None:
     assert len(others | {base}) == 4
 
 
+def test_generators_of_a_device_are_asked_for() -> None:
+    method = Twofold()
+    assert method.rng("a", 3).initial_seed() == method.rng("a", 3, device="cpu").initial_seed()
+    with pytest.raises(RuntimeError):
+        method.rng("a", 3, device="no such device")
+
+
+# -- freezing ------------------------------------------------------------------------------------
+
+
+class Normalised(nn.Sequential):
+    """A layer with running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+
+
+class Renderer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mapping, self.shader = Normalised(), Normalised()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shader(self.mapping(x)) * self.scale
+
+
+class Rendered(PhasedMethod):
+    """Trains part of a renderer, then all of it, beside an encoder with a rate of its own."""
+
+    def __init__(self, modules: Sequence[str] = ("renderer.mapping",)) -> None:
+        super().__init__(RunConfig(method="rendered"))
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.encoder, self.renderer = Normalised(), Renderer()
+            self.frozen["judge"] = Normalised()  # nobody has frozen it yet
+        self.modules_first = tuple(modules)
+        self.modes: list[set[str]] = []
+
+    def phases(self) -> Sequence[Phase]:
+        first = {"mapping": Trainable(self.modules_first, ADAM)}
+        second = {
+            "encoder": Trainable(("encoder",), partial(torch.optim.SGD, lr=0.1), lambda s: 0.5**s),
+            "renderer": Trainable(("renderer",), ADAM, lambda step: 1 + step),
+        }
+        return [
+            Phase("part", 3, first, self._train_step),
+            Phase("both", 4, second, self._train_step),
+        ]
+
+    def _train_step(self, _: None) -> Mapping[str, Tensor]:
+        named = self.named_modules()
+        self.modes.append({name for name, module in named if name and module.training})
+        with torch.random.fork_rng():
+            torch.manual_seed(self.step)  # of the dropout
+            x = torch.randn(8, 2, generator=self.rng("x"))
+            error = (self.renderer(self.encoder(x)) + self.frozen["judge"](x)).square().mean()
+            if self.phase.name == "part":
+                return self.descend({"error": error})
+            scalars = self.descend({"renderer": error}, "renderer")
+            if self.phase_step % 3 == 0:
+                error = self.renderer(self.encoder(x)).abs().mean()
+                scalars |= self.descend({"encoder": error}, "encoder")
+            return scalars
+
+
+def moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
+    """The networks whose weights or statistics have changed."""
+    keys = [key for key in before if not torch.equal(before[key], after[key])]
+    return {key.rsplit(".", 2)[0] if key.count(".") > 1 else key for key in keys}
+
+
+def test_statistics_of_what_is_frozen_stay() -> None:
+    method, save = Rendered(), Save()
+    start, judge = state(method), state(method.frozen["judge"])
+    train(method, save)
+    assert moved(start, save.states[2]) == {"renderer.mapping"}
+    statistics = "renderer.mapping.1.running_mean"
+    assert not torch.equal(start[statistics], save.states[2][statistics])
+    others = {"encoder", "renderer.mapping", "renderer.shader", "renderer.scale"}
+    assert moved(save.states[2], save.states[-1]) == others
+    part = {"renderer.mapping", *(f"renderer.mapping.{layer}" for layer in range(3))}
+    assert method.modes[:3] == 3 * [part]
+    assert {"encoder.1", "renderer", "renderer.shader.2"} < method.modes[3]
+    assert all(torch.equal(judge[key], x) for key, x in method.frozen["judge"].state_dict().items())
+    assert not any(p.requires_grad for p in method.frozen["judge"].parameters())
+
+
+def test_modes_are_back_after_resuming_and_after_previews(tmp_path: Path) -> None:
+    class Look(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+            with evaluation_mode(module):
+                assert not any(part.training for part in module.modules())
+
+    whole, save = Rendered(), Save(tmp_path)
+    train(whole, save)
+    for step in range(1, 7):
+        method = Rendered()
+        train(method, Look(), ckpt_path=tmp_path / f"{step}.ckpt", weights_only=True)
+        assert method.modes == whole.modes[step:]
+        assert moved(save.states[-1], state(method)) == set(), f"resumed after step {step}"
+
+
+def test_optimisers_of_one_phase_have_their_own_rates_and_steps() -> None:
+    method, save, rates = Rendered(), Save(), []
+
+    class Look(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            rates.append([group["lr"] for o in trainer.optimizers for group in o.param_groups])
+
+    train(method, save, Look())
+    assert rates[3:] == [pytest.approx([0.1 * 0.5**n, 0.1 * (1 + n)]) for n in range(4)]
+    weights = [states["encoder.0.weight"] for states in save.states[2:]]
+    assert [not torch.equal(*pair) for pair in pairwise(weights)] == [True, False, False, True]
+    weights = [states["renderer.scale"] for states in save.states[2:]]
+    assert all(not torch.equal(*pair) for pair in pairwise(weights))
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        (("renderer.maping",), r"Rendered has no module 'renderer.maping' .*'renderer.mapping'"),
+        (("frozen",), "has no module 'frozen'"),
+        (("renderer.scale",), "has no module 'renderer.scale'"),
+        (
+            ("renderer", "renderer.mapping"),
+            r"'renderer.mapping.0.weight' is already in 'renderer.mapping.0.weight' of optimiser",
+        ),
+    ],
+)
+def test_modules_that_cannot_be_trained(modules: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^phase 'part', optimiser 'mapping': .*{message}"):
+        train(Rendered(modules))
+
+
+def test_a_weight_in_two_optimisers_is_refused() -> None:
+    method = Rendered()
+    method.renderer.shader[0].weight = method.encoder[0].weight
+    message = r"phase 'both', optimiser 'renderer': 'renderer.shader.0.weight' is already in"
+    with pytest.raises(ValueError, match=message):
+        train(method)
+
+
+def test_an_optimiser_that_the_phase_lacks_is_refused() -> None:
+    class Wrong(Twofold):
+        def descend(self, terms: Any, name: Any = None) -> dict[str, Tensor]:
+            return super().descend(terms, "lefd" if self.phase_step else "left")
+
+    with pytest.raises(ValueError, match=r"'first' has no optimiser 'lefd' \(did you mean 'left'"):
+        train(Wrong())
+
+
 # -- processes ----------------------------------------------------------------------------------
+
+
+def test_shares_of_nested_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = {"x": torch.arange(10), "maps": [torch.arange(20).view(5, 4), None], "i": (range(3),)}
+    whole = Twofold().share(batch)
+    assert torch.equal(whole["x"], batch["x"]) and whole["i"] == (range(3),)
+    monkeypatch.setattr(processes, "rank_and_size", lambda: (1, 3))
+    mine = Twofold().share(batch)
+    assert mine["x"].tolist() == [1, 4, 7]
+    assert torch.equal(mine["maps"][0], batch["maps"][0][[1, 4]]) and mine["maps"][1] is None
+    assert list(mine["i"][0]) == [1]
 
 
 def test_two_processes_descend_as_one(tests_on_path: None, tmp_path: Path, free_port: int) -> None:

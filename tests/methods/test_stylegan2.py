@@ -1,8 +1,7 @@
-"""StyleGAN2 training: objectives, augmentation, averages, data, phases, resuming."""
+"""StyleGAN2 training: data, phases, resuming, averages."""
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
@@ -20,14 +19,9 @@ from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig, save_ne
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import LAYOUT, NUM_LATENTS, sample_heads
-from gan3d_bench.methods.stylegan2 import augment as ada
 from gan3d_bench.methods.stylegan2 import data, losses
-from gan3d_bench.methods.stylegan2.method import (
-    StyleGAN2,
-    build_generator,
-    lazy_adam,
-    make_mapping_linear,
-)
+from gan3d_bench.methods.stylegan2.method import StyleGAN2
+from gan3d_bench.methods.stylegan2.networks import build_generator, make_mapping_linear
 from gan3d_bench.methods.stylegan2.scene import move, view_latents
 from gan3d_bench.methods.stylegan2.spec import SPEC
 from gan3d_bench.rendering.shading import LambertLight
@@ -82,119 +76,10 @@ class StopAfter(L.Callback):
 # -- objectives ---------------------------------------------------------------------------------
 
 
-def test_adversarial_losses_and_their_gradients() -> None:
-    real, fake = (torch.randn(5, 1, requires_grad=True) for _ in range(2))
-    value = losses.discriminator_loss(real, fake)
-    expected = -real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()
-    torch.testing.assert_close(value, expected)
-    gradients = torch.autograd.grad(value, (real, fake))
-    torch.testing.assert_close(gradients[0], (real.sigmoid() - 1) / 5)
-    torch.testing.assert_close(gradients[1], fake.sigmoid() / 5)
-    value = losses.generator_loss(fake)
-    torch.testing.assert_close(value, -fake.sigmoid().log().mean())
-    torch.testing.assert_close(torch.autograd.grad(value, fake)[0], (fake.sigmoid() - 1) / 5)
-
-
-def test_r1_of_a_quadratic_discriminator() -> None:
-    """D(x) = a |x|^2 / 2 has gradient a x, so the penalty is a^2 mean |x|^2."""
-    x = torch.randn(4, 3, 5, 5, requires_grad=True)
-    a = torch.tensor(1.7, requires_grad=True)
-    penalty = losses.r1_penalty(a * x.square().sum((1, 2, 3))[:, None] / 2, x)
-    size = x.detach().square().sum((1, 2, 3)).mean()
-    torch.testing.assert_close(penalty, a.detach() ** 2 * size)
-    (gradient,) = torch.autograd.grad(penalty, a)
-    torch.testing.assert_close(gradient, 2 * a.detach() * size)
-
-
-def test_path_length_of_a_linear_generator() -> None:
-    """For images A w the Jacobian is A, and the length that of A^T y."""
-    rng = torch.Generator().manual_seed(0)
-    jacobian = torch.randn(3 * 4 * 4, 2 * 6, generator=rng, requires_grad=True)
-    ws = torch.randn(5, 2, 6, generator=rng, requires_grad=True)
-    direction = torch.randn(5, 3, 4, 4, generator=rng)
-    images = (ws.flatten(1) @ jacobian.T).view(5, 3, 4, 4)
-    lengths = losses.path_lengths(images, ws, direction)
-    pulled = (direction.flatten(1) / 4) @ jacobian
-    expected = pulled.view(5, 2, 6).square().sum(2).mean(1).sqrt()
-    torch.testing.assert_close(lengths, expected)
-    first = torch.autograd.grad(lengths.sum(), jacobian, retain_graph=True)[0]
-    torch.testing.assert_close(first, torch.autograd.grad(expected.sum(), jacobian)[0])
-
-
-def test_path_penalty_moves_its_average_and_lets_the_gradient_through() -> None:
-    lengths = torch.tensor([1.0, 3.0], requires_grad=True)
-    penalty, mean = losses.path_penalty(lengths, torch.tensor(1.0), decay=0.25)
-    assert float(mean) == 1.25
-    assert not mean.requires_grad
-    assert math.isclose(penalty.item(), (0.0625 + 3.0625) / 2)
-    (gradient,) = torch.autograd.grad(penalty, lengths)
-    # d/dl_i mean (l - m)^2 with dm/dl_i = 0.125
-    expected = torch.tensor([-0.25, 1.75]) - 0.125 * (-0.25 + 1.75)
-    torch.testing.assert_close(gradient, expected)
-
-
 def test_edge_loss_ignores_brightness() -> None:
     x = torch.randn(2, 3, 8, 8)
     assert float(losses.edge_loss(x, x + 0.3)) < 1e-6
     assert float(losses.edge_loss(x, x.flip(3))) > 0.1
-
-
-def test_lazy_regularisation_scales_adam() -> None:
-    lr, (_, beta) = lazy_adam(0.002, 16)
-    assert math.isclose(lr, 0.00188235, rel_tol=1e-5)
-    assert math.isclose(beta, 0.990585, rel_tol=1e-5)
-    assert lazy_adam(0.002, 0) == (0.002, (0.0, 0.99))
-
-
-# -- augmentation -------------------------------------------------------------------------------
-
-
-def test_augmentation_moves_more_images_the_larger_p() -> None:
-    rng = torch.Generator().manual_seed(0)
-    images = torch.rand(64, 3, 16, 16, generator=rng) * 2 - 1
-    torch.testing.assert_close(ada.apply(images, *ada.draw(64, 0.0, 16, rng)), images)
-    still = (ada.geometry(4000, 0.1, 16, rng) == torch.eye(3)).all(2).all(1).float().mean()
-    # seven gates; flip, quarter turn and shift leave an image alone in part of their draws
-    assert 0.9**7 < float(still) < 0.9**4
-    moved = (ada.apply(images, *ada.draw(64, 0.1, 16, rng)) != images).flatten(1).any(1)
-    assert 0.3 < float(moved.float().mean()) < 0.95
-
-
-def test_augmentation_is_differentiable_and_repeatable() -> None:
-    images = (torch.rand(3, 3, 8, 8) * 2 - 1).requires_grad_()
-    first, second = (
-        ada.apply(images, *ada.draw(3, 0.9, 8, torch.Generator().manual_seed(3))) for _ in range(2)
-    )
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
-    first.square().mean().backward()
-    assert torch.isfinite(images.grad).all()
-    assert (images.grad.flatten(1).abs().sum(1) > 0).all()
-
-
-def test_warp_follows_the_matrix() -> None:
-    """A matrix that mirrors and shifts by whole pixels moves pixels exactly."""
-    mirror_and_shift = torch.tensor([[[-1.0, 0, 7 + 2], [0, 1, -1], [0, 0, 1]]])
-    image = torch.rand(1, 3, 8, 8)
-    moved = ada.apply(image, mirror_and_shift, torch.eye(4)[None])
-    torch.testing.assert_close(
-        moved[:, :, :-1, 2:], image.flip(3)[:, :, 1:, :-2], rtol=0, atol=1e-5
-    )
-
-
-def test_colour_keeps_grey_grey() -> None:
-    matrix = ada.colour(200, 1.0, torch.Generator().manual_seed(0))
-    grey = torch.tensor([0.3, 0.3, 0.3, 1.0])
-    rgb = (matrix @ grey)[:, :3]
-    torch.testing.assert_close(rgb, rgb.mean(1, keepdim=True).expand(-1, 3), rtol=0, atol=1e-5)
-    assert rgb.std() > 0.05
-
-
-def test_adaptive_probability() -> None:
-    up = ada.adapt(0.1, 0.9, 1000, target=0.6, speed_kimg=500)
-    assert math.isclose(up, 0.102)
-    assert math.isclose(ada.adapt(0.1, 0.2, 1000, 0.6, 500), 0.098)
-    assert ada.adapt(0.1, 0.6, 1000, 0.6, 500) == 0.1
-    assert ada.adapt(0.0, -1.0, 1000, 0.6, 500) == 0.0
 
 
 # -- data ---------------------------------------------------------------------------------------
@@ -326,10 +211,10 @@ def test_a_run_trains_both_networks(folder: Path) -> None:
     train(method)
     assert method.finished
     after = method.state_dict()
-    for name in ("generator", "generator_ema", "discriminator"):
+    for name in ("generator", "average", "discriminator"):
         key = next(key for key in before if key.startswith(f"{name}.") and "weight" in key)
         assert not torch.equal(before[key], after[key]), name
-    assert float(method.path_mean) > 0
+    assert float(method.adversarial.path_mean) > 0
     assert torch.isfinite(torch.cat([v.flatten().float() for v in after.values()])).all()
     shown = method.preview().images
     assert shown["samples"].shape == (32, 3, SIZE, SIZE)
@@ -392,10 +277,10 @@ def test_average_halves_its_distance_after_the_half_life(folder: Path) -> None:
         average.zero_()
         method.generator.synthesis.constant.fill_(1.0)
     for _ in range(10):
-        method.update_average()
+        method.average.update_parameters(method.generator)
     torch.testing.assert_close(average, torch.full_like(average, 0.5))
     method.generator.w_mean.fill_(3.0)
-    method.update_average()
+    method.average.update_parameters(method.generator)
     assert (method.generator_ema.w_mean == 3).all()
 
 

@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan3d_bench.generators.directions import semantic_directions
-from gan3d_bench.generators.stylegan2 import ops
-from gan3d_bench.generators.stylegan2.generator import Generator
-from gan3d_bench.generators.stylegan2.latents import mix_styles
-from gan3d_bench.generators.stylegan2.official import convert_discriminator, convert_generator
-from gan3d_bench.methods.stylegan2.losses import (
+from gan3d_bench.adversarial.losses import (
     discriminator_loss,
     generator_loss,
     path_lengths,
     path_penalty,
     r1_penalty,
 )
+from gan3d_bench.generators.directions import semantic_directions
+from gan3d_bench.generators.stylegan2 import ops
+from gan3d_bench.generators.stylegan2.generator import Generator
+from gan3d_bench.generators.stylegan2.latents import mix_styles
+from gan3d_bench.generators.stylegan2.official import convert_discriminator, convert_generator
 
 HERE = Path(__file__).parent
 

@@ -1,8 +1,15 @@
-"""Which of the training's processes this is."""
+"""Which of the training's processes this is, and what they share and exchange."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch.distributed as dist
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.distributed.nn.functional import all_reduce
+
+Batch = TypeVar("Batch")
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -10,3 +17,23 @@ def rank_and_size() -> tuple[int, int]:
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+def share(batch: Batch) -> Batch:
+    """Return this process's part of something that was drawn for the whole batch.
+
+    Every `processes`-th item, because images B/4 apart share a minibatch standard deviation
+    (StyleGAN2's discriminator): the groups are then the same for any number of processes.
+
+    Args:
+        batch: a tensor, cut along its first dimension; a `range`; or such in lists, tuples and
+            dictionaries, nested as you like. Anything else in these stays as it is.
+    """
+    rank, processes = rank_and_size()
+    return apply_to_collection(batch, (Tensor, range), lambda whole: whole[rank::processes])
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes; differentiable."""
+    processes = rank_and_size()[1]
+    return all_reduce(value) / processes if processes > 1 else value

@@ -1,8 +1,9 @@
 """Training in phases: one shared mechanism for every method.
 
 A method lists its `Phase`s; each names the modules it trains, their optimisers, its length and its
-step function. The mechanism freezes everything else, makes fresh optimisers at each phase, counts
-steps, averages gradients over processes, logs, and resumes to the bit in the middle of a phase.
+step function. The mechanism freezes everything else (no gradients, evaluation mode), makes fresh
+optimisers at each phase, counts steps, averages gradients over processes, logs, and resumes to the
+bit in the middle of a phase.
 
 Random numbers of a step come from `PhasedMethod.rng`, which depends only on the run's seed, the
 step and an optional key: nothing has to be saved for a resumed run to repeat an uninterrupted one,
@@ -15,7 +16,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -24,10 +25,11 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset
 
 from gan3d_bench.config import RunConfig
-from gan3d_bench.distributed.processes import rank_and_size
-from gan3d_bench.errors import NonFiniteLossError
+from gan3d_bench.distributed.processes import rank_and_size, share
+from gan3d_bench.errors import NonFiniteLossError, nearest
 from gan3d_bench.methods.base import Method
 
+Batch = TypeVar("Batch")
 Batches = Callable[[int], Iterator[Any]]
 Terms = Mapping[str, Tensor]
 
@@ -37,7 +39,8 @@ class Trainable:
     """Modules that share one optimiser.
 
     Attributes:
-        modules: names of the method's sub-modules, dotted where they lie deeper.
+        modules: names of the method's sub-modules, dotted where they lie deeper
+            (``"renderer.mapping"``: the renderer's other parts stay frozen).
         optimizer: parameters -> optimiser.
         schedule: step of the phase -> factor on the learning rate; None keeps it constant.
     """
@@ -54,7 +57,9 @@ class Phase:
     Attributes:
         name: shown in the progress bar and in log keys.
         steps: number of calls of `step`; 0 skips the phase, hooks included.
-        trainable: optimiser name -> what it trains. Everything else is frozen.
+        trainable: optimiser name -> what it trains, in training mode. Everything else is frozen:
+            without gradients and in evaluation mode, so that the running statistics of its batch
+            normalisation stay as they are. No weight may be trained twice.
         step: called with the next batch (None without `batches`); does its updates through
             `PhasedMethod.descend` and returns scalars to log.
         begin, end: called once before the first and after the last step, without gradient.
@@ -98,8 +103,16 @@ class PhasedMethod(Method):
 
     @property
     def schedule(self) -> list[Phase]:
+        """The phases that have steps.
+
+        Raises:
+            ValueError: a phase trains a module that the method does not have, or a weight twice.
+        """
         if self._phases is None:
-            self._phases = [phase for phase in self.phases() if phase.steps > 0]
+            phases = [phase for phase in self.phases() if phase.steps > 0]
+            for phase in phases:
+                self._check_trainable(phase)
+            self._phases = phases
         return self._phases
 
     @property
@@ -119,28 +132,66 @@ class PhasedMethod(Method):
     def finished(self) -> bool:
         return self.phase_index >= len(self.schedule)
 
-    def rng(self, key: str = "", step: int | None = None) -> torch.Generator:
-        """Return a CPU generator seeded by (run seed, step, key)."""
+    def rng(
+        self, key: str = "", step: int | None = None, device: torch.device | str | None = None
+    ) -> torch.Generator:
+        """Return a generator seeded by (run seed, step, key).
+
+        Args:
+            key: tells apart what is drawn in one step.
+            step: None: the run's present one.
+            device: where it draws. None: the CPU, whose numbers are the same on every machine.
+                Generators of other devices save the copying and give other numbers.
+        """
         step = self.step if step is None else step
         seed = zlib.crc32(f"{self.config.seed}/{step}/{key}".encode())
         # crc32 is linear in its input; spreading it keeps neighbouring seeds unrelated
-        return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15) % 2**63)
+        return torch.Generator(device or "cpu").manual_seed((seed * 0x9E3779B97F4A7C15) % 2**63)
+
+    def share(self, batch: Batch) -> Batch:
+        """Return this process's part of a whole batch: see `distributed.processes.share`."""
+        return share(batch)
 
     # -- Lightning ------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[Optimizer]:
         if self.finished:
             return []
-        self.requires_grad_(False)
-        for item in self.phase.trainable.values():
-            for name in item.modules:
-                self.get_submodule(name).requires_grad_(True)
+        self._freeze_others()
         return [
-            item.optimizer(
-                [p for name in item.modules for p in self.get_submodule(name).parameters()]
-            )
+            item.optimizer([p for module in self._modules_of(item) for p in module.parameters()])
             for item in self.phase.trainable.values()
         ]
+
+    def _freeze_others(self) -> None:
+        """Freeze everything but what the phase trains."""
+        for module in (*self.children(), *self.frozen.values()):
+            module.eval()
+        self.requires_grad_(False)
+        for network in self.frozen.values():
+            network.requires_grad_(False)
+        for item in self.phase.trainable.values():
+            for module in self._modules_of(item):
+                module.train().requires_grad_(True)
+
+    def _modules_of(self, item: Trainable) -> list[nn.Module]:
+        return [self.get_submodule(name) for name in item.modules]
+
+    def _check_trainable(self, phase: Phase) -> None:
+        seen: dict[int, str] = {}
+        known = [name for name, _ in self.named_modules(remove_duplicate=False) if name]
+        for key, item in phase.trainable.items():
+            where = f"phase '{phase.name}', optimiser '{key}'"
+            for name in item.modules:
+                if name not in known:
+                    raise ValueError(
+                        f"{where}: {type(self).__name__} has no module '{name}'"
+                        f"{nearest(name, known)}"
+                    )
+                for weight, p in self.get_submodule(name).named_parameters(name):
+                    if id(p) in seen:
+                        raise ValueError(f"{where}: '{weight}' is already in {seen[id(p)]}")
+                    seen[id(p)] = f"'{weight}' of optimiser '{key}'"
 
     def train_dataloader(self) -> DataLoader:
         return DataLoader(_Ticks(), batch_size=None)
@@ -185,13 +236,16 @@ class PhasedMethod(Method):
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def descend(self, terms: Terms | Iterable[Terms], name: str | None = None) -> dict[str, Tensor]:
+    def descend(
+        self, terms: Terms | Iterable[Terms], name: str | Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
         """Take one optimiser step down the sum of `terms` (already weighted scalars).
 
         Args:
             terms: loss name -> scalar; or several such, of parts of the batch, which are added up:
                 each is asked for, and its graph freed, before the next (gradient accumulation).
-            name: which of the phase's optimisers; None steps all of them on the same loss.
+            name: which of the phase's optimisers, or several; None steps all of them. They step
+                down the same loss. Of gradients that others' weights get, nothing is kept.
 
         Returns:
             the terms, detached and added up, for the log.
@@ -200,9 +254,7 @@ class PhasedMethod(Method):
             NonFiniteLossError: a term or, unless it is scaled for float16, a gradient is NaN or
                 infinite. No weight has changed, and every process raises it.
         """
-        names = list(self.phase.trainable)
-        chosen = [i for i, key in enumerate(names) if name is None or key == name]
-        optimizers = [self._optimizers()[i] for i in chosen]
+        optimizers = self._chosen(name)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         parts = cast("Iterable[Terms]", [terms] if isinstance(terms, Mapping) else terms)
@@ -224,6 +276,17 @@ class PhasedMethod(Method):
         for optimizer in optimizers:
             optimizer.step()
         return total
+
+    def _chosen(self, name: str | Sequence[str] | None) -> list[Any]:
+        """The optimisers of these names."""
+        known = dict(zip(self.phase.trainable, self._optimizers(), strict=True))
+        names = [name] if isinstance(name, str) else list(known if name is None else name)
+        for key in names:
+            if key not in known:
+                raise ValueError(
+                    f"phase '{self.phase.name}' has no optimiser '{key}'{nearest(key, known)}"
+                )
+        return [optimizer for key, optimizer in known.items() if key in names]
 
     def _bad_term(self, terms: Mapping[str, Tensor]) -> str:
         """What is wrong with the terms, "" where they are finite."""

@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, lpips_net, moved, turned, within
+from gan3d_bench.benchmarks.heads import (
+    HeadsMeasure,
+    before_grey,
+    lpips_net,
+    moved,
+    turned,
+    with_own_light,
+    within,
+)
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.arcface import ArcFace, cosine_similarity

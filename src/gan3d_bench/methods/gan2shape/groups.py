@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gan3d_bench.distributed.processes import rank_and_size
+from gan3d_bench.distributed.processes import share
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,4 @@ def shuffled_part(group: Sequence[int], part: int, count: int, rng: torch.Genera
 
 def own_share(items: Sequence[int]) -> list[int]:
     """This process's part of a step's items, every `processes`-th."""
-    rank, world = rank_and_size()
-    return list(items)[rank::world]
+    return [items[i] for i in share(range(len(items)))]

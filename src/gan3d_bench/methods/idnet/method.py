@@ -138,23 +138,22 @@ class IdentityNetwork(PhasedMethod):
     # -- training -------------------------------------------------------------------------------
 
     def _train_batches(self, start: int) -> Iterator[Batch]:
-        rank, processes = rank_and_size()
         people, config = self.train_people, self.config
-        if config.batch < processes:
+        if config.batch < rank_and_size()[1]:
             raise UserError(f"batch={config.batch}: expected at least one picture a process")
         step = start
         while True:
             rng = self.rng("batch", step)
             drawn = torch.randint(len(people.person), (config.batch,), generator=rng)
             chance = torch.rand(2, config.batch, generator=rng)
-            own = drawn[rank::processes]
+            own = self.share(drawn)
             batch = {"person": people.person[own].to(self.device)}
             if config.dropout:
                 features = self.network.num_features
                 keep = dropout_factors(config.batch, features, config.dropout, rng)
-                batch["keep"] = keep[rank::processes].to(self.device)
+                batch["keep"] = self.share(keep).to(self.device)
             mirrored, softened = (
-                (row < part)[rank::processes].to(self.device)
+                self.share(row < part).to(self.device)
                 for row, part in zip(chance, (config.mirror, config.soften), strict=True)
             )
             images = people.read(own.tolist()).to(self.device)
@@ -183,17 +182,16 @@ class IdentityNetwork(PhasedMethod):
     @torch.no_grad()
     def embed(self, people: People) -> Tensor:
         """Return the embeddings (N, D) of all pictures of some people, on every process."""
-        rank, processes = rank_and_size()
         training = self.network.training
         self.network.eval()
         found = torch.zeros(len(people.person), self.config.dimensions, device=self.device)
-        mine = range(rank, len(people.person), processes)
+        mine = self.share(range(len(people.person)))
         for start in range(0, len(mine), self.config.batch):
             indices = mine[start : start + self.config.batch]
             images = people.read(indices).to(self.device)
             found[list(indices)] = self.network(images).float()
         self.network.train(training)
-        if processes > 1:
+        if rank_and_size()[1] > 1:
             dist.all_reduce(found)
         return found
 

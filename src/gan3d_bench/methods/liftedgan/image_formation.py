@@ -196,7 +196,8 @@ def render(
         depth = depth.view_as(depth)  # normals' gradients are not clipped
         depth.register_hook(clip_contours)
     with torch.autocast(depth.device.type, enabled=False):
-        texture = lit_texture(canonical.albedo, shade(canonical.normal, light_from_raw(light)))
+        shading = light_from_raw(light).shade(canonical.normal)
+        texture = lit_texture(canonical.albedo, shading)
         seen = interpolate_in_view(
             texture,
             depth,

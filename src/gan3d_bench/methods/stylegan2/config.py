@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from gan3d_bench.adversarial import config as adversarial
+from gan3d_bench.adversarial.config import AugmentConfig
 from gan3d_bench.config import (
     RunConfig,
     require_choice,
@@ -66,36 +68,20 @@ class RegressionConfig:
 
 
 @dataclass
-class AugmentConfig:
-    """Adaptive discriminator augmentation."""
-
-    enabled: bool = False
-    target: float = 0.6  # of the mean sign of D(real)
-    speed_kimg: float = 500.0  # thousand images for p to go from 0 to 1
-    every: int = 4  # steps between adjustments
-    maximum: float = 0.85
-
-
-@dataclass
-class AdversarialConfig:
+class AdversarialConfig(adversarial.AdversarialConfig, adversarial.PathLengthConfig):
     """GAN training."""
 
-    steps: int = 800000
-    generator_lr: float = 2e-3
-    discriminator_lr: float = 2e-3
-    delay: int = 0  # first steps that train the discriminator only
-    warmup: int = 0  # steps after `delay` in which the generator's rate rises to its value
-    lr_end: float = 1.0  # factor on both rates at the end of a cosine
     mapping_lr: float = 1.0  # factor on the mapping network's rate
-    gamma: float = 10.0  # R1 weight
-    r1_interval: int = 16
-    path_weight: float = 2.0
-    path_interval: int = 4
-    path_shrink: int = 2  # path length on batch // path_shrink images
-    path_decay: float = 0.01
     mixing: float = 0.9  # probability of style mixing
     anchor: float = 0.0  # weight of the warm start's loss
     anchor_end: float = 1.0  # factor on `anchor` at the end
+
+    def validate(self, key: str = "adversarial") -> None:
+        adversarial.AdversarialConfig.validate(self, key)
+        adversarial.PathLengthConfig.validate(self, key)
+        for name in ("mapping_lr", "mixing", "anchor", "anchor_end"):
+            require_least(f"{key}.{name}", getattr(self, name), 0)
+        require_most(f"{key}.mixing", self.mixing, 1)
 
 
 @dataclass
@@ -113,28 +99,20 @@ class StyleGAN2Config(RunConfig):
 
     def validate(self) -> None:
         super().validate()
+        self.adversarial.validate()
+        self.augment.validate()
         for key in (
             *("batch", "ema_kimg", "data.count", "regression.lr"),
-            *("adversarial.generator_lr", "adversarial.discriminator_lr"),
-            *("adversarial.r1_interval", "adversarial.path_interval", "adversarial.path_shrink"),
-            *("augment.every", "augment.speed_kimg"),
             *("network.z_dim", "network.w_dim", "network.mapping_layers", "network.stddev_group"),
             *("network.channel_base", "network.channel_max"),
         ):
             require_positive(key, attrgetter(key)(self))
         regression = ("steps", "lr_end", "mapping_lr", "warmup", "pixel", "edges")
-        adversarial = ("steps", "delay", "warmup", "lr_end", "mapping_lr", "gamma", "path_weight")
-        shares = ("adversarial.mixing", "adversarial.path_decay", "augment.maximum")
         for key in (
             *("ema_rampup", "network.conv_clamp", "regression.perceptual_weight"),
             *(f"regression.{name}" for name in regression),
-            *(f"adversarial.{name}" for name in (*adversarial, "anchor", "anchor_end")),
-            *shares,
         ):
             require_least(key, attrgetter(key)(self), 0)
-        for key in (*shares, "augment.target"):
-            require_most(key, attrgetter(key)(self), 1)
-        require_least("augment.target", self.augment.target, -1)
         require_choice("regression.perceptual", self.regression.perceptual, PERCEPTUAL)
         if not self.regression.steps + self.adversarial.steps:
             raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")

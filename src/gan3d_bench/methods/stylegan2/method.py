@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.optim import Adam, Optimizer
 
+from gan3d_bench.adversarial.ema import ExponentialMovingAverage
+from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, generator_rate, lazy_adam
+from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.distributed.processes import rank_and_size
+from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
-from gan3d_bench.generators.stylegan2 import (
-    Discriminator,
-    DiscriminatorConfig,
-    Generator,
-    GeneratorConfig,
-    load_discriminator,
-    load_generator,
-    ops,
-)
-from gan3d_bench.generators.stylegan2.generator import channel_table
+from gan3d_bench.generators.stylegan2 import Generator, ops
 from gan3d_bench.generators.stylegan2.latents import mix_styles, sample_images
-from gan3d_bench.generators.stylegan2.layers import Linear
 from gan3d_bench.heads.sampling import NUM_LATENTS
 from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.stylegan2 import data, losses
-from gan3d_bench.methods.stylegan2.augment import adapt, apply, draw
-from gan3d_bench.methods.stylegan2.config import NetworkConfig, StyleGAN2Config
+from gan3d_bench.methods.stylegan2.config import StyleGAN2Config
 from gan3d_bench.methods.stylegan2.figures import interpolation_sheet, style_sheet
+from gan3d_bench.methods.stylegan2.networks import (
+    build_discriminator,
+    build_generator,
+    make_mapping_linear,
+)
 from gan3d_bench.methods.stylegan2.scene import GeneratedHeads
 from gan3d_bench.pictures.grids import unit_range
 from gan3d_bench.pictures.scene_sheets import FACES, Sheet, faces
@@ -44,7 +38,6 @@ from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
 
 Batch = tuple[Tensor, Tensor | None]
-Network = TypeVar("Network", Generator, Discriminator)
 
 
 class StyleGAN2(PhasedMethod):
@@ -52,16 +45,14 @@ class StyleGAN2(PhasedMethod):
 
     Attributes:
         generator, discriminator: the networks in training.
-        generator_ema: running average of the generator's weights; the one to use.
+        average: running average of the generator's weights.
+        adversarial: what the steps against the discriminator carry over.
 
     Every process takes every `world`-th image of a batch that is drawn as a whole, so that the
     number of processes does not change what is trained.
     """
 
     config: StyleGAN2Config
-    path_mean: Tensor
-    augment_p: Tensor
-    sign_sum: Tensor
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__(config)
@@ -69,15 +60,24 @@ class StyleGAN2(PhasedMethod):
         if config.regression.linear_mapping:
             make_mapping_linear(self.generator, config.regression.latent_scales)
         self.discriminator = build_discriminator(config.network)
-        self.generator_ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.average = ExponentialMovingAverage(
+            self.generator, config.batch, config.ema_kimg, config.ema_rampup
+        )
+        self.adversarial = AdversarialStep(
+            config.adversarial, config.batch, config.augment, config.adversarial
+        )
         if config.regression.perceptual != "none" and self._uses_pairs:
             self._perceptual = [build_perceptual(config.regression.perceptual)]
         else:
             self._perceptual = []  # in a list: no part of the checkpoint
-        self.register_buffer("path_mean", torch.zeros(()))
-        self.register_buffer("augment_p", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("sign_sum", torch.zeros((), dtype=torch.float64))
         self._images: data.Images | None = None
+
+    @property
+    def generator_ema(self) -> Generator:
+        """The generator with averaged weights; the one to use."""
+        network = self.average.module
+        assert isinstance(network, Generator)
+        return network
 
     @property
     def image_size(self) -> int:
@@ -97,6 +97,7 @@ class StyleGAN2(PhasedMethod):
         regression, adversarial = self.config.regression, self.config.adversarial
         path_interval = adversarial.path_interval if adversarial.path_weight > 0 else 0
         r1_interval = adversarial.r1_interval if adversarial.gamma > 0 else 0
+        lr, betas = lazy_adam(adversarial.discriminator_lr, r1_interval)
         return [
             Phase(
                 "regression",
@@ -107,7 +108,7 @@ class StyleGAN2(PhasedMethod):
                         self._generator_adam(regression.lr, (0.9, 0.99), regression.mapping_lr),
                         lambda step: (
                             min(1.0, (step + 1) / max(1, regression.warmup))
-                            * _cosine(step, regression.steps, regression.lr_end)
+                            * cosine(step, regression.steps, regression.lr_end)
                         ),
                     )
                 },
@@ -125,12 +126,12 @@ class StyleGAN2(PhasedMethod):
                             *lazy_adam(adversarial.generator_lr, path_interval),
                             adversarial.mapping_lr,
                         ),
-                        self._generator_schedule,
+                        partial(generator_rate, adversarial),
                     ),
                     "discriminator": Trainable(
                         ("discriminator",),
-                        _adam(*lazy_adam(adversarial.discriminator_lr, r1_interval)),
-                        lambda step: _cosine(step, adversarial.steps, adversarial.lr_end),
+                        partial(Adam, lr=lr, betas=betas, eps=ops.EPSILON),
+                        partial(discriminator_rate, adversarial),
                     ),
                 },
                 self._adversarial_step,
@@ -151,11 +152,6 @@ class StyleGAN2(PhasedMethod):
 
         return build
 
-    def _generator_schedule(self, step: int) -> float:
-        config = self.config.adversarial
-        ramp = min(1.0, (step - config.delay + 1) / max(1, config.warmup))
-        return max(0.0, ramp) * _cosine(step, config.steps, config.lr_end)
-
     def _batches_from(self, phase: str) -> Callable[[int], Iterator[Batch]]:
         def read(start: int) -> Iterator[Batch]:
             _, processes = rank_and_size()
@@ -167,7 +163,7 @@ class StyleGAN2(PhasedMethod):
             offset = self.config.regression.steps if phase == "adversarial" else 0
             order = data.batches(len(images), self.config.batch, start + offset, self.config.seed)
             for indices in order:
-                pictures, latents = images.read(self._share(indices))
+                pictures, latents = images.read(self.share(indices))
                 yield pictures.to(self.device), None if latents is None else latents.to(self.device)
 
         return read
@@ -203,7 +199,7 @@ class StyleGAN2(PhasedMethod):
         fake = self.generator.synthesis(self.generator.mapping(latents), noise="none")
         terms = self.reconstruction_terms(fake, images)
         result = self.descend(terms, "generator")
-        self.update_average()
+        self.average.update_parameters(self.generator)
         with torch.no_grad():
             error = (fake.detach().float() - images).square().mean((1, 2, 3))
             result["psnr"] = (10 * torch.log10(4 / error)).mean()
@@ -222,130 +218,61 @@ class StyleGAN2(PhasedMethod):
         return terms
 
     def _adversarial_step(self, batch: Batch) -> Mapping[str, Tensor]:
-        config = self.config.adversarial
         images, latents = batch
         if self.config.data.mirror:
             coin = torch.rand(self.config.batch, generator=self.rng("mirror")) < 0.5
-            coin = self._share(coin).to(images.device)[:, None, None, None]
+            coin = self.share(coin).to(images.device)[:, None, None, None]
             images = torch.where(coin, images.flip(3), images)
-        step = self.phase_step
-        scalars = self._discriminator_update(images)
-        if config.gamma > 0 and step % config.r1_interval == 0:
-            scalars |= self._r1_update(images)
-        if step >= config.delay:
-            scalars |= self._generator_update(images, latents)
-            if config.path_weight > 0 and step % config.path_interval == 0:
-                scalars |= self._path_update()
-        self.update_average()
-        self._adapt_augmentation()
-        scalars["augment_p"] = self.augment_p.clone()
+        anchor = self._anchor
+        scalars = self.adversarial.run(
+            self,
+            self.discriminator,
+            reals=lambda: [Samples(images)],
+            fakes=partial(self._fakes, latents if anchor > 0 else None),
+            terms=partial(self._anchor_terms, anchor, images) if anchor > 0 else None,
+            path=self._path_images,
+        )
+        self.average.update_parameters(self.generator)
         return scalars
 
-    def _discriminator_update(self, images: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            fake = self.generator.synthesis(self._draw_ws("d"), noise=self._noise("d"))
-        fake_logits = self.discriminator(self._augmented(fake, "fake"))
-        real_logits = self.discriminator(self._augmented(images, "real"))
-        signs = _mean_over_processes(real_logits.detach().sign().double().mean())
-        self.sign_sum += signs
-        scalars = self.descend(
-            {"d": losses.discriminator_loss(real_logits, fake_logits)}, "discriminator"
-        )
-        return {**scalars, "real_sign": signs}
-
-    def _r1_update(self, images: Tensor) -> dict[str, Tensor]:
-        config = self.config.adversarial
-        with torch.autocast(self.device.type, enabled=False):
-            real = self._augmented(images, "real").detach().requires_grad_()
-            penalty = losses.r1_penalty(self.discriminator(real), real)
-            weight = config.gamma / 2 * config.r1_interval
-            self.descend({"r1": penalty * weight}, "discriminator")
-        return {"r1": penalty.detach()}
-
-    def _generator_update(self, images: Tensor, latents: Tensor | None) -> dict[str, Tensor]:
+    @property
+    def _anchor(self) -> float:
+        """Weight of the warm start's loss at this step."""
         config = self.config.adversarial
         progress = self.phase_step / max(1, config.steps - 1)
-        anchor = config.anchor * (1 + (config.anchor_end - 1) * progress)
-        if anchor > 0:
-            assert latents is not None
+        return config.anchor * (1 + (config.anchor_end - 1) * progress)
+
+    def _fakes(self, latents: Tensor | None, key: str) -> list[Samples]:
+        """Images of random latents, or, for the generator, of those of the real images."""
+        if key == "g" and latents is not None:
             w = self.generator.mapping(latents)
             ws = w[:, None].expand(-1, self.generator.num_ws, -1)
         else:
-            ws = self._draw_ws("g", track=True)
-        self.discriminator.requires_grad_(False)
-        fake = self.generator.synthesis(ws, noise=self._noise("g"))
-        logits = self.discriminator(self._augmented(fake, "g"))
-        terms = {"g": losses.generator_loss(logits)}
-        if anchor > 0:
-            terms |= {
-                f"anchor_{name}": anchor * value
-                for name, value in self.reconstruction_terms(fake, images).items()
-            }
-        scalars = self.descend(terms, "generator")
-        self.discriminator.requires_grad_(True)
-        return scalars
+            ws = self._draw_ws(key, track=key == "g")
+        return [Samples(self.generator.synthesis(ws, noise=self._noise(key)))]
 
-    def _path_update(self) -> dict[str, Tensor]:
-        config = self.config.adversarial
-        count = max(1, self.config.batch // rank_and_size()[1] // config.path_shrink)
-        with torch.autocast(self.device.type, enabled=False):
-            ws = self._draw_ws("path")[:count]
-            images = self.generator.synthesis(ws, noise=self._noise("path", count))
-            direction = torch.randn(
-                self.config.batch, *images.shape[1:], generator=self.rng("direction")
-            )
-            direction = self._share(direction)[:count].to(images.device)
-            lengths = losses.path_lengths(images, ws, direction)
-            average = lengths.mean()
-            if rank_and_size()[1] > 1:
-                average = all_reduce(average) / rank_and_size()[1]
-            penalty, mean = losses.path_penalty(lengths, self.path_mean, config.path_decay, average)
-            weight = config.path_weight * config.path_interval
-            self.descend({"path": penalty * weight}, "generator")
-        self.path_mean.copy_(mean)
-        return {
-            "path": _mean_over_processes(penalty.detach()),
-            "path_length": self.path_mean.clone(),
-        }
+    def _anchor_terms(
+        self, anchor: float, images: Tensor, fakes: Sequence[Samples]
+    ) -> dict[str, Tensor]:
+        terms = self.reconstruction_terms(fakes[0].parts[0], images)
+        return {f"anchor_{name}": anchor * value for name, value in terms.items()}
 
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """Move `generator_ema` towards the generator; buffers are copied.
-
-        The half-life is counted in images, whatever the batch size.
-        """
-        config = self.config
-        half_life = 1000 * config.ema_kimg
-        if config.ema_rampup > 0:
-            seen = (self.step + 1) * config.batch
-            half_life = min(half_life, config.ema_rampup * seen)
-        decay = 0.5 ** (config.batch / max(half_life, 1e-8))
-        average, current = self.generator_ema, self.generator
-        torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - decay)
-        for mean, value in zip(average.buffers(), current.buffers(), strict=True):
-            mean.copy_(value)
+    def _path_images(self, count: int) -> tuple[Tensor, Tensor]:
+        ws = self._draw_ws("path")[:count]
+        return self.generator.synthesis(ws, noise=self._noise("path", count)), ws
 
     # -- parts of steps -------------------------------------------------------------------------
-
-    def _share(self, batch: Tensor) -> Tensor:
-        """This process's part of something drawn for the whole batch.
-
-        Strided, because images B/4 apart share a minibatch standard deviation: the groups are then
-        the same for any number of processes.
-        """
-        rank, processes = rank_and_size()
-        return batch[rank::processes]
 
     def _draw_ws(self, key: str, track: bool = False) -> Tensor:
         """Draw stylecodes (B, num_ws, w_dim) with style mixing; `track` updates their mean."""
         generator, rng = self.generator, self.rng(f"z/{key}")
         z, z2 = (
-            self._share(sample_z(self.config.batch, generator.z_dim, rng)).to(self.device)
+            self.share(sample_z(self.config.batch, generator.z_dim, rng)).to(self.device)
             for _ in range(2)
         )
         w = generator.mapping(z)
         if track:
-            mean = _mean_over_processes(w.detach().mean(0))
+            mean = mean_over_processes(w.detach().mean(0))
             generator.w_mean.lerp_(mean, 0.005)
         mixes = torch.rand((), generator=rng) < self.config.adversarial.mixing
         crossover = int(torch.randint(1, generator.num_ws, (), generator=rng))
@@ -355,28 +282,11 @@ class StyleGAN2(PhasedMethod):
 
     def _noise(self, key: str, count: int | None = None) -> list[Tensor]:
         rng = self.rng(f"noise/{key}")
-        maps = (
+        maps = [
             torch.randn(self.config.batch, 1, size, size, generator=rng)
             for size in self.generator.synthesis.noise_sizes
-        )
-        return [self._share(noise)[:count].to(self.device) for noise in maps]
-
-    def _augmented(self, images: Tensor, key: str) -> Tensor:
-        p = float(self.augment_p)
-        if p == 0:
-            return images
-        drawn = draw(self.config.batch, p, self.image_size, self.rng(f"augment/{key}"))
-        return apply(images, *(self._share(matrices) for matrices in drawn))
-
-    def _adapt_augmentation(self) -> None:
-        config = self.config.augment
-        if not config.enabled or (self.phase_step + 1) % config.every:
-            return
-        mean = float(self.sign_sum) / config.every
-        images = self.config.batch * config.every
-        p = adapt(float(self.augment_p), mean, images, config.target, config.speed_kimg)
-        self.augment_p.fill_(min(p, config.maximum))
-        self.sign_sum.zero_()
+        ]
+        return [noise[:count].to(self.device) for noise in self.share(maps)]
 
     def _refresh_statistics(self) -> None:
         for generator in (self.generator, self.generator_ema):
@@ -443,117 +353,6 @@ class StyleGAN2(PhasedMethod):
         parameters = {
             name: sum(p.numel() for p in module.parameters())
             for name, module in self.named_children()
+            if module is not self.adversarial
         }
         return {"parameters": parameters, "perceptual": self.config.regression.perceptual}
-
-
-def build_generator(config: NetworkConfig) -> Generator:
-    """Build a generator, or load the one that `config.generator` names.
-
-    Raises:
-        UserError: the file is missing or unfit, or of another image size.
-    """
-    if config.generator:
-        return _load(load_generator, "network.generator", config.generator, config.image_size)
-    return Generator(
-        GeneratorConfig(
-            image_size=config.image_size,
-            z_dim=config.z_dim,
-            w_dim=config.w_dim,
-            mapping_layers=config.mapping_layers,
-            channels=_channels(config),
-            conv_clamp=config.conv_clamp or None,
-        )
-    )
-
-
-@torch.no_grad()
-def make_mapping_linear(generator: Generator, scales: Sequence[Sequence[float]]) -> None:
-    """Set the mapping network's weights so that w is the normalised z, each entry scaled.
-
-    In a pair of layers [a I, -a I] the two leaky ReLUs cancel: lrelu(-a lrelu(a x)) = -x for
-    either sign of x when 0.2 a^2 = 1. (So w = -z for an odd number of pairs.)
-
-    Args:
-        generator: its z_dim and w_dim must agree, its mapping layers be even in number.
-        scales: [first, last, scale] of latent entries; 1 elsewhere.
-
-    Raises:
-        UserError: the sizes do not allow it.
-    """
-    config = generator.config
-    layers = [layer for layer in generator.mapping.layers if isinstance(layer, Linear)]
-    if config.z_dim != config.w_dim or config.mapping_layers % 2:
-        raise UserError(
-            f"regression.linear_mapping=true: z_dim {config.z_dim}, w_dim {config.w_dim}, "
-            f"{config.mapping_layers} layers; expected equal sizes and an even number of layers"
-        )
-    size = 1 / math.sqrt(ops.SLOPE)  # the slope is met once in each pair
-    for index, layer in enumerate(layers):
-        sign = 1.0 if index % 2 == 0 else -1.0
-        layer.weight.copy_(torch.eye(config.z_dim) * (sign * size / layer.weight_gain))
-    for first, last, scale in scales:
-        layers[0].weight[:, int(first) : int(last)] *= scale
-
-
-def build_discriminator(config: NetworkConfig) -> Discriminator:
-    """Build a discriminator, or load the one that `config.discriminator` names.
-
-    Raises:
-        UserError: the file is missing or unfit, or of another image size.
-    """
-    if config.discriminator:
-        path = config.discriminator
-        return _load(load_discriminator, "network.discriminator", path, config.image_size)
-    return Discriminator(
-        DiscriminatorConfig(
-            image_size=config.image_size,
-            channels=_channels(config),
-            stddev_group=config.stddev_group,
-            conv_clamp=config.conv_clamp or None,
-        )
-    )
-
-
-def lazy_adam(lr: float, interval: int) -> tuple[float, tuple[float, float]]:
-    """Return Adam's rate and betas for a network regularised every `interval` steps (0: never).
-
-    Source: Karras et al. 2020, appendix B, lazy regularisation.
-    """
-    ratio = interval / (interval + 1) if interval else 1.0
-    return lr * ratio, (0.0, 0.99**ratio)
-
-
-def _adam(lr: float, betas: tuple[float, float]) -> Callable[[list[nn.Parameter]], Optimizer]:
-    return lambda parameters: Adam(parameters, lr=lr, betas=betas, eps=ops.EPSILON)
-
-
-def _channels(config: NetworkConfig) -> dict[int, int]:
-    if config.channels:
-        return dict(config.channels)
-    return channel_table(config.image_size, config.channel_base, config.channel_max)
-
-
-def _load(load: Callable[[Path], Network], key: str, path: str, image_size: int) -> Network:
-    try:
-        network = load(Path(path))
-    except UserError as error:
-        raise UserError(f"{key}={path}: {error}") from error
-    if network.image_size != image_size:
-        raise UserError(
-            f"{key}={path}: makes images of {network.image_size} pixels, "
-            f"expected network.image_size={image_size}"
-        )
-    return network.train().requires_grad_(True)
-
-
-def _cosine(step: int, steps: int, end: float) -> float:
-    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
-
-
-def _mean_over_processes(value: Tensor) -> Tensor:
-    if rank_and_size()[1] > 1:
-        value = value.clone()
-        dist.all_reduce(value)
-        value /= rank_and_size()[1]
-    return value

@@ -9,7 +9,15 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import Generator
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import LAYOUT, NUM_LATENTS, PITCH, ROLL, TRANSLATION, YAW
+from gan3d_bench.heads.sampling import (
+    FIELD_OF_VIEW,
+    LAYOUT,
+    NUM_LATENTS,
+    PITCH,
+    ROLL,
+    TRANSLATION,
+    YAW,
+)
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import Light

@@ -99,17 +99,17 @@ class Supervised(PhasedMethod):
     # -- training -------------------------------------------------------------------------------
 
     def _train_batches(self, start: int) -> Iterator[Batch]:
-        rank, processes = rank_and_size()
         data, config = self.data.dataset("train"), self.config
-        if config.batch < processes:
+        if config.batch < rank_and_size()[1]:
             raise UserError(f"batch={config.batch}: expected at least one image a process")
         step = start
         while True:
             generator = self.rng("batch", step)
             drawn = torch.randint(len(data), (config.batch,), generator=generator)
             mirror = torch.rand(config.batch, generator=generator) < 0.5
-            batch = self._load("train", drawn[rank::processes].tolist())
-            flip = mirror[rank::processes].to(self.device)[:, None, None, None]
+            mine, flip = self.share((drawn, mirror))
+            batch = self._load("train", mine.tolist())
+            flip = flip.to(self.device)[:, None, None, None]
             self.gradient_weight = len(flip) / config.batch
             yield {key: torch.where(flip, maps.flip(3), maps) for key, maps in batch.items()}
             step += 1
@@ -123,9 +123,8 @@ class Supervised(PhasedMethod):
 
     def _validate(self) -> None:
         """Log SIDE and MAD on the val images, shared out among the processes."""
-        rank, processes = rank_and_size()
         side, mad = SIDE().to(self.device), MAD(fov=FIELD_OF_VIEW).to(self.device)
-        mine = range(rank, len(self.data.dataset("val")), processes)
+        mine = self.share(range(len(self.data.dataset("val"))))
         for start in range(0, len(mine), self.config.batch):
             batch = self._load("val", mine[start : start + self.config.batch])
             depth = self.network(batch["image"])

@@ -2,7 +2,9 @@
 
 Pixel blitting, general geometry and colour, each transformation drawn with probability p for each
 image. Geometry is one affine warp through kornia, bilinear with reflection at the border; the
-official wavelet filters around it are left out.
+official wavelet filters around it are left out. Geometry moves all channels alike, whatever they
+are. Colour is for RGB: channels count as RGB triples, tinted alike, where their number is a
+multiple of three; other images (masks, depth) are only moved.
 """
 
 from __future__ import annotations
@@ -26,21 +28,25 @@ def draw(batch: int, p: float, size: int, rng: torch.Generator) -> tuple[Tensor,
         rng: on the CPU.
 
     Returns:
-        geometry (B, 3, 3) and colour (B, 4, 4), for `apply`.
+        geometry (B, 3, 3) and colour (B, 4, 4), float32, for `apply`.
     """
-    return geometry(batch, p, size, rng), colour(batch, p, rng)
+    # coordinates in bfloat16 would be off by whole pixels
+    with torch.autocast("cpu", enabled=False):
+        return geometry(batch, p, size, rng), colour(batch, p, rng)
 
 
 def apply(images: Tensor, warp: Tensor, tint: Tensor) -> Tensor:
     """Transform each image; differentiable in `images`.
 
     Args:
-        images: (B, 3, S, S) in [-1, 1].
-        warp: (B, 3, 3) from `geometry`.
+        images: (B, C, S, S). RGB in [-1, 1] where C is a multiple of three: one triple, or several
+            that show the same (an image and its low-resolution copy, resized), tinted alike.
+            With any other C there is no colour to change, and images are only moved.
+        warp: (B, 3, 3) from `geometry`, of the same S.
         tint: (B, 4, 4) from `colour`.
 
     Returns:
-        (B, 3, S, S), float32.
+        (B, C, S, S), float32.
     """
     images = images.float()
     size = images.shape[-1]
@@ -52,8 +58,25 @@ def apply(images: Tensor, warp: Tensor, tint: Tensor) -> Tensor:
         # images that drew no geometry stay as they are to the bit
         still = (warp == torch.eye(3, device=warp.device)).all(2).all(1)[:, None, None, None]
         images = torch.where(still, images, warped)
-        turned = torch.einsum("bij,bjhw->bihw", tint[:, :3, :3], images)
-        return turned + tint[:, :3, 3, None, None]
+        if images.shape[1] % 3:
+            return images
+        tint = tint.repeat_interleave(images.shape[1] // 3, 0)
+        triples = images.reshape(-1, 3, size, size)
+        turned = torch.einsum("bij,bjhw->bihw", tint[:, :3, :3], triples)
+        return (turned + tint[:, :3, 3, None, None]).reshape(images.shape)
+
+
+def resized(warp: Tensor, size: int, other: int) -> Tensor:
+    """Return the geometry (B, 3, 3) of images of side `size` for such of side `other`."""
+    if other == size:
+        return warp
+    # pixel centres: x of the one is (x + 1/2) other / size - 1/2 of the other
+    scale = other / size
+    forth = torch.tensor(
+        [[scale, 0.0, scale / 2 - 0.5], [0.0, scale, scale / 2 - 0.5], [0.0, 0.0, 1.0]]
+    ).to(warp)
+    with torch.autocast(warp.device.type, enabled=False):
+        return forth @ warp @ torch.linalg.inv(forth)
 
 
 def geometry(batch: int, p: float, size: int, rng: torch.Generator) -> Tensor:
