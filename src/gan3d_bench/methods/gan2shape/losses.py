@@ -6,6 +6,7 @@ of the loss the instance would have alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan3d_bench.geometry.views import View
-from gan3d_bench.losses.perceptual import FeatureExtractor, PerceptualLoss
+from gan3d_bench.losses.perceptual import FeatureExtractor
 from gan3d_bench.losses.photometric import masked_l1, masked_mean
 from gan3d_bench.losses.smoothness import second_order_smoothness
 from gan3d_bench.methods.gan2shape.factors import DEPTH_RANGE
@@ -119,7 +120,7 @@ def image_loss(
     image: Tensor,
     target: Tensor,
     mask: Tensor,
-    perceptual: PerceptualLoss | None,
+    distance: Callable[[Tensor, Tensor], Tensor] | None,
     weight: float,
     instances: int,
 ) -> tuple[Tensor, Tensor]:
@@ -128,14 +129,15 @@ def image_loss(
     Args:
         image, target: (instances * m, 3, S, S).
         mask: (instances * m, 1, S, S).
-        perceptual: None leaves the second term out (zero).
+        distance: of images and masks, the perceptual distance (instances * m,) from `target`; None
+            leaves the second term out (zero).
         weight: of the perceptual term.
         instances: number of consecutive blocks.
     """
     l1 = masked_l1(image, target, mask, instances).mean()
-    if perceptual is None or weight == 0:
+    if distance is None or weight == 0:
         return l1, l1.new_zeros(())
-    return l1, weight * perceptual(image, target, mask).mean()
+    return l1, weight * distance(image, mask).mean()
 
 
 def smoothness(depth: Tensor, diffuse: Tensor) -> Tensor:

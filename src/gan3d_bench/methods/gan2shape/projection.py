@@ -159,8 +159,8 @@ class GAN2ShapeSampler(GAN2ShapeModel):
                     dist.all_reduce(sent)
                     buffer[slot] = sent.to(buffer.dtype)
 
-    def projected_batch(self, group: range, local: list[int]) -> PseudoSamples:
-        """Next projected samples (k * m), with masks, in shuffled passes."""
+    def projected_rows(self, local: list[int]) -> Tensor:
+        """Which projected samples come next, (k, m), in shuffled passes."""
         total, count = self.config.samples_per_instance, self.config.step3_batch
         epoch, part = divmod(self.phase_step, total // count)
         if self.config.targets:  # instances come and go: a random subset each time
@@ -169,10 +169,13 @@ class GAN2ShapeSampler(GAN2ShapeModel):
         rows = [
             torch.randperm(total, generator=rng)[part * count : (part + 1) * count] for rng in rngs
         ]
-        index = torch.stack(rows).to(self.device)
+        return torch.stack(rows).to(self.device)
+
+    def projected_batch(self, local: list[int], rows: Tensor) -> PseudoSamples:
+        """Projected samples (k * m) with masks; `rows` (k, m) as from `projected_rows`."""
         slots = torch.tensor(self.slots(local), device=self.device)[:, None]
         images, masks = (
-            buffer[slots, index].float().flatten(0, 1)
+            buffer[slots, rows].float().flatten(0, 1)
             for buffer in (self.projected, self.projected_masks)
         )
         return PseudoSamples(images, masks)

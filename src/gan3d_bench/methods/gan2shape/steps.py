@@ -42,6 +42,7 @@ from gan3d_bench.methods.gan2shape.losses import (
 )
 from gan3d_bench.methods.gan2shape.model import group_prefix
 from gan3d_bench.methods.gan2shape.projection import CHUNK
+from gan3d_bench.methods.gan2shape.target_distances import TargetDistances
 from gan3d_bench.methods.gan2shape.warmup import WarmUp
 from gan3d_bench.methods.phases import Phase, Trainable
 from gan3d_bench.pictures.tensors import from_uint8, resize
@@ -301,6 +302,9 @@ class GAN2ShapeTraining(WarmUp):
             slots = self.slots(local)
             target = self.targets[local]
             albedo = self.albedo_net(target, slots).float()
+            distance = self._target_distances(group, projected=False)(
+                slots, self._first_rows(local)
+            )
             terms: dict[str, Tensor] = {}
             for copy in range(geometry.grid.shape[1]):
                 own = albedo if copy == 0 else mirror(albedo)
@@ -311,7 +315,9 @@ class GAN2ShapeTraining(WarmUp):
                 texture = lit_texture(own, shading)
                 image = sample_texture(texture, geometry.grid[slots, copy]).clamp(-1, 1)
                 valid = geometry.valid[slots] * self._target_masks(local)
-                self._add_image_loss(terms, image, target, valid, copy, "target", len(local))
+                self._add_image_loss(
+                    terms, image, target, valid, distance, copy, "target", len(local)
+                )
             return terms
 
         return self._update(self._shard(group), compute)
@@ -321,17 +327,30 @@ class GAN2ShapeTraining(WarmUp):
         return self.masks[local] if self.config.mask_target else self.targets.new_ones(1, 1, 1, 1)
 
     def _add_image_loss(
-        self, terms: dict[str, Tensor], image: Tensor, target: Tensor, mask: Tensor, copy: int,
-        name: str, instances: int,
+        self, terms: dict[str, Tensor], image: Tensor, target: Tensor, mask: Tensor,
+        distance: Callable[[Tensor, Tensor], Tensor], copy: int, name: str, instances: int,
     ) -> None:  # fmt: skip
         """Add L1 and perceptual terms of the direct (0) or mirrored (1) copy."""
         config = self.config.losses
-        l1, perceptual = image_loss(
-            image, target, mask, self.perceptual(), config.perceptual, instances
-        )
+        l1, perceptual = image_loss(image, target, mask, distance, config.perceptual, instances)
         weight, suffix = (config.mirrored, "_mirrored") if copy else (1.0, "")
         terms[f"{name}_l1{suffix}"] = weight * l1
         terms[f"{name}_perceptual{suffix}"] = weight * perceptual
+
+    def _target_distances(self, group: range, *, projected: bool) -> TargetDistances:
+        """From each instance's target and, where asked for, its projected samples after it."""
+
+        def images(slot: int) -> Tensor:
+            target = self.targets[group[slot]][None]
+            return torch.cat((target, self.projected[slot].float())) if projected else target
+
+        return self.cached(
+            "distances", lambda: TargetDistances(self.perceptual(), images, len(group))
+        )
+
+    def _first_rows(self, local: list[int]) -> Tensor:
+        """The targets' rows of `_target_distances`."""
+        return torch.zeros(len(local), 1, dtype=torch.int64, device=self.device)
 
     # -- step 2 ---------------------------------------------------------------------------------
 
@@ -368,9 +387,13 @@ class GAN2ShapeTraining(WarmUp):
         def compute(local: list[int]) -> Terms:
             slots, k = self.slots(local), len(local)
             target = self.targets[local]
+            rows = self.projected_rows(local)
             projected, cached_masks = (
-                x.unflatten(0, (k, -1)) for x in self.projected_batch(group, local)
+                x.unflatten(0, (k, -1)) for x in self.projected_batch(local, rows)
             )
+            distances = self._target_distances(group, projected=True)
+            from_target = distances(slots, self._first_rows(local))
+            from_projected = distances(slots, rows + 1)
             images = torch.cat((target[:, None], projected), 1)
             n = images.shape[1]
             view, light = (
@@ -406,11 +429,13 @@ class GAN2ShapeTraining(WarmUp):
             terms: dict[str, Tensor] = {}
             valid = mask[:, :, 0].prod(1) * self._target_masks(local)
             for copy in range(f):
-                self._add_image_loss(terms, image[:, copy, 0], target, valid, copy, "target", k)
+                self._add_image_loss(
+                    terms, image[:, copy, 0], target, valid, from_target, copy, "target", k
+                )
                 seen = (mask[:, copy, 1:] * cached_masks).flatten(0, 1)
                 self._add_image_loss(
-                    terms, image[:, copy, 1:].flatten(0, 1), projected.flatten(0, 1), seen, copy,
-                    "projected", k,
+                    terms, image[:, copy, 1:].flatten(0, 1), projected.flatten(0, 1), seen,
+                    from_projected, copy, "projected", k,
                 )  # fmt: skip
             smooth = smoothness(
                 torch.stack([c[0] for c in copies], 1).flatten(0, 1), diffuse[:, :, 0].flatten(0, 1)
