@@ -159,6 +159,25 @@ def test_against_is_the_distance_from_fixed_images(networks, pair, name):
     assert not loss.against(y)(x.detach()).requires_grad
 
 
+@pytest.mark.parametrize("name", ["lpips", "discriminator", "discriminator-l1"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_prepared_images_give_the_same_distance(networks, pair, name, masked):
+    loss = LPIPSLoss(lpips=networks[0]) if name == "lpips" else build_perceptual(name, Pyramid())
+    x, y = (image[..., :40, :32].clone().requires_grad_() for image in pair)
+    mask = torch.rand(2, 1, 40, 32, generator=torch.Generator().manual_seed(2)) if masked else None
+    ready = loss.prepare(y)
+    assert not any(part.requires_grad for part in ready)
+    for found, expected in zip(
+        *(
+            (distance, *torch.autograd.grad(distance.sum(), x))
+            for distance in (loss.prepared(x, ready, mask), loss(x, y, mask))
+        ),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
+        assert found.abs().max() > 0
+
+
 class Pyramid(nn.Module):
     """Stands for a discriminator: images halved in size n times, scaled by a weight."""
 

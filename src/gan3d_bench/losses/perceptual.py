@@ -207,6 +207,14 @@ class PerceptualLoss(Protocol):
         """Return ``x -> loss(x, y)``, cheaper for many `x`; no gradient reaches `y`."""
         ...
 
+    def prepare(self, y: Tensor) -> list[Tensor]:
+        """Return what is the same for every `x` and mask, each (B, C, h, w), without gradient."""
+        ...
+
+    def prepared(self, x: Tensor, y: list[Tensor], mask: Tensor | None = None) -> Tensor:
+        """Return ``loss(x, y, mask)`` of images y that `prepare` has seen."""
+        ...
+
 
 class FeatureExtractor(Protocol):
     """What a discriminator must offer: its first `n` activations (B, C, h, w), finest first."""
@@ -233,6 +241,14 @@ class LPIPSLoss(nn.Module):
     def against(self, y: Images) -> Distance:
         """See :class:`PerceptualLoss`."""
         return self.lpips.against(y)
+
+    def prepare(self, y: Images) -> list[Tensor]:
+        """See :class:`PerceptualLoss`: the images themselves, as masks change what LPIPS sees."""
+        return [y.detach()]
+
+    def prepared(self, x: Images, y: list[Tensor], mask: Tensor | None = None) -> Tensor:
+        """See :class:`PerceptualLoss`."""
+        return self(x, y[0], mask)
 
 
 class DiscriminatorFeatureLoss(nn.Module):
@@ -273,9 +289,17 @@ class DiscriminatorFeatureLoss(nn.Module):
 
     def against(self, y: Images) -> Distance:
         """See :class:`PerceptualLoss`."""
-        with torch.no_grad():
-            features = self._features(y)
-        return lambda x: self._distance(self._features(x), features, None)
+        features = self.prepare(y)
+        return lambda x: self.prepared(x, features)
+
+    @torch.no_grad()
+    def prepare(self, y: Images) -> list[Tensor]:
+        """See :class:`PerceptualLoss`: the activations."""
+        return self._features(y)
+
+    def prepared(self, x: Images, y: list[Tensor], mask: Tensor | None = None) -> Tensor:
+        """See :class:`PerceptualLoss`."""
+        return self._distance(self._features(x), y, mask)
 
     def _distance(self, x: list[Tensor], y: list[Tensor], mask: Tensor | None) -> Tensor:
         # The network may run in the caller's reduced precision; distances do not.
@@ -285,11 +309,13 @@ class DiscriminatorFeatureLoss(nn.Module):
         return total / len(terms) if self.distance == "unit" else total
 
     def _features(self, images: Tensor) -> list[Tensor]:
-        return [f.float() for f in self._discriminator[0].features(images.float(), self.layers)]
+        features = self._discriminator[0].features(images.float(), self.layers)
+        with torch.autocast(images.device.type, enabled=False):
+            return [_unit(f.float()) if self.distance == "unit" else f.float() for f in features]
 
     def _term(self, f: Tensor, g: Tensor, mask: Tensor | None) -> Tensor:
         if self.distance == "unit":
-            distance = (_unit(f) - _unit(g)).square().sum(1, keepdim=True)
+            distance = (f - g).square().sum(1, keepdim=True)
         else:
             distance = (f - g).abs().mean(1, keepdim=True)
         if mask is None:

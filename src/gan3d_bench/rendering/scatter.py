@@ -167,8 +167,10 @@ def _draw(
     patch_rows, patch_cols = patch
     device = corners.device
     width = columns.shape[0]
-    row = first_row[:, None] + torch.arange(patch_rows, device=device)
-    col = first_col[:, None] + torch.arange(patch_cols, device=device)
+    # faces come last everywhere: operations then run along them in order of memory, and not along
+    # patches of one or two pixels
+    row = first_row + torch.arange(patch_rows, device=device)[:, None]
+    col = first_col + torch.arange(patch_cols, device=device)[:, None]
     # Patches may stick out of the image: NaN coordinates there fail every comparison.
     outside = rows.new_full((max(patch),), float("nan"))
     py = torch.cat((rows, outside))[row]
@@ -176,13 +178,13 @@ def _draw(
     x, y, z = corners.view(3, 3, -1).unbind(0)
     bary = []
     for a, b in ((1, 2), (2, 0), (0, 1)):
-        along_x = (px - x[a, :, None]) * ((y[b] - y[a]) / area)[:, None]
-        along_y = (py - y[a, :, None]) * ((x[b] - x[a]) / area)[:, None]
-        bary.append((along_x[:, None, :] - along_y[:, :, None]).view(-1))
+        along_x = (px - x[a]) * ((y[b] - y[a]) / area)
+        along_y = (py - y[a]) * ((x[b] - x[a]) / area)
+        bary.append((along_x[None] - along_y[:, None]).view(-1))
     inside = torch.minimum(torch.minimum(bary[0], bary[1]), bary[2]) > -edge_tolerance
     sample = inside.nonzero().squeeze(1)
-    samples_per_face = patch_rows * patch_cols
-    member = sample if samples_per_face == 1 else sample // samples_per_face
+    within = sample // len(area)
+    member = sample - within * len(area)
     weights = torch.stack([b.index_select(0, sample) for b in bary])
     corner_z = z.index_select(1, member)
     if perspective_correct:
@@ -193,8 +195,7 @@ def _draw(
     key = depth.to(torch.float32).clamp_(min=0).view(torch.int32).to(torch.int64) << 32
     key |= face.index_select(0, member)
     pixel = (image_offset + first_row * width + first_col).index_select(0, member)
-    if samples_per_face > 1:
-        within = sample - member * samples_per_face
+    if patch_rows * patch_cols > 1:
         pixel += (within // patch_cols) * width + within % patch_cols
     keys.scatter_reduce_(0, pixel, key, "amin")
 

@@ -104,6 +104,11 @@ def squares(x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor) -> torch.Tenso
     return ((x - y) * mask).square().mean((1, 2, 3))
 
 
+def squares_from(y: torch.Tensor):
+    """Distances of images and masks from fixed images (..., 3, S, S), as the objective takes."""
+    return lambda x, mask: squares(x, y.reshape(-1, *y.shape[-3:]), mask)
+
+
 OBJECTIVE = Objective(LossConfig(), RENDERER, lambda: squares)  # type: ignore[arg-type, return-value]
 
 
@@ -146,7 +151,8 @@ def test_step_3_is_zero_for_what_the_networks_show():
     def step3(flip: bool = False) -> dict[str, torch.Tensor]:
         return OBJECTIVE.step3(
             **given, target=target, target_mask=torch.ones(1, 1, 1, 1), projected=projected,
-            projected_masks=masks, flip=flip,
+            projected_masks=masks, from_target=squares_from(target),
+            from_projected=squares_from(projected), flip=flip,
         )  # fmt: skip
 
     terms = step3()
@@ -165,11 +171,12 @@ def test_step_1_has_the_gradients_of_step_3_on_albedo():
     given = outputs()
     target = torch.tanh(noise(TARGETS, 3, SIZE, SIZE, seed=5))
     mask = torch.ones(1, 1, 1, 1)
+    others = target[:, None].expand(-1, SAMPLES, -1, -1, -1)
     whole = given["albedo"].clone().requires_grad_()
     expected = OBJECTIVE.step3(
         **{**given, "albedo": whole}, target=target, target_mask=mask,
-        projected=target[:, None].expand(-1, SAMPLES, -1, -1, -1),
-        projected_masks=torch.zeros(TARGETS, SAMPLES, 1, SIZE, SIZE), flip=True,
+        projected=others, projected_masks=torch.zeros(TARGETS, SAMPLES, 1, SIZE, SIZE),
+        from_target=squares_from(target), from_projected=squares_from(others), flip=True,
     )  # fmt: skip
     compared = [key for key in expected if key.startswith("target")]
     torch.stack([expected[key] for key in compared]).sum().backward()
@@ -178,7 +185,9 @@ def test_step_1_has_the_gradients_of_step_3_on_albedo():
     geometry = OBJECTIVE.fixed_geometry(
         join_factors([factors(given, 0, 0), factors(given, 1, 0)]), flip=True
     )
-    found = OBJECTIVE.step1(alone, geometry, [1, 0], target.flip(0), mask)
+    found = OBJECTIVE.step1(
+        alone, geometry, [1, 0], target.flip(0), mask, squares_from(target.flip(0))
+    )
     assert list(found) == compared
     torch.stack(list(found.values())).sum().backward()
     assert alone.grad is not None

@@ -6,11 +6,13 @@ of the loss the instance would have alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan3d_bench.losses.perceptual import FeatureExtractor, PerceptualLoss
+from gan3d_bench.losses.perceptual import FeatureExtractor
 from gan3d_bench.losses.photometric import masked_l1, masked_mean
 from gan3d_bench.losses.smoothness import second_order_smoothness
 
@@ -21,7 +23,7 @@ def image_loss(
     image: Tensor,
     target: Tensor,
     mask: Tensor,
-    perceptual: PerceptualLoss | None,
+    distance: Callable[[Tensor, Tensor], Tensor] | None,
     weight: float,
     instances: int,
 ) -> tuple[Tensor, Tensor]:
@@ -30,14 +32,15 @@ def image_loss(
     Args:
         image, target: (instances * m, 3, S, S).
         mask: (instances * m, 1, S, S).
-        perceptual: None leaves the second term out (zero).
+        distance: of images and masks, the perceptual distance (instances * m,) from `target`; None
+            leaves the second term out (zero).
         weight: of the perceptual term.
         instances: number of consecutive blocks.
     """
     l1 = masked_l1(image, target, mask, instances).mean()
-    if perceptual is None or weight == 0:
+    if distance is None or weight == 0:
         return l1, l1.new_zeros(())
-    return l1, weight * perceptual(image, target, mask).mean()
+    return l1, weight * distance(image, mask).mean()
 
 
 def smoothness(depth: Tensor, diffuse: Tensor) -> Tensor:

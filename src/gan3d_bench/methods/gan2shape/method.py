@@ -36,6 +36,7 @@ from gan3d_bench.methods.gan2shape.projection import ProjectedSamples, Projector
 from gan3d_bench.methods.gan2shape.results import Results
 from gan3d_bench.methods.gan2shape.scene import ProjectedScene
 from gan3d_bench.methods.gan2shape.schedule import GroupSteps, group_phases
+from gan3d_bench.methods.gan2shape.target_distances import TargetDistances, first_rows
 from gan3d_bench.methods.gan2shape.teacher import FrozenTeacher
 from gan3d_bench.methods.gan2shape.warmup import WarmUp
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Terms
@@ -273,8 +274,14 @@ class GAN2Shape(PhasedMethod):
         def compute(local: list[int]) -> Terms:
             slots, target = self.groups.slots(local), self.images.targets[local]
             albedo = self.networks.albedo(target, slots)
+            distances = self._target_distances(group, projected=False)
             return self.objective.step1(
-                albedo, geometry, slots, target, self.images.target_masks(local)
+                albedo,
+                geometry,
+                slots,
+                target,
+                self.images.target_masks(local),
+                distances(slots, first_rows(slots)),
             )
 
         return self._update(self._active(group), compute)
@@ -318,6 +325,19 @@ class GAN2Shape(PhasedMethod):
         )
         self.projected.exchange(slots)
 
+    def _target_distances(self, group: range, *, projected: bool) -> TargetDistances:
+        """From each instance's target and, where asked for, its projected samples after it."""
+
+        def images(slot: int) -> Tensor:
+            target = self.images.targets[group[slot]][None]
+            if not projected:
+                return target
+            return torch.cat((target, self.projected.images[slot].float()))
+
+        return self._cached(
+            "distances", lambda: TargetDistances(self.teacher.perceptual(), images, len(group))
+        )
+
     def _step3(self, group: range, stage: int, _: Any) -> Terms:
         """Train D, A, V and L to reconstruct the target and its projected samples (eq. 3)."""
         flip = self.config.mirrored("step3", stage)
@@ -325,7 +345,9 @@ class GAN2Shape(PhasedMethod):
         def compute(local: list[int]) -> Terms:
             networks, slots, k = self.networks, self.groups.slots(local), len(local)
             target = self.images.targets[local]
-            kept = self.projected.take(slots, self._next_samples(local))
+            rows = self._next_samples(local)
+            kept = self.projected.take(slots, rows)
+            distances = self._target_distances(group, projected=True)
             projected, masks = (x.unflatten(0, (k, -1)) for x in kept)
             images = torch.cat((target[:, None], projected), 1).flatten(0, 1)
             view, light = networks.raw_view(images, slots), networks.raw_light(images, slots)
@@ -338,6 +360,8 @@ class GAN2Shape(PhasedMethod):
                 self.images.target_masks(local),
                 projected,
                 masks,
+                from_target=distances(slots, first_rows(slots)),
+                from_projected=distances(slots, rows + 1),
                 flip=flip,
             )
 

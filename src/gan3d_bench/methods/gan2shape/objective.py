@@ -24,6 +24,8 @@ from gan3d_bench.rendering.depth_mesh import sample_texture
 from gan3d_bench.rendering.shading import lit_texture
 
 Terms = dict[str, Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Images (B, 3, S, S) and masks (B, 1, S, S) -> perceptual distances (B,) from fixed images."""
 
 
 class FixedGeometry(NamedTuple):
@@ -42,8 +44,8 @@ class Objective:
     Args:
         weights: of the losses.
         renderer: the photo-geometric model.
-        perceptual: gives the perceptual loss of images; called at the first loss only, since
-            some need an asset.
+        perceptual: gives the perceptual loss of step 2; called at its first loss only, since some
+            need an asset.
         discriminator: whose features compare projected with pseudo samples; None: `perceptual`.
     """
 
@@ -91,6 +93,7 @@ class Objective:
         slots: Sequence[int],
         target: Tensor,
         mask: Tensor,
+        from_target: Distance,
     ) -> Terms:
         """Fit A to the target with everything else fixed. Smoothness has no gradient here.
 
@@ -100,6 +103,7 @@ class Objective:
             slots: the k instances' slots.
             target: (k, 3, S, S) in [-1, 1].
             mask: (k or 1, 1, S, S), where the target counts.
+            from_target: perceptual distance from `target`.
         """
         chosen = list(slots)
         terms: Terms = {}
@@ -111,7 +115,9 @@ class Objective:
             texture = lit_texture(own, ambient + diffuse * geometry.shading[chosen, copy])
             image = sample_texture(texture, geometry.grid[chosen, copy]).clamp(-1, 1)
             valid = geometry.valid[chosen] * mask
-            terms |= self._image_terms("target", copy, image, target, valid, len(chosen))
+            terms |= self._image_terms(
+                "target", copy, image, target, valid, from_target, len(chosen)
+            )
         return terms
 
     # -- step 2 ---------------------------------------------------------------------------------
@@ -152,6 +158,8 @@ class Objective:
         projected: Tensor,
         projected_masks: Tensor,
         *,
+        from_target: Distance,
+        from_projected: Distance,
         flip: bool,
     ) -> Terms:
         """Train D, A, V and L to reconstruct the target and its projected samples (eq. 3).
@@ -164,6 +172,7 @@ class Objective:
             target_mask: (k or 1, 1, S, S), where it counts.
             projected: (k, m, 3, S, S) in [-1, 1].
             projected_masks: (k, m, 1, S, S), where they count.
+            from_target, from_projected: perceptual distances from `target` and `projected`.
             flip: mirrored copies of depth and albedo must reconstruct the images too.
         """
         k, n = view.shape[:2]
@@ -184,13 +193,16 @@ class Objective:
         terms: Terms = {}
         valid = mask[:, :, 0].prod(1) * target_mask
         for copy in range(f):
-            terms |= self._image_terms("target", copy, image[:, copy, 0], target, valid, k)
+            terms |= self._image_terms(
+                "target", copy, image[:, copy, 0], target, valid, from_target, k
+            )
             terms |= self._image_terms(
                 "projected",
                 copy,
                 image[:, copy, 1:].flatten(0, 1),
                 projected.flatten(0, 1),
                 (mask[:, copy, 1:] * projected_masks).flatten(0, 1),
+                from_projected,
                 k,
             )
         smooth = smoothness(
@@ -200,11 +212,18 @@ class Objective:
         return terms
 
     def _image_terms(
-        self, name: str, copy: int, image: Tensor, target: Tensor, mask: Tensor, instances: int
+        self,
+        name: str,
+        copy: int,
+        image: Tensor,
+        target: Tensor,
+        mask: Tensor,
+        distance: Distance,
+        instances: int,
     ) -> Terms:
         """L1 and perceptual terms of the direct (0) or the mirrored (1) copy."""
         l1, perceptual = image_loss(
-            image, target, mask, self.perceptual(), self.weights.perceptual, instances
+            image, target, mask, distance, self.weights.perceptual, instances
         )
         weight, suffix = (self.weights.mirrored, "_mirrored") if copy else (1.0, "")
         return {
