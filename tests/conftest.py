@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 from hatchling.build import build_wheel
 
+from gan3d_bench.machine.optional_packages import why_missing
+
 PLUGIN = Path(__file__).parent / "e2e" / "toy_plugin"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("pytorch3d"):
+        reason = why_missing("pytorch3d")
+        if reason:
+            pytest.skip(f"PyTorch3D {reason}")
 
 
 @pytest.fixture(scope="session")

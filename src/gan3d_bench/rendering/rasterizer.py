@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import unknown_name
+from gan3d_bench.machine.optional_packages import require_pytorch3d
 from gan3d_bench.rendering import scatter
 from gan3d_bench.rendering.fragments import Fragments
 
@@ -66,7 +67,7 @@ def rasterize(
         `Fragments` on the N images.
 
     Raises:
-        UserError: unknown engine.
+        UserError: unknown engine, or engine "pytorch3d" without PyTorch3D.
         ValueError: shapes do not fit, or `faces` given with `Meshes`.
     """
     if engine not in get_args(Engine):
@@ -138,6 +139,7 @@ def _pytorch3d(
     cull_backfaces: bool,
 ) -> Fragments:
     """The same call through PyTorch3D (float32 only)."""
+    require_pytorch3d("rasterizer engine 'pytorch3d'")
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
     from pytorch3d.structures import Meshes
 
