@@ -115,7 +115,11 @@ def run_tests(folder: Path, workers: int, arguments: Sequence[str]) -> tuple[int
     variables.pop("PYTHONPATH", None)  # another copy of the suite must not come in
     summary = "no summary: pytest did not start"
     with subprocess.Popen(
-        [*command, "--dist", "worksteal"], cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True
+        [*command, "--dist", "worksteal"],
+        cwd=ROOT,
+        env=variables,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

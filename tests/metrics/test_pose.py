@@ -131,9 +131,7 @@ def test_known_differences_of_axis_and_angle(seed, angle, more, tilt):
 def test_quaternions_agree_in_sign_across_half_a_turn():
     """179 degrees about z and 181 about z: 2 degrees apart, not axes that are opposite."""
     z = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    target, predicted = (
-        rotation_about(z * np.radians(degrees))[None] for degrees in (179, 181)
-    )
+    target, predicted = (rotation_about(z * np.radians(degrees))[None] for degrees in (179, 181))
     found = camera_differences(predicted, target, aligned=False)
     assert found["axis"].item() == pytest.approx(0, abs=1e-6)
     assert found["angle"].item() == pytest.approx(2, abs=1e-6)

@@ -65,7 +65,10 @@ class Processor:
         if not self.has_onednn:
             return False, "this PyTorch has no oneDNN, which uses bfloat16 instructions"
         if self.onednn in ONEDNN_LIMITS:
-            return False, f"ONEDNN_MAX_CPU_ISA={self.onednn} keeps oneDNN from {' and '.join(native)}"
+            return (
+                False,
+                f"ONEDNN_MAX_CPU_ISA={self.onednn} keeps oneDNN from {' and '.join(native)}",
+            )
         if native != ["bf16"] and self.aten in ATEN_LIMITS:
             return False, f"PyTorch's kernels are held to {self.aten}"
         return True, f"this processor has {' and '.join(native)}"
@@ -100,4 +103,3 @@ def _of_gpus(count: int) -> Precision:
                 name = torch.cuda.get_device_name(index)
                 return Precision("16-mixed", f"auto: {name} has no bfloat16 instructions")
     return Precision("bf16-mixed", f"auto: {torch.cuda.get_device_name(0)} has bfloat16")
-
