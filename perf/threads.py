@@ -29,7 +29,8 @@ from gan3d_bench.machine.process_settings import ALLOCATOR, SPIN
 
 TARGET = 3.0  # times an idle step (issue 12, Any machine)
 WARM_UP = 3
-BUSY = "while True: pass"
+# ends with the process that started it, whatever becomes of that one
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def measure(threads: int) -> None:
@@ -125,12 +126,17 @@ def main() -> None:
         return measure(args.threads)
 
     cores = len(os.sched_getaffinity(0))
-    print(f"{args.threads} threads, {cores} cores, load {os.getloadavg()[0]:.1f} at the start")
+    print(
+        f"{args.threads} threads, {cores} cores, load {os.getloadavg()[0]:.1f} at the start",
+        flush=True,
+    )
     settings = {"OpenMP's own": {}, f"command line's ({SPIN['GOMP_SPINCOUNT']})": SPIN}
     settings |= {f"spin {n}": {**SPIN, "GOMP_SPINCOUNT": str(n)} for n in args.spin}
-    children = {name: Child(args.threads, variables) for name, variables in settings.items()}
     times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    children: dict[str, Child] = {}
     try:
+        for name, variables in settings.items():
+            children[name] = Child(args.threads, variables)
         for _ in range(args.rounds):
             for load in (0, cores):
                 with busy(load):
@@ -142,14 +148,11 @@ def main() -> None:
             child.process.wait()
     for name in settings:
         idle, loaded = (statistics.median(times[name, load]) * 1e3 for load in (0, cores))
-        verdict = (
-            "" if name.startswith(("O", "s")) else " ok" if loaded <= TARGET * idle else " SLOW"
-        )
         print(
             f"{name:24} idle {idle:6.0f} ms, beside {cores} busy processes {loaded:6.0f} ms, "
-            f"ratio {loaded / idle:.2f}{verdict}"
+            f"ratio {loaded / idle:.2f}"
         )
-    print(f"target of the ratio: {TARGET:.0f}")
+    print(f"target of the command line's ratio: at most {TARGET:.0f}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Run the tests on the Pythons and the torch versions that the suite supports.
 
-    python tools/test_matrix.py --folder DIR [--only NAME] [--python 3.10=FILE] [-- pytest's arguments]
+    python tools/test_matrix.py --folder DIR [--only NAME] [--python 3.10=FILE] [-- ARGUMENTS]
 
-Each combination gets an environment of its own in DIR (about 5 GB each), made by uv and kept for the
-next time. The summary lines go into results/measurements/test-matrix.json, one combination after the
-other, so a run that was stopped goes on with `--only`. With arguments for pytest the lines are
-printed only: a part of the tests is no result.
+Each combination gets an environment of its own in DIR (about 5 GB each), made by uv and kept for
+the next time. The summary lines go into results/measurements/test-matrix.json as each combination
+ends, so a run that was stopped goes on with `--only`. With ARGUMENTS for pytest the lines are only
+printed: a part of the tests is no result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `trainer.precision=auto` takes, on processors and GPUs that are not here, and who keeps it."""
+"""What `trainer.precision=auto` takes on processors and GPUs that are not here; who keeps it."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def test_meshes_bring_their_faces():
 
 def test_the_engine_without_pytorch3d(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch3d", None)  # what `import` then calls not found
-    with pytest.raises(UserError, match="'pytorch3d'.*not installed.*pip install") as found:
+    with pytest.raises(UserError, match=r"'pytorch3d'.*not installed.*pip install") as found:
         rasterize(SQUARE, SQUARE_FACES, 8, engine="pytorch3d")
     assert len(str(found.value).splitlines()) == 1
     assert rasterize(SQUARE, SQUARE_FACES, 8).covered.any()

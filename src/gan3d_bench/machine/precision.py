@@ -1,7 +1,7 @@
 """Which precision a run trains in: what `trainer.precision=auto` takes on this machine, and why.
 
-bfloat16 pays where the hardware multiplies it. A processor without such instructions emulates it, and
-a training step then takes 15 times as long as in float32.
+bfloat16 pays where the hardware multiplies it. A processor without such instructions emulates it,
+and a training step then takes 15 times as long as in float32.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Processor:
     Attributes:
         instructions: its instruction sets, those of `SHOWN`.
         aten: what ATen's kernels use (``ATEN_CPU_CAPABILITY`` can lower it), such as "AVX2".
-        onednn: ``ONEDNN_MAX_CPU_ISA``, which lowers what convolutions and products use; "" if unset.
-        has_onednn: PyTorch was built with oneDNN, without which nothing uses the bf16 instructions.
+        onednn: ``ONEDNN_MAX_CPU_ISA``, which lowers what convolutions and products use, or "".
+        has_onednn: PyTorch has oneDNN, without which nothing uses the bf16 instructions.
     """
 
     instructions: tuple[str, ...]

@@ -15,9 +15,9 @@ ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
     "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
 }
-# By default a thread of GNU's OpenMP (PyTorch's) that has nothing to do spins for milliseconds before
-# it sleeps. Beside other work the thread it waits for does not run meanwhile, because this one spins
-# on its core. A short spin keeps most of the speed on an idle machine; see perf/threads.py.
+# By default a thread of GNU's OpenMP (PyTorch's) that has nothing to do spins for milliseconds
+# before it sleeps. Beside other work it thereby keeps the thread it waits for from running. A short
+# spin keeps most of the speed on an idle machine; see perf/threads.py.
 SPIN = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
 
 

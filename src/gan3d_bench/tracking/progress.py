@@ -95,7 +95,7 @@ class StepProgress:
             print(f"{what}: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
 
     def _left(self, now: float, done: int) -> str:
-        """Return the remaining time at the pace of the last `RECENT` seconds, of a step at least."""
+        """Return the remaining time at the pace of the last `RECENT` seconds, or step."""
         self._marks.append((now, done))
         # the first mark is the latest one that is as old as that and has a step after it
         while self._marks[1][0] <= now - RECENT and self._marks[1][1] < done:
