@@ -42,12 +42,13 @@ perf: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 perf: $(READY)
 	for file in perf/*.py; do $(BIN)/python -m perf.$$(basename $$file .py) || exit 1; done
 
-# Pins for Python 3.10-3.12 on every platform, with hashes, without index addresses.
+# Pins for Python 3.10-3.12 on every platform, with hashes, without index addresses. PyTorch3D is
+# among them, so torch stays at the newest that its package was built with.
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --quiet \
 	--custom-compile-command "make requirements"
 requirements:
-	$(COMPILE) --output-file requirements/runtime.txt
+	$(COMPILE) --extra pytorch3d --output-file requirements/runtime.txt
 	$(COMPILE) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
 
 $(READY): requirements/dev.txt pyproject.toml

@@ -21,6 +21,7 @@ import lightning as L
 import torch
 
 from gan3d_bench.config import compose
+from gan3d_bench.machine.precision import resolve
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build
@@ -84,7 +85,7 @@ def train(overrides: list[str], steps: int, device: str) -> dict[str, list[float
     trainer = L.Trainer(
         accelerator=device,
         devices=1,
-        precision=config.trainer.precision,  # type: ignore[arg-type]
+        precision=resolve(config.trainer.precision, device).value,  # type: ignore[arg-type]
         max_epochs=-1,
         callbacks=[times],
         logger=False,

@@ -19,10 +19,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gan3d_bench.config import compose
+from gan3d_bench.machine.precision import resolve
 from gan3d_bench.methods.liftedgan.losses import Share
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.registry import registry
-from gan3d_bench.training.fit import build
+from gan3d_bench.training.fit import build, with_precision
 from perf.instances import now
 
 KINDS = {
@@ -104,7 +105,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     spec = registry("methods").get("liftedgan")
-    method = build(spec, compose(spec, options.preset, None, options.overrides))
+    config = compose(spec, options.preset, None, options.overrides)
+    precision = resolve(config.trainer.precision, options.device).value
+    method = build(spec, with_precision(config, precision))
     assert isinstance(method, LiftedGAN)
     method.to(options.device)
     method.lifter.requires_grad_(True)

@@ -16,6 +16,8 @@ import pytest
 import torch
 from hatchling.build import build_wheel
 
+from gan3d_bench.machine.optional_packages import why_missing
+
 PLUGIN = Path(__file__).parent / "e2e" / "toy_plugin"
 
 
@@ -38,6 +40,10 @@ def _seed(name: str) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     _seed(getattr(item, "originalname", item.name))
+    if item.get_closest_marker("pytorch3d"):
+        reason = why_missing("pytorch3d")
+        if reason:
+            pytest.skip(f"PyTorch3D {reason}")
 
 
 @pytest.hookimpl(wrapper=True)

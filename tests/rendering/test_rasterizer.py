@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytorch3d.structures import Meshes
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.rendering import rasterize, scatter
 from gan3d_bench.rendering.fragments import interpolate_attributes
 
+if TYPE_CHECKING:
+    from pytorch3d.structures import Meshes
+
 SQUARE = torch.tensor([[[-0.5, -0.5, 1.0], [0.5, -0.5, 1.0], [0.5, 0.5, 2.0], [-0.5, 0.5, 2.0]]])
 SQUARE_FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])
 
 
-def random_meshes(seed: int, sizes: list[tuple[int, int]], spread: float) -> Meshes:
+def random_parts(
+    seed: int, sizes: list[tuple[int, int]], spread: float
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Vertices (V, 3) and faces (F, 3) of one mesh for each (V, F) of `sizes`."""
     generator = torch.Generator().manual_seed(seed)
     vertices, faces = [], []
     for num_vertices, num_faces in sizes:
@@ -25,9 +33,23 @@ def random_meshes(seed: int, sizes: list[tuple[int, int]], spread: float) -> Mes
         scale = torch.tensor([spread, spread, 0.5])
         vertices.append(xyz * scale + torch.tensor([0.0, 0.0, 1.3]))
         faces.append(torch.randint(0, num_vertices, (num_faces, 3), generator=generator))
-    return Meshes(vertices, faces)
+    return vertices, faces
 
 
+def random_meshes(seed: int, sizes: list[tuple[int, int]], spread: float) -> Meshes:
+    from pytorch3d.structures import Meshes
+
+    return Meshes(*random_parts(seed, sizes, spread))
+
+
+def meshes_of(vertices: Tensor, faces: Tensor) -> Meshes:
+    """Meshes with common faces (F, 3), of vertices (N, V, 3)."""
+    from pytorch3d.structures import Meshes
+
+    return Meshes(vertices, faces.expand(len(vertices), -1, -1))
+
+
+@pytest.mark.pytorch3d
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
@@ -58,6 +80,7 @@ def test_fragments_equal_pytorch3d(
     torch.testing.assert_close(ours.dists[same], theirs.dists[same], **agree)
 
 
+@pytest.mark.pytorch3d
 def test_gradients_equal_pytorch3d():
     grads = []
     for engine in ("scatter", "pytorch3d"):
@@ -83,8 +106,8 @@ def test_gradients_equal_pytorch3d():
 
 @pytest.mark.parametrize("perspective_correct", [True, False])
 def test_gradcheck(perspective_correct):
-    vertices = random_meshes(5, [(9, 12)], 0.7).verts_padded().double().requires_grad_()
-    faces = random_meshes(5, [(9, 12)], 0.7).faces_packed()
+    (vertices,), (faces,) = random_parts(5, [(9, 12)], 0.7)
+    vertices = vertices[None].double().requires_grad_()
 
     def values(v: Tensor) -> tuple[Tensor, ...]:
         f = rasterize(v, faces, 6, perspective_correct=perspective_correct)
@@ -94,16 +117,18 @@ def test_gradcheck(perspective_correct):
     assert torch.autograd.gradcheck(values, vertices, eps=1e-7, atol=1e-4)
 
 
+@pytest.mark.pytorch3d
 def test_tensor_door_equals_meshes_door():
     vertices = SQUARE.repeat(3, 1, 1) + torch.linspace(0, 0.3, 3)[:, None, None]
     by_tensor = rasterize(vertices, SQUARE_FACES, (8, 10))
-    by_meshes = rasterize(Meshes(vertices, SQUARE_FACES.expand(3, -1, -1)), None, (8, 10))
+    by_meshes = rasterize(meshes_of(vertices, SQUARE_FACES), None, (8, 10))
     assert torch.equal(by_tensor.pix_to_face, by_meshes.pix_to_face)
     assert torch.equal(by_tensor.zbuf, by_meshes.zbuf)
     # Packed indices: the faces of the third mesh are 4 and 5.
     assert set(by_tensor.pix_to_face[2].unique().tolist()) == {-1, 4, 5}
 
 
+@pytest.mark.pytorch3d
 def test_chunks_do_not_change_the_result():
     meshes = random_meshes(11, [(40, 200), (20, 50)], 0.8)
     whole = rasterize(meshes, None, 32)
@@ -123,7 +148,8 @@ def test_max_bytes_bounds_the_patches(monkeypatch):
 
     monkeypatch.setattr(scatter, "_draw", spy)
     max_bytes = 1 << 20
-    rasterize(random_meshes(2, [(50, 300)], 2.0), None, 64, max_bytes=max_bytes)
+    (vertices,), (faces,) = random_parts(2, [(50, 300)], 2.0)
+    rasterize(vertices[None], faces, 64, max_bytes=max_bytes)
     assert 64 * 64 <= largest <= max_bytes // (2 * scatter._BYTES_PER_SAMPLE)
 
 
@@ -145,7 +171,10 @@ def test_faces_that_are_not_drawn():
     assert rasterize(triangle[None], torch.tensor([[0, 1, 2]]), 12).covered.any()
 
 
+@pytest.mark.pytorch3d
 def test_meshes_without_faces():
+    from pytorch3d.structures import Meshes
+
     meshes = Meshes([SQUARE[0], torch.zeros(0, 3)], [SQUARE_FACES, torch.zeros(0, 3).long()])
     fragments = rasterize(meshes, None, 8)
     assert fragments.covered[0].any()
@@ -185,8 +214,10 @@ def test_interpolated_attributes_are_linear_in_space():
     assert (depth[~covered] == 0).all()
 
 
+@pytest.mark.pytorch3d
 def test_fragments_feed_pytorch3d_textures():
     from pytorch3d.renderer import TexturesVertex
+    from pytorch3d.structures import Meshes
 
     meshes = Meshes(SQUARE, SQUARE_FACES[None], textures=TexturesVertex(SQUARE))
     fragments = rasterize(meshes, None, 8)
@@ -202,5 +233,17 @@ def test_mistakes():
         rasterize(SQUARE, None, 8)
     with pytest.raises(ValueError, match="vertices"):
         rasterize(SQUARE[0], SQUARE_FACES, 8)
+
+
+@pytest.mark.pytorch3d
+def test_meshes_bring_their_faces():
     with pytest.raises(ValueError, match="None"):
-        rasterize(Meshes(SQUARE, SQUARE_FACES[None]), SQUARE_FACES, 8)
+        rasterize(meshes_of(SQUARE, SQUARE_FACES), SQUARE_FACES, 8)
+
+
+def test_the_engine_without_pytorch3d(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch3d", None)  # what `import` then calls not found
+    with pytest.raises(UserError, match=r"'pytorch3d'.*not installed.*pip install") as found:
+        rasterize(SQUARE, SQUARE_FACES, 8, engine="pytorch3d")
+    assert len(str(found.value).splitlines()) == 1
+    assert rasterize(SQUARE, SQUARE_FACES, 8).covered.any()

@@ -39,6 +39,34 @@ def test_a_line_now_and_then_and_at_the_end(
     )
 
 
+def test_remaining_time_follows_the_recent_pace(
+    now: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fast steps, then slow ones: soon not the mean of all steps any more, but the slow ones'."""
+    with StepProgress(20) as bar:
+        for seconds in range(1, 11):
+            now.seconds = 100 + seconds
+            bar.update("fast", seconds)
+        for step in (11, 12, 13):
+            now.seconds += 20
+            bar.update("slow", step)
+        now.seconds += 100  # one step alone is longer than what counts as recent
+        bar.update("slower", 14)
+        for step in range(15, 20):  # fast again, and in half a minute the slow step is forgotten
+            now.seconds += 10
+            bar.update("fast", step)
+        now.seconds += 10
+        bar.update("fast", 19)  # nothing done since the last time
+    left = [line.rpartition(" ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert left == [
+        *("0:00:10",),
+        *("0:00:25", "0:02:40", "0:02:20"),
+        *("0:10:00",),
+        *("0:04:35", "0:02:40", "0:00:30", "0:00:20", "0:00:10"),
+        *("0:00:15",),
+    ]
+
+
 def test_a_resumed_training_counts_its_own_steps(
     now: SimpleNamespace,
     capsys: pytest.CaptureFixture[str],
@@ -64,13 +92,15 @@ def test_a_resumed_training_counts_its_own_steps(
 
 
 def test_a_bar_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    now: SimpleNamespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Console(stderr=True, force_terminal=True, width=120)
     monkeypatch.setattr(progress, "Console", lambda stderr: terminal)
     bar = StepProgress(4, done=1)
     bar.start("first")
+    now.seconds += 20
     bar.update("second", 3, lambda: "depth 0.1")
     bar.stop()
     shown = capsys.readouterr().err
     assert "second" in shown and "3/4" in shown and "depth 0.1" in shown
+    assert "left 0:00:10" in shown

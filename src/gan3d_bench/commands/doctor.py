@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import platform
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from gan3d_bench import __version__
 from gan3d_bench.machine.environment import PACKAGES, installed_version
+from gan3d_bench.machine.optional_packages import PYTORCH3D, why_missing
+from gan3d_bench.machine.process_settings import waiting_threads
 from gan3d_bench.registry import BUILTIN, registry
 
 
 def doctor() -> int:
     """Print versions, devices, assets, plug-ins, tools and folders; return the exit code.
 
-    The code is 1 if something the suite always needs is broken, 0 otherwise: a missing asset only
-    locks what it unlocks.
+    The code is 1 if something the suite always needs is broken, 0 otherwise: a missing asset or
+    optional package only locks what it unlocks.
     """
     broken = 0
     for title, lines in (
@@ -37,6 +37,7 @@ def doctor() -> int:
 
 
 Line = tuple[str, str, bool]
+OPTIONAL = ("easypytorch3d",)
 
 
 def _versions() -> Iterator[Line]:
@@ -44,39 +45,46 @@ def _versions() -> Iterator[Line]:
     yield "python", f"{platform.python_version()} on {platform.platform()}", True
     for name in PACKAGES:
         found = installed_version(name)
-        yield name, found or "not installed", found is not None
+        yield name, found or "not installed", found is not None or name in OPTIONAL
 
 
 def _devices() -> Iterator[Line]:
     import torch
 
     from gan3d_bench.machine.environment import machine
+    from gan3d_bench.machine.precision import Processor, resolve
 
     here = machine()
     memory = f", {here['memory_gib']} GiB" if here["memory_gib"] else ""
     yield "cpu", f"{here['processor']}, {here['cores']} cores{memory}", True
+    processor = Processor.here()
+    limit = f", oneDNN held to {processor.onednn}" if processor.onednn else ""
+    kernels = f"PyTorch's kernels use {processor.aten}{limit}"
+    yield "instruction sets", f"{', '.join(processor.instructions) or 'none'}; {kernels}", True
     yield "threads", f"{torch.get_num_threads()} (trainer.threads, OMP_NUM_THREADS)", True
+    yield "waiting threads", waiting_threads(), True
     for index, name in enumerate(here["gpus"]):
         size = torch.cuda.get_device_properties(index).total_memory / 2**30
         yield f"gpu {index}", f"{name}, {size:.0f} GiB, CUDA {here['cuda']}", True
     if not here["gpus"]:
         yield "gpu", "none: the 64-pixel presets run on the CPU", True
+    precision = resolve("auto")
+    yield "precision", f"{precision.value} ({precision.reason}; trainer.precision)", True
 
 
 def _tools() -> Iterator[Line]:
-    for module, purpose in (
-        ("pytorch3d", "engine 'pytorch3d', mesh losses"),
-        ("kornia", "augmentation, colour, filters"),
-        ("trimesh", "meshes (GLB)"),
+    for module, purpose, remedy in (
+        ("pytorch3d", "engine 'pytorch3d', mesh losses", PYTORCH3D),
+        ("kornia", "augmentation, colour, filters", ""),
+        ("trimesh", "meshes (GLB)", ""),
     ):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                importlib.import_module(module)
+        reason = why_missing(module)
+        if not reason:
             yield module, f"imports ({purpose})", True
-        except Exception as error:  # a compiled package may fail to load in many ways
-            reason = " ".join(str(error).split())[:200]
-            yield module, f"does not import: {type(error).__name__}: {reason}", False
+        elif remedy:
+            yield module, f"{reason}; would unlock {purpose}: {remedy}", True
+        else:
+            yield module, f"{reason} ({purpose})", False
     try:
         import imageio_ffmpeg
 

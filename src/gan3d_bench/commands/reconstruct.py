@@ -136,13 +136,18 @@ def _fit(
     earlier = _earlier(config)
     if earlier is not None and earlier.finished:
         return earlier
-    return training.fit(spec, config, earlier)
+    return training.fit(spec, config if earlier is None else earlier.config, earlier)
 
 
 def _earlier(config: RunConfig) -> Run | None:
+    from gan3d_bench.training.fit import with_precision
+
+    asked = config.trainer.precision
     for run in reversed(Run.find(config.method, config.preset)):
         try:
-            if run.config == config:
+            # a run's config states what "auto" was to it
+            precision = run.config.trainer.precision if asked == "auto" else asked
+            if with_precision(config, precision) == run.config:
                 return run
         except UserError:  # of another version: not this one
             continue

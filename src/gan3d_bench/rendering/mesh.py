@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.meshes import vertex_normals
+from gan3d_bench.machine.optional_packages import require_pytorch3d
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.fragments import Fragments, interpolate_attributes
 from gan3d_bench.rendering.rasterizer import EDGE_TOLERANCE, Engine, rasterize
@@ -242,6 +243,7 @@ def _blend_faces(
     colours: Sequence[Tensor], fragments: Fragments, vertices: Tensor, soft: SoftEdges
 ) -> tuple[Tensor, Tensor]:
     """Colour times alpha (B, 3, H, W) and alpha (B, 1, H, W) of K faces a pixel (SoftRas)."""
+    require_pytorch3d("soft edges")
     from pytorch3d.renderer.blending import BlendParams, softmax_rgb_blend
 
     z = vertices.detach()[..., 2]

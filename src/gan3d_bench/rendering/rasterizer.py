@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.machine.optional_packages import require_pytorch3d
 from gan3d_bench.rendering import scatter
 from gan3d_bench.rendering.fragments import Fragments
 
@@ -70,7 +71,8 @@ def rasterize(
         `Fragments` on the N images.
 
     Raises:
-        UserError: unknown engine, or one that cannot do what is asked for.
+        UserError: unknown engine, one that cannot do what is asked for, or PyTorch3D is not
+            installed.
         ValueError: shapes do not fit, or `faces` given with `Meshes`.
     """
     if engine not in get_args(Engine):
@@ -155,6 +157,7 @@ def _pytorch3d(
     **options: Any,
 ) -> Fragments:
     """The same call through PyTorch3D (float32 only)."""
+    require_pytorch3d("rasterizer engine 'pytorch3d'")
     from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
     from pytorch3d.structures import Meshes
 

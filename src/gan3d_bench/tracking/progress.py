@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
@@ -14,14 +15,16 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+
+RECENT = 30.0  # seconds that the pace is measured over
 
 
 class StepProgress:
     """Steps done, elapsed and remaining time on standard error.
 
-    Used in a ``with`` block, or between `start` and `stop`.
+    The remaining time is that of the recent pace: phases differ, and so does what else the machine
+    has to do. Used in a ``with`` block, or between `start` and `stop`.
 
     Args:
         total: steps in all.
@@ -38,6 +41,7 @@ class StepProgress:
     def start(self, what: str = "") -> None:
         """Count the time from now on; `what` is being done first."""
         self._began = self._printed = time.monotonic()
+        self._marks = deque([(self._began, self.before)])
         console = Console(stderr=True)
         if console.is_terminal:
             self._bar = Progress(
@@ -46,13 +50,12 @@ class StepProgress:
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[details]}"),
                 TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                TextColumn("left {task.fields[left]}"),
                 console=console,
             )
             self._bar.start()
             self._task = self._bar.add_task(
-                what, total=self.total, completed=self.before, details=""
+                what, total=self.total, completed=self.before, details="", left="-:--:--"
             )
 
     def stop(self) -> None:
@@ -79,15 +82,28 @@ class StepProgress:
         Args:
             details: makes the text after the number of steps; called only if it is shown.
         """
+        now = time.monotonic()
+        left = self._left(now, done)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=what, details=details())
-        elif done >= self.total or time.monotonic() - self._printed >= self.seconds:
-            self._printed = time.monotonic()
-            elapsed = self._printed - self._began
-            left = (self.total - done) * elapsed / max(done - self.before, 1)
+            self._bar.update(
+                self._task, completed=done, description=what, details=details(), left=left
+            )
+        elif done >= self.total or now - self._printed >= self.seconds:
+            self._printed = now
             parts = [f"step {done}/{self.total}", details()]
-            parts += [f"elapsed {clock(elapsed)}", f"left {clock(left)}"]
+            parts += [f"elapsed {clock(now - self._began)}", f"left {left}"]
             print(f"{what}: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
+
+    def _left(self, now: float, done: int) -> str:
+        """Return the remaining time at the pace of the last `RECENT` seconds, or step."""
+        self._marks.append((now, done))
+        # the first mark is the latest one that is as old as that and has a step after it
+        while self._marks[1][0] <= now - RECENT and self._marks[1][1] < done:
+            self._marks.popleft()
+        since, before = self._marks[0]
+        if done <= before:
+            return "-:--:--"
+        return clock((self.total - done) * (now - since) / (done - before))
 
 
 def clock(seconds: float) -> str:

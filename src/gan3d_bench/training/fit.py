@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from gan3d_bench.config import RunConfig, TrainerConfig
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.machine import environment
+from gan3d_bench.machine.precision import resolve
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.scenes.preview import Preview
@@ -124,7 +127,8 @@ def fit(
 ) -> Run | None:
     """Train a method to the end of its last phase.
 
-    The run folder appears once config, assets, teacher and data have been found good.
+    The run folder appears once config, assets, teacher and data have been found good. Its config
+    states the precision that was resolved, which a resumed run keeps on any machine.
 
     Args:
         spec: the method.
@@ -144,6 +148,13 @@ def fit(
     """
     _quiet()
     _require_launcher(config.trainer)
+    main = rank_zero_only.rank == 0
+    before = run.config.trainer.precision if run is not None else ""
+    precision = resolve(config.trainer.precision, config.trainer.accelerator, before)
+    if main:
+        print(f"precision: {precision.value} ({precision.reason})", file=sys.stderr, flush=True)
+    # from here on the config says what is used: in the run folder, in checkpoints, on resuming
+    config = with_precision(config, precision.value)
     if config.trainer.threads > 0:
         torch.set_num_threads(config.trainer.threads)
     L.seed_everything(config.seed, verbose=False)
@@ -160,10 +171,9 @@ def fit(
             raise UserError(f"{run.checkpoint}: no state of the optimisers in it to go on with")
         restore(method, content, run.checkpoint)
 
-    main = rank_zero_only.rank == 0
     is_new = run is None and main
     if is_new:
-        facts = {"method": dict(method.extra_metadata())}
+        facts = {"precision": asdict(precision), "method": dict(method.extra_metadata())}
         run = Run.create(config, {**environment.describe(spec.assets), **facts})
     try:
         checkpoint = run.checkpoint if run is not None and resumes else None
@@ -174,6 +184,11 @@ def fit(
             _discard(run)
         raise
     return run if main else None
+
+
+def with_precision(config: RunConfig, value: str) -> RunConfig:
+    """Return `config` with another ``trainer.precision``."""
+    return replace(config, trainer=replace(config.trainer, precision=value))
 
 
 @contextmanager
