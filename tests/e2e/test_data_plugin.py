@@ -108,6 +108,13 @@ def test_a_method_learns_from_it(
     assert run.checkpoint.is_file()
 
 
+def test_the_toy_brings_data_for_a_method_of_the_suite(cli: Cli, toy: Path) -> None:
+    found = cli(*fit("supervised", "data.name=toy-discs", "image_size=16", "steps=3"))
+    assert found.code == 0, found.err
+    (run,) = Run.find("supervised")
+    assert run.config.data.name == "toy-discs"
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

@@ -1,4 +1,4 @@
-"""Two phases: colour from an image, then depth from colour."""
+"""Two phases: colour from an image, then depth from colour while colour goes on at half pace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -44,7 +43,10 @@ class Toy(PhasedMethod):
             Phase(
                 "depth",
                 self.config.depth_steps,
-                {"depth": Trainable(("depth",), adam, schedule=lambda step: 0.95**step)},
+                {
+                    "depth": Trainable(("depth",), adam, schedule=lambda step: 0.95**step),
+                    "encoder": Trainable(("encoder",), adam),
+                },
                 self.depth_step,
                 begin=partial(self._count, 0),
                 end=partial(self._count, 1),
@@ -52,18 +54,20 @@ class Toy(PhasedMethod):
         ]
 
     def colour_step(self, _: Any) -> Mapping[str, Tensor]:
-        images, _depth, share = self._batch()
-        loss = mse_loss(self.encoder(images), images.amax((2, 3))) * self.config.losses.colour
-        self.gradient_weight = share
-        return self.descend({"colour": loss})
+        images, _depth = self._batch()
+        return self._improve_colour(images)
 
     def depth_step(self, _: Any) -> Mapping[str, Tensor]:
-        images, depth, share = self._batch()
+        images, depth = self._batch()
         with torch.no_grad():
             colour = self.encoder(images)
-        self.gradient_weight = share
         loss = mse_loss(1 + self.depth(colour)[:, 0], depth) * self.config.losses.depth
-        return self.descend({"depth": loss})
+        scalars = self.descend({"depth": loss}, "depth")
+        return scalars if self.phase_step % 2 else scalars | self._improve_colour(images)
+
+    def _improve_colour(self, images: Tensor) -> dict[str, Tensor]:
+        loss = mse_loss(self.encoder(images), images.amax((2, 3))) * self.config.losses.colour
+        return self.descend({"colour": loss}, "encoder")
 
     def reconstruct(self, images: Tensor) -> DiscScene:
         colour = self.encoder(images)
@@ -78,16 +82,12 @@ class Toy(PhasedMethod):
         images = images.to(self.device)
         return Preview({"input": images}, self.reconstruct(images))
 
-    def _batch(self) -> tuple[Tensor, Tensor, float]:
-        """This process's part of the step's batch, and its share of the whole."""
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """This process's part of the step's images and depths."""
         brightness = torch.rand(self.config.batch_size, generator=self.rng("data"))
-        images, depth = discs(brightness, self.image_size)
-        rank, processes = (
-            (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        )
-        mine = slice(rank, None, processes)
-        share = len(images[mine]) / len(images)
-        return images[mine].to(self.device), depth[mine].to(self.device), share
+        images, depth = self.share(discs(brightness, self.image_size))
+        self.gradient_weight = len(images) / len(brightness)
+        return images.to(self.device), depth.to(self.device)
 
     def _count(self, which: int) -> None:
         self.ended[which] += 1

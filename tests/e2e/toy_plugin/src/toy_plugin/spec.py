@@ -33,7 +33,10 @@ METHOD = MethodSpec(
     rows=lambda table, config: {"Toy": RECONSTRUCT} if table == "toy-depth" else {},
 )
 DATA = DataModuleSpec(
-    name="toy-discs", title="Discs on black; brighter is nearer", module="toy_plugin.data:Discs"
+    name="toy-discs",
+    title="Discs on black; brighter is nearer",
+    module="toy_plugin.data:Discs",
+    gives=("image", "depth"),
 )
 TABLE = TableSpec(
     name="toy-depth",

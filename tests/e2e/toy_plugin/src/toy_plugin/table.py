@@ -22,8 +22,8 @@ class DepthError(Measure):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        loader = Discs(count=settings.samples, batch_size=settings.samples).test_dataloader()
-        self.images, self.depth = next(iter(loader))
+        data = Discs(16, {"test": settings.samples}).dataset("test")
+        self.images, self.depth = data.images, data.depth
 
     def protocol(self) -> Mapping[str, Any]:
         return {"data": self.data, "image_size": self.images.shape[-1]}
