@@ -49,7 +49,7 @@ def key_rows(spec: MethodSpec, preset: str | None = None) -> list[tuple[str, ...
         else:
             value = _at(values, item.name)
             default = "" if value == MISSING else flow(value)
-            rows.append((item.name, type_words(item.type), default, key.range, key.unit, key.help))
+            rows.append((item.name, type_words(item.type), default, item.range, key.unit, key.help))
     return rows
 
 
@@ -68,7 +68,7 @@ def flow(value: Any) -> str:
 
 def _comment(item: Declared, value: Any, default: Any) -> str:
     key = item.key
-    limits = "; ".join(filter(None, (key.unit, key.range)))
+    limits = "; ".join(filter(None, (key.unit, item.range)))
     parts = [key.help, f"[{limits}]" if limits else ""]
     if not item.section and value != default and default != MISSING and item.name not in CHOSEN:
         parts.append(f"(default {flow(default)})")

@@ -67,16 +67,8 @@ class Key:
             raise ValueError(f"'{self.help}': give least or above, and most or below")
 
     @property
-    def range(self) -> str:
-        """In words what the value may be; "" if there is no limit beside its type."""
-        if self.length:
-            limits = f", each {self.limits}" if self.limits else ""
-            return f"{self.length} numbers{limits}"
-        return self.limits or ("not empty" if self.required else "")
-
-    @property
     def limits(self) -> str:
-        """The same of a single value, or of each element."""
+        """In words what the value, or each element of it, may be; "" if all are allowed."""
         text = f"one of {', '.join(map(str, self.choices))}" if self.choices else self._interval()
         if self.power_of_two:
             text = f"a power of two {text}".rstrip()
@@ -184,6 +176,16 @@ class Declared:
     type: Any
     key: Key
     section: bool
+
+    @property
+    def range(self) -> str:
+        """In words what the value may be; "" if there is no limit beside its type."""
+        text, length = self.key.limits, self.key.length
+        if text and get_origin(self.type) in (list, dict):
+            text = f"each {text}"
+        if length:
+            text = f"{length} numbers, {text}".removesuffix(", ")
+        return text or ("not empty" if self.key.required else "")
 
 
 def declared(schema: Any, prefix: str = "") -> Iterator[Declared]:

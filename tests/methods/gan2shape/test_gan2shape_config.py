@@ -58,7 +58,7 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("inversion.ramp_down=0", "inversion.ramp_down=0.0: expected a number above 0"),
         (
             "inversion.ramp_down=1.5",
-            "inversion.ramp_down=1.5: expected a number above 0, at most 1",
+            "ramp_down=1.5: expected a number above 0, at most 1",
         ),
         ("inversion.noise_ramp=0", "inversion.noise_ramp=0.0: expected a number above 0"),
         ("inversion.noise=-1", "inversion.noise=-1.0: expected 0 or more"),
