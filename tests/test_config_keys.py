@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import MISSING, OmegaConf
 
 from gan3d_bench.config import (
     Key,
@@ -224,6 +226,26 @@ def test_any_text_and_number_reads_back(
     file.write_text(explained_yaml(config), encoding="utf-8")
     assert from_yaml(spec, file) == config
     assert len(file.read_text(encoding="utf-8").splitlines()) >= len(list(declared(type(config))))
+
+
+class Kind(Enum):
+    A = 1
+
+
+@dataclasses.dataclass
+class Plain(RunConfig):
+    """Fields of types that the suite's own configs do not have."""
+
+    folder: Path = Path("a b")
+    kind: Kind = Kind.A
+    count: int | None = None
+    needed: int = MISSING
+
+
+def test_paths_choices_and_missing_values_of_a_plugin(tmp_path: Path) -> None:
+    (tmp_path / "made.yaml").write_text(explained_yaml(Plain(needed=3)))
+    read = OmegaConf.merge(OmegaConf.structured(Plain), OmegaConf.load(tmp_path / "made.yaml"))
+    assert OmegaConf.to_object(read) == Plain(needed=3)
 
 
 def test_comments_say_help_unit_range_and_default(toy: Path) -> None:

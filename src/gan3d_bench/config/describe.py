@@ -1,5 +1,6 @@
 """A run's keys explained: YAML with comments, and the list of a method's keys."""
 
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -55,6 +56,7 @@ def key_rows(spec: MethodSpec, preset: str | None = None) -> list[tuple[str, ...
 
 def flow(value: Any) -> str:
     """Return a value as YAML in one line."""
+    value = str(value) if isinstance(value, PurePath) else value
     plain, quoted = (
         yaml.safe_dump(value, default_flow_style=True, default_style=style, width=float("inf"))
         .removesuffix("...\n")
