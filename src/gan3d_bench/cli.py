@@ -54,13 +54,16 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="go on with the latest run")] = False,
     run: Annotated[Path | None, typer.Option(help="with --resume: the run folder")] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="print the resolved config and stop")
+        bool, typer.Option("--print-config", help="print the resolved config, explained, and stop")
+    ] = False,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="list the keys, their ranges and defaults, and stop")
     ] = False,
 ) -> int:
     """Train a method; the run lies in runs/METHOD/PRESET/TIME."""
     from gan3d_bench.commands.fit import fit
 
-    return fit(method, preset, config, resume, run, print_config, overrides or [])
+    return fit(method, preset, config, resume, run, print_config, keys, overrides or [])
 
 
 @app.command("eval")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from gan3d_bench.config import check_values
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Teacher
 from gan3d_bench.generators.inversion.config import InversionConfig, PivotalConfig, ProjectionConfig
@@ -323,4 +324,4 @@ def test_wrong_shapes_are_refused(teacher):
 )
 def test_configs_are_checked(config, message):
     with pytest.raises(UserError, match=message):
-        config.validate()
+        check_values(config)

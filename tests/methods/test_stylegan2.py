@@ -309,7 +309,7 @@ def test_starts_from_saved_networks(folder: Path, tmp_path: Path) -> None:
 def test_config_errors(folder: Path) -> None:
     for override, message in {
         "network.image_size=48": "power of two",
-        "adversarial.mixing=1.5": "adversarial.mixing=1.5: expected at most 1",
+        "adversarial.mixing=1.5": "adversarial.mixing=1.5: expected a number from 0 to 1",
         "regression.perceptual=lpipz-vgg": "did you mean 'lpips-vgg'",
         "batch=0": "above 0",
         "regression.steps=-1": "regression.steps=-1: expected 0 or more",
@@ -318,9 +318,9 @@ def test_config_errors(folder: Path) -> None:
         "adversarial.gamma=-1": "adversarial.gamma=-1.0: expected 0 or more",
         "adversarial.anchor=-1": "adversarial.anchor=-1.0: expected 0 or more",
         "adversarial.lr_end=-1": "adversarial.lr_end=-1.0: expected 0 or more",
-        "adversarial.path_decay=2": "adversarial.path_decay=2.0: expected at most 1",
-        "augment.target=-2": "augment.target=-2.0: expected -1 or more",
-        "augment.maximum=1.5": "augment.maximum=1.5: expected at most 1",
+        "adversarial.path_decay=2": "adversarial.path_decay=2.0: expected a number from 0 to 1",
+        "augment.target=-2": "augment.target=-2.0: expected a number from -1 to 1",
+        "augment.maximum=1.5": "augment.maximum=1.5: expected a number from 0 to 1",
         "ema_rampup=-1": "ema_rampup=-1.0: expected 0 or more",
         "network.z_dim=0": "network.z_dim=0: expected a number above 0",
         "network.mapping_layers=0": "network.mapping_layers=0: expected a number above 0",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gan3d_bench.config import require_least, require_most, require_positive
+from gan3d_bench.config import key
 from gan3d_bench.errors import UserError
 
 
@@ -10,28 +10,29 @@ from gan3d_bench.errors import UserError
 class AdversarialConfig:
     """A generator against a discriminator with an R1 penalty."""
 
-    steps: int = 800000
-    generator_lr: float = 2e-3
-    discriminator_lr: float = 2e-3
-    generator_every: int = 1  # steps between two updates of the generator
-    discriminator_every: int = 1  # steps between two updates of the discriminator
-    delay: int = 0  # first steps that train the discriminator only
-    warmup: int = 0  # steps after `delay` in which the generator's rate rises to its value
-    lr_end: float = 1.0  # factor on both rates at the end of a cosine
-    gamma: float = 10.0  # R1 weight
-    r1_interval: int = 16  # updates of the discriminator between two R1 penalties
+    steps: int = key(800000, "steps of training", least=0)
+    generator_lr: float = key(2e-3, "Adam's learning rate for the generator", above=0)
+    discriminator_lr: float = key(2e-3, "the same for the discriminator", above=0)
+    generator_every: int = key(
+        1, "time between two updates of the generator", unit="steps", above=0
+    )
+    discriminator_every: int = key(
+        1, "time between two updates of the discriminator", unit="steps", above=0
+    )
+    delay: int = key(0, "first steps that train the discriminator only", least=0)
+    warmup: int = key(
+        0, "steps after `delay` in which the generator's rate rises to its value", least=0
+    )
+    lr_end: float = key(1.0, "factor on both rates at the end of a cosine", least=0)
+    gamma: float = key(10.0, "weight of R1", least=0)
+    r1_interval: int = key(16, "updates of the discriminator between two R1 penalties", above=0)
 
-    def validate(self, key: str = "adversarial") -> None:
-        """Raise a `UserError` for a value out of range; `key` is where the values stand."""
-        rates = ("generator_lr", "discriminator_lr", "r1_interval")
-        for name in (*rates, "generator_every", "discriminator_every"):
-            require_positive(f"{key}.{name}", getattr(self, name))
-        for name in ("steps", "delay", "warmup", "lr_end", "gamma"):
-            require_least(f"{key}.{name}", getattr(self, name), 0)
+    def validate(self, name: str = "adversarial") -> None:
+        """Raise a `UserError` for values that do not fit together; `name` is where they stand."""
         if min(self.generator_every, self.discriminator_every) > 1:
             raise UserError(
-                f"{key}.generator_every={self.generator_every}, "
-                f"{key}.discriminator_every={self.discriminator_every}: expected one of them to "
+                f"{name}.generator_every={self.generator_every}, "
+                f"{name}.discriminator_every={self.discriminator_every}: expected one of them to "
                 "be 1, or some steps would train nothing"
             )
 
@@ -40,35 +41,22 @@ class AdversarialConfig:
 class PathLengthConfig:
     """Path-length regularisation of the generator."""
 
-    path_weight: float = 2.0
-    path_interval: int = 4  # updates of the generator between two penalties
-    path_shrink: int = 2  # path length on batch // path_shrink images
-    path_decay: float = 0.01
-
-    def validate(self, key: str = "adversarial") -> None:
-        """Raise a `UserError` for a value out of range; `key` is where the values stand."""
-        for name in ("path_interval", "path_shrink"):
-            require_positive(f"{key}.{name}", getattr(self, name))
-        for name in ("path_weight", "path_decay"):
-            require_least(f"{key}.{name}", getattr(self, name), 0)
-        require_most(f"{key}.path_decay", self.path_decay, 1)
+    path_weight: float = key(2.0, "weight of path length regularisation", least=0)
+    path_interval: int = key(4, "updates of the generator between two penalties", above=0)
+    path_shrink: int = key(2, "it takes batch // path_shrink images", above=0)
+    path_decay: float = key(
+        0.01, "share of the present path length in its running mean", least=0, most=1
+    )
 
 
 @dataclass
 class AugmentConfig:
-    """Adaptive discriminator augmentation."""
+    """Adaptive discriminator augmentation (Karras et al. 2020, arXiv:2006.06676)."""
 
-    enabled: bool = False
-    target: float = 0.6  # of the mean sign of D(real)
-    speed_kimg: float = 500.0  # thousand images for p to go from 0 to 1
-    every: int = 4  # updates of the discriminator between adjustments
-    maximum: float = 0.85
-
-    def validate(self, key: str = "augment") -> None:
-        """Raise a `UserError` for a value out of range; `key` is where the values stand."""
-        for name in ("every", "speed_kimg"):
-            require_positive(f"{key}.{name}", getattr(self, name))
-        require_least(f"{key}.maximum", self.maximum, 0)
-        require_most(f"{key}.maximum", self.maximum, 1)
-        require_least(f"{key}.target", self.target, -1)
-        require_most(f"{key}.target", self.target, 1)
+    enabled: bool = key(False, "whether real and generated images are augmented")
+    target: float = key(0.6, "aim for the mean sign of D(real)", least=-1, most=1)
+    speed_kimg: float = key(
+        500.0, "time for the probability p to go from 0 to 1", unit="thousand images", above=0
+    )
+    every: int = key(4, "updates of the discriminator between adjustments of p", above=0)
+    maximum: float = key(0.85, "largest p", least=0, most=1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan3d_bench.config import SEEDS, require_side
+from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, SEEDS, require
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder, write_errors
 from gan3d_bench.generators.names import pretrained, teacher_hash
@@ -64,7 +64,8 @@ def directions(
         raise UserError(f"--truncation {truncation}: expected above 0, at most 1")
     if not 0 <= seed < SEEDS:
         raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
-    require_side("--image-size", image_size)
+    side = {"least": LEAST_SIDE, "most": MOST_SIDE, "power_of_two": True}
+    require("--image-size", image_size, **side)
     require_folder("--out", out)
 
     import torch

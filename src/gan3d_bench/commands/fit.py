@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from gan3d_bench.config import RunConfig, compose, override, require_preset, to_yaml
+from gan3d_bench.commands.keys import show_keys
+from gan3d_bench.config import RunConfig, compose, explained_yaml, override, require_preset
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
@@ -22,18 +23,23 @@ def fit(
     resume: bool,
     path: Path | None,
     print_config: bool,
+    keys: bool,
     overrides: Sequence[str],
 ) -> int:
-    """Train, or print the resolved config; return the exit code.
+    """Train, or print the resolved config or the method's keys; return the exit code.
 
     Raises:
         UserError: see `gan3d_bench.config.compose`, `gan3d_bench.training.fit.fit`.
         NonFiniteLossError: a loss became NaN or infinite.
     """
     spec: MethodSpec = registry("methods").get(method)
+    if keys:
+        _refuse_values(file, resume, overrides)
+        show_keys(spec, preset)
+        return 0
     run, config = _choose(spec, preset, file, resume, path, overrides)
     if print_config:
-        print(to_yaml(config), end="")
+        print(explained_yaml(config), end="")
         return 0
 
     from gan3d_bench.training import fit as training
@@ -48,6 +54,16 @@ def fit(
     if done is not None:
         _say_what_next(spec, config, done)
     return 0
+
+
+def _refuse_values(file: Path | None, resume: bool, overrides: Sequence[str]) -> None:
+    """Raise a `UserError` for values given with ``--keys``, which lists those of a preset."""
+    given = [*overrides, *([f"--config {file}"] if file else []), *(["--resume"] if resume else [])]
+    if given:
+        raise UserError(
+            f"{given[0]}: expected no values with --keys, which lists a preset's; --print-config "
+            "prints those of a run"
+        )
 
 
 def _choose(

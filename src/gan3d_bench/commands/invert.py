@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan3d_bench.config import SEEDS, require_least, require_side
+from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, SEEDS, check_values, require
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
 from gan3d_bench.generators.inversion.config import InversionConfig
@@ -60,9 +60,10 @@ def invert(
         raise UserError(f"--align {align}: expected {' or '.join(ALIGN)}")
     if not 0 <= seed < SEEDS:
         raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
-    require_side("--image-size", image_size)
-    require_least("--pivotal", config.pivotal.steps, 0)
-    config.validate("--")
+    side = {"least": LEAST_SIDE, "most": MOST_SIDE, "power_of_two": True}
+    require("--image-size", image_size, **side)
+    require("--pivotal", config.pivotal.steps, least=0)
+    check_values(config, "--")
     require_folder("--out", out)
 
     import torch

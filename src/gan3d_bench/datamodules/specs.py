@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from gan3d_bench.config import require_choice
+from gan3d_bench.config import require
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import DataModuleSpec
@@ -75,7 +75,8 @@ def require_data(
     known = registry("datamodules")
     giving = [n for n in known.names() if set(needs) <= set(known.specs[n].gives)]
     if name not in known.broken:
-        require_choice(key, name, [*own, *(known.specs if name in known.specs else giving)])
+        choices = (*own, *(known.specs if name in known.specs else giving))
+        require(key, name, choices=choices)
     spec: DataModuleSpec = known.get(name)
     missing = [need for need in needs if need not in spec.gives]
     if missing:

@@ -56,7 +56,10 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("inversion.lr=0", "inversion.lr=0.0: expected a number above 0"),
         ("inversion.ramp_up=0", "inversion.ramp_up=0.0: expected a number above 0"),
         ("inversion.ramp_down=0", "inversion.ramp_down=0.0: expected a number above 0"),
-        ("inversion.ramp_down=1.5", "inversion.ramp_down=1.5: expected at most 1"),
+        (
+            "inversion.ramp_down=1.5",
+            "ramp_down=1.5: expected a number above 0, at most 1",
+        ),
         ("inversion.noise_ramp=0", "inversion.noise_ramp=0.0: expected a number above 0"),
         ("inversion.noise=-1", "inversion.noise=-1.0: expected 0 or more"),
         ("inversion.compare_size=4", "inversion.compare_size=4: expected 16 or more"),
@@ -100,7 +103,7 @@ def test_paper_presets_ask_for_what_a_user_must_bring(preset, tmp_path):
 
 
 def test_paper_numbers(tmp_path):
-    """Spot checks of the paper's tables 10-12 and the released configs/."""
+    """Spot checks of the paper, tables 10 to 12."""
     given = [
         f"images={tmp_path}", f"teacher={tmp_path}", f"masks={tmp_path}", f"start={tmp_path}",
         "view.statistics=x", "light.statistics=x",

@@ -163,7 +163,7 @@ def test_mixed_precision_trains(spec, tmp_path, monkeypatch) -> None:
     [
         ("losses.flip=-1", "losses.flip=-1"),
         ("losses.reconstruction=0", "losses.reconstruction=0"),
-        ("perturbation.yaw=90", "perturbation.yaw=90.0: expected at most 60"),
+        ("perturbation.yaw=90", "perturbation.yaw=90.0: expected a number from 0 to 60"),
         ("perceptual.network=resnet", "perceptual.network='resnet'"),
         ("renderer=pytorch3d", "renderer='pytorch3d'"),
         ("width.hidden=33", "width.hidden=33: expected a multiple of 4"),
@@ -173,7 +173,7 @@ def test_mixed_precision_trains(spec, tmp_path, monkeypatch) -> None:
         ("warmup.far=1.2", "warmup.near=0.91 warmup.far=1.2"),
         ("perceptual.scales=9", "perceptual.scales=9"),
         ("batch=0", "batch=0"),
-        ("decay=2", "decay=2.0: expected at most 1"),
+        ("decay=2", "decay=2.0: expected a number from 0 to 1"),
         ("warmup.styles=0", "warmup.styles=0"),
         ("kept=0", "kept=0"),
         ("losses.filp=0", "filp"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import require_choice, require_least, require_most, require_positive
+from gan3d_bench.config import key
 
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 SPACES = ("w", "w+")
@@ -10,56 +10,51 @@ SPACES = ("w", "w+")
 
 @dataclass
 class ProjectionConfig:
-    """Projection of images onto one stylecode each (Karras et al. 2020, appendix D)."""
+    """Projection of images onto one stylecode each.
 
-    steps: int = 1000
-    lr: float = 0.1
-    ramp_up: float = 0.05  # share of the steps with rising learning rate
-    ramp_down: float = 0.25  # share with falling learning rate
-    noise: float = 0.05  # of w, relative to its deviation
-    noise_ramp: float = 0.75  # share of the steps with noise
-    perceptual: str = ""  # "": chosen by whoever projects
-    pixel: float = 0.0  # weight of the mean squared error
-    batch: int = 25  # images at once
-    compare_size: int = 256  # images are compared at most at this size
+    Karras et al. 2020, appendix D; defaults of ``projector.py`` of rosinality/stylegan2-pytorch.
+    """
 
-    def validate(self, prefix: str = "") -> None:
-        """Check every value; `prefix` goes before the keys that errors name.
-
-        Raises:
-            UserError: a value is out of range.
-        """
-        if self.perceptual:
-            require_choice(f"{prefix}perceptual", self.perceptual, PERCEPTUAL)
-        for key in ("lr", "batch", "ramp_up", "ramp_down", "noise_ramp"):
-            require_positive(f"{prefix}{key}", getattr(self, key))
-        for key in ("steps", "noise", "pixel"):
-            require_least(f"{prefix}{key}", getattr(self, key), 0)
-        for key in ("ramp_up", "ramp_down", "noise_ramp"):
-            require_most(f"{prefix}{key}", getattr(self, key), 1)
-        require_least(f"{prefix}compare_size", self.compare_size, 16)
+    steps: int = key(1000, "steps of Adam on the stylecodes", least=0)
+    lr: float = key(0.1, "its learning rate", above=0)
+    ramp_up: float = key(0.05, "share of the steps with rising learning rate", above=0, most=1)
+    ramp_down: float = key(0.25, "share with falling learning rate", above=0, most=1)
+    noise: float = key(0.05, "noise on w, relative to the deviation of w", least=0)
+    noise_ramp: float = key(0.75, "share of the steps with noise", above=0, most=1)
+    perceptual: str = key(
+        "",
+        "network of the perceptual distance; '': chosen by what projects",
+        choices=PERCEPTUAL,
+        also=("",),
+    )
+    pixel: float = key(0.0, "weight of the mean squared error", least=0)
+    batch: int = key(25, "images at once", above=0)
+    compare_size: int = key(
+        256, "images are compared at most at this size", unit="pixels", least=16
+    )
 
 
 @dataclass
 class PivotalConfig:
-    """Pivotal tuning: the weights of a copy of the generator are fitted to each image, its
-    stylecode held (Roich et al. 2021)."""
+    """Pivotal tuning: a copy of the generator is fitted to each image, its stylecode held.
 
-    steps: int = 0  # 0: none
-    lr: float = 3e-4
-    perceptual: float = 1.0  # weight of the perceptual distance
-    pixel: float = 1.0  # weight of the mean squared error
-    stop: float = 0.0  # the perceptual distance that is near enough
-    locality: float = 0.0  # weight of staying the same elsewhere; 0.1 in the released code
-    locality_radius: float = 30.0  # distance in W+ from the pivot at which that is asked
-    locality_truncation: float = 0.5  # of the random stylecodes that give the directions
+    Roich et al. 2021; ``configs/hyperparameters.py`` of danielroich/PTI.
+    """
 
-    def validate(self, prefix: str = "") -> None:
-        """As `ProjectionConfig.validate`."""
-        require_positive(f"{prefix}lr", self.lr)
-        require_positive(f"{prefix}locality_radius", self.locality_radius)
-        for key in ("steps", "perceptual", "pixel", "stop", "locality", "locality_truncation"):
-            require_least(f"{prefix}{key}", getattr(self, key), 0)
+    steps: int = key(0, "steps of Adam on the generator; 0: none", least=0)
+    lr: float = key(3e-4, "its learning rate", above=0)
+    perceptual: float = key(1.0, "weight of the perceptual distance", least=0)
+    pixel: float = key(1.0, "weight of the mean squared error", least=0)
+    stop: float = key(0.0, "perceptual distance that is near enough to stop", least=0)
+    locality: float = key(
+        0.0, "weight of staying the same elsewhere; 0.1 in the released code", least=0
+    )
+    locality_radius: float = key(
+        30.0, "distance in W+ from the pivot at which that is asked", above=0
+    )
+    locality_truncation: float = key(
+        0.5, "truncation psi of the random stylecodes that give the directions", least=0
+    )
 
 
 @dataclass
@@ -75,16 +70,11 @@ class InversionConfig(ProjectionConfig):
     noise: float = 0.0
     pixel: float = 1.0
     batch: int = 8
-    prior: float = 0.05  # weight of the squared distance from the mean of w, in deviations
-    spread: float = 0.0  # weight of that among the layers' stylecodes in W+
-    space: str = "w"  # w: one stylecode an image; w+: one a layer
-    noise_maps: bool = False  # fit the generator's noise maps, too
-    noise_regulariser: float = 1e5  # weight of their regulariser
+    prior: float = key(
+        0.05, "weight of the squared distance from the mean of w, in deviations", least=0
+    )
+    spread: float = key(0.0, "weight of that among the layers' stylecodes in W+", least=0)
+    space: str = key("w", "w: one stylecode an image; w+: one a layer", choices=SPACES)
+    noise_maps: bool = key(False, "whether to fit the generator's noise maps, too")
+    noise_regulariser: float = key(1e5, "weight of their regulariser", least=0)
     pivotal: PivotalConfig = field(default_factory=PivotalConfig)
-
-    def validate(self, prefix: str = "") -> None:
-        super().validate(prefix)
-        require_choice(f"{prefix}space", self.space, SPACES)
-        for key in ("prior", "spread", "noise_regulariser"):
-            require_least(f"{prefix}{key}", getattr(self, key), 0)
-        self.pivotal.validate(f"{prefix}pivotal.")

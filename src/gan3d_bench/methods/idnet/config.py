@@ -2,13 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import (
-    RunConfig,
-    require_choice,
-    require_least,
-    require_positive,
-    require_side,
-)
+from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, RunConfig, key, require
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
@@ -21,44 +15,55 @@ MARGINS = {"cosface": 0.35, "arcface": 0.5}  # of the papers: of the cosine, and
 class PeopleConfig:
     """Whose pictures; people of train and val are different ones."""
 
-    train: int = 512  # classes of the loss; of a folder the first ones by name
-    val: int = 64  # held out; of a folder the next ones
-    pictures: int = 32  # of each of train; of a folder at most; 0: all there are
-    val_pictures: int = 8  # of each of val; of a folder at most
-    seed: int = 0  # of the heads, not of the run
+    # one class has nothing to be told from, one picture nothing to be normalised with
+    train: int = key(512, "people to learn; of a folder the first ones by name", least=2)
+    val: int = key(64, "people held out; of a folder the next ones", least=2)
+    pictures: int = key(
+        32, "pictures of each of train; of a folder at most; 0: all there are", least=0
+    )
+    val_pictures: int = key(8, "pictures of each of val; of a folder at most", least=2)
+    seed: int = key(0, "seed of the heads, not of the run", least=0)
 
 
 @dataclass
 class LossConfig:
     """Softmax over people with a margin."""
 
-    kind: str = "cosface"  # cosface or arcface
-    # of the cosine (cosface) or in radians (arcface); 0: the papers' 0.35 or 0.5. Theirs, and their
-    # scale of 64, need many more steps (README)
-    margin: float = 0.1
-    scale: float = 16.0  # of the logits
+    kind: str = key("cosface", "which paper's loss", choices=MARGINS)
+    # The papers' margin, and their scale of 64, need many more steps (README).
+    margin: float = key(
+        0.1,
+        "margin of the cosine (cosface) or in radians (arcface); 0: the papers' 0.35 or 0.5",
+        least=0,
+    )
+    scale: float = key(16.0, "factor on the logits", above=0)
 
 
 @dataclass
 class IdentityConfig(RunConfig):
     """Keys of ``fit --method idnet``."""
 
-    # heads, images: a folder with a subfolder for each person, or a data module that gives people
-    data: str = "heads"
-    images: str = ""  # path of that folder (or of a zip file of one), or of the data module's data
-    image_size: int = 64
-    width: int = 12  # channels of the first stage; doubled at each of the other three
-    dimensions: int = 96  # of the embedding
-    dropout: float = 0.0  # before the last layer
-    mirror: float = 0.5  # part of the pictures that is mirrored
-    soften: float = 0.25  # part that is shrunk to half and enlarged again
-    steps: int = 800
-    batch: int = 128  # pictures a step over all processes
-    optimizer: str = "adamw"  # adamw or sgd (momentum 0.9)
-    lr: float = 0.01
-    lr_end: float = 0.01  # factor on lr at the end of the cosine
-    warmup: int = 20  # steps in which lr rises to its value
-    weight_decay: float = 5e-4
+    data: str = key(
+        "heads",
+        "heads: people of the head model; images: a folder with one of each person; or a data "
+        "module that gives people",
+    )
+    images: str = key("", "path of that folder (or a zip file), or of the data module's data")
+    image_size: int = key(
+        64, "side of the images", unit="pixels", least=LEAST_SIDE, most=MOST_SIDE, power_of_two=True
+    )
+    width: int = key(12, "channels of the first stage; doubled at each of the other three", above=0)
+    dimensions: int = key(96, "length of the embedding", above=0)
+    dropout: float = key(0.0, "share dropped before the last layer", least=0, below=1)
+    mirror: float = key(0.5, "share of the pictures that is mirrored", least=0, most=1)
+    soften: float = key(0.25, "share that is shrunk to half and enlarged again", least=0, most=1)
+    steps: int = key(800, "steps of training", above=0)
+    batch: int = key(128, "pictures a step over all processes", least=2)
+    optimizer: str = key("adamw", "adamw, or sgd with momentum 0.9", choices=OPTIMIZERS)
+    lr: float = key(0.01, "its learning rate", above=0)
+    lr_end: float = key(0.01, "factor on lr at the end of the cosine", least=0)
+    warmup: int = key(20, "steps in which lr rises to its value", least=0)
+    weight_decay: float = key(5e-4, "its weight decay", least=0)
     people: PeopleConfig = field(default_factory=PeopleConfig)
     losses: LossConfig = field(default_factory=LossConfig)
 
@@ -66,41 +71,7 @@ class IdentityConfig(RunConfig):
         super().validate()
         own, path = (HEADS, FOLDER), ("images", self.images)
         require_data("data", self.data, ("image", "person"), path=path, own=own)
-        require_choice("optimizer", self.optimizer, OPTIMIZERS)
-        require_choice("losses.kind", self.losses.kind, MARGINS)
         if self.data == FOLDER and not self.images:
             raise UserError("images='': data=images needs the path of a folder of people")
-        require_side("image_size", self.image_size)
-        for key, value in {
-            "width": self.width,
-            "dimensions": self.dimensions,
-            "steps": self.steps,
-            "lr": self.lr,
-            "losses.scale": self.losses.scale,
-        }.items():
-            require_positive(key, value)
-        # one class has nothing to be told from, one picture nothing to be normalised with
-        for key, value, least in (
-            ("batch", self.batch, 2),
-            ("people.train", self.people.train, 2),
-            ("people.val", self.people.val, 2),
-            ("people.val_pictures", self.people.val_pictures, 2),
-            ("people.pictures", self.people.pictures, self.data == HEADS),
-            ("people.seed", self.people.seed, 0),
-            ("lr_end", self.lr_end, 0),
-            ("warmup", self.warmup, 0),
-            ("weight_decay", self.weight_decay, 0),
-            ("losses.margin", self.losses.margin, 0),
-        ):
-            require_least(key, value, int(least))
-        for key, value, limit in (
-            ("dropout", self.dropout, 1),
-            ("mirror", self.mirror, 1.01),
-            ("soften", self.soften, 1.01),
-        ):
-            if not 0 <= value < limit:
-                raise UserError(f"{key}={value}: expected 0 or more, {_below(limit)}")
-
-
-def _below(limit: float) -> str:
-    return "below 1" if limit == 1 else "at most 1"
+        if self.data == HEADS:
+            require("people.pictures", self.people.pictures, least=1)

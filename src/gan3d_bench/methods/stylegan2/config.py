@@ -1,18 +1,10 @@
 """Configuration of StyleGAN2 training. Imports no torch."""
 
 from dataclasses import dataclass, field
-from operator import attrgetter
 
 from gan3d_bench.adversarial import config as adversarial
 from gan3d_bench.adversarial.config import AugmentConfig
-from gan3d_bench.config import (
-    RunConfig,
-    require_choice,
-    require_least,
-    require_most,
-    require_positive,
-    require_side,
-)
+from gan3d_bench.config import MOST_SIDE, RunConfig, key
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
@@ -23,74 +15,82 @@ PERCEPTUAL = ("none", "lpips-vgg", "lpips-alex")
 class NetworkConfig:
     """Architecture of generator and discriminator."""
 
-    image_size: int = 64
-    z_dim: int = 512
-    w_dim: int = 512
-    mapping_layers: int = 8
-    channel_base: int = 16384  # channels = min(channel_base // resolution, channel_max)
-    channel_max: int = 512
-    channels: dict[int, int] = field(default_factory=dict)  # overrides the rule if not empty
-    stddev_group: int = 4
-    conv_clamp: float = 0.0  # limit of activations; 0: none
-    generator: str = ""  # saved generator to start from; its architecture replaces the above
-    discriminator: str = ""  # likewise
+    image_size: int = key(
+        64, "side of the images", unit="pixels", least=8, most=MOST_SIDE, power_of_two=True
+    )
+    z_dim: int = key(512, "length of latents z", above=0)
+    w_dim: int = key(512, "length of stylecodes w", above=0)
+    mapping_layers: int = key(8, "layers of the mapping network", above=0)
+    channel_base: int = key(
+        16384, "channels at a resolution are min(channel_base // resolution, channel_max)", above=0
+    )
+    channel_max: int = key(512, "most channels at any resolution", above=0)
+    channels: dict[int, int] = key(
+        {}, "channels by resolution, in the place of that rule if not empty", above=0
+    )
+    stddev_group: int = key(4, "images that share one minibatch standard deviation", above=0)
+    conv_clamp: float = key(0.0, "limit of activations; 0: none", least=0)
+    generator: str = key("", "saved generator to start from; its architecture replaces the above")
+    discriminator: str = key("", "saved discriminator to start from; likewise")
 
 
 @dataclass
 class DataConfig:
     """Where the real images come from."""
 
-    # a data module that gives images (and latents, where those are needed); "": what is at `path`
-    name: str = ""
-    path: str = ""  # pictures, or a folder of image.npy (+ latent.npy); "": synthetic heads
-    count: int = 60000  # synthetic heads to render, and cache; of a named data module at most
-    mirror: bool = False  # also show images mirrored
+    name: str = key(
+        "", "a data module that gives images (and latents, where needed); '': what is at `path`"
+    )
+    path: str = key("", "pictures, or a folder of image.npy (+ latent.npy); '': synthetic heads")
+    count: int = key(60000, "synthetic heads to render and cache; of named data at most", above=0)
+    mirror: bool = key(False, "also show images mirrored")
 
 
 @dataclass
 class RegressionConfig:
     """Warm start: the generator learns the images that belong to given latents."""
 
-    steps: int = 0
-    lr: float = 1e-2  # weights are N(0, 1): five times the usual rate of the adversarial phase
-    lr_end: float = 0.05  # factor on lr at the end of the cosine
-    mapping_lr: float = 100.0  # factor on the mapping network's rate, whose layers scale it by 0.01
-    warmup: int = 100  # steps of linear warm-up
-    # Start the mapping network as a linear map, w = scale * z: eight random leaky ReLU layers
-    # would scramble what the latents stand for, and the regression would first have to undo it.
-    linear_mapping: bool = False
-    # [first, last, scale] of latent entries, scale 1 elsewhere; needs linear_mapping
-    latent_scales: list[list[float]] = field(default_factory=list)
-    pixel: float = 1.0  # weight of L1
-    edges: float = 1.0  # weight of L1 between finite differences
-    perceptual: str = "none"  # none, lpips-vgg or lpips-alex
-    perceptual_weight: float = 0.5
+    steps: int = key(0, "steps of the warm start", least=0)
+    # weights are N(0, 1): five times the usual rate of the adversarial phase
+    lr: float = key(1e-2, "Adam's learning rate", above=0)
+    lr_end: float = key(0.05, "factor on lr at the end of the cosine", least=0)
+    mapping_lr: float = key(
+        100.0, "factor on the rate of the mapping network, whose layers scale it by 0.01", least=0
+    )
+    warmup: int = key(100, "steps of linear warm-up", least=0)
+    # Eight random leaky ReLU layers would scramble what the latents stand for, and the regression
+    # would first have to undo it.
+    linear_mapping: bool = key(False, "start the mapping network as a linear map, w = scale * z")
+    latent_scales: list[list[float]] = key(
+        [], "[first, last, scale] of latent entries, scale 1 elsewhere; needs linear_mapping"
+    )
+    pixel: float = key(1.0, "weight of L1", least=0)
+    edges: float = key(1.0, "weight of L1 between finite differences", least=0)
+    perceptual: str = key("none", "network of the perceptual loss", choices=PERCEPTUAL)
+    perceptual_weight: float = key(0.5, "weight of the perceptual loss", least=0)
 
 
 @dataclass
 class AdversarialConfig(adversarial.AdversarialConfig, adversarial.PathLengthConfig):
     """GAN training."""
 
-    mapping_lr: float = 1.0  # factor on the mapping network's rate
-    mixing: float = 0.9  # probability of style mixing
-    anchor: float = 0.0  # weight of the warm start's loss
-    anchor_end: float = 1.0  # factor on `anchor` at the end
-
-    def validate(self, key: str = "adversarial") -> None:
-        adversarial.AdversarialConfig.validate(self, key)
-        adversarial.PathLengthConfig.validate(self, key)
-        for name in ("mapping_lr", "mixing", "anchor", "anchor_end"):
-            require_least(f"{key}.{name}", getattr(self, name), 0)
-        require_most(f"{key}.mixing", self.mixing, 1)
+    mapping_lr: float = key(1.0, "factor on the mapping network's rate", least=0)
+    mixing: float = key(0.9, "probability of style mixing", least=0, most=1)
+    anchor: float = key(0.0, "weight of the warm start's loss", least=0)
+    anchor_end: float = key(1.0, "factor on `anchor` at the end", least=0)
 
 
 @dataclass
 class StyleGAN2Config(RunConfig):
     """Keys of ``fit --method stylegan2``."""
 
-    batch: int = 32  # images a step over all processes
-    ema_kimg: float = 10.0  # half-life of the averaged weights, thousand images
-    ema_rampup: float = 0.0  # half-life is at most this part of the images seen; 0: no limit
+    batch: int = key(32, "images a step over all processes", above=0)
+    ema_kimg: float = key(
+        10.0, "half-life of the averaged weights", unit="thousand images", above=0
+    )
+    ema_rampup: float = key(
+        0.0, "half-life is at most this share of the images seen; 0: no limit", least=0
+    )
     network: NetworkConfig = field(default_factory=NetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
@@ -100,20 +100,6 @@ class StyleGAN2Config(RunConfig):
     def validate(self) -> None:
         super().validate()
         self.adversarial.validate()
-        self.augment.validate()
-        for key in (
-            *("batch", "ema_kimg", "data.count", "regression.lr"),
-            *("network.z_dim", "network.w_dim", "network.mapping_layers", "network.stddev_group"),
-            *("network.channel_base", "network.channel_max"),
-        ):
-            require_positive(key, attrgetter(key)(self))
-        regression = ("steps", "lr_end", "mapping_lr", "warmup", "pixel", "edges")
-        for key in (
-            *("ema_rampup", "network.conv_clamp", "regression.perceptual_weight"),
-            *(f"regression.{name}" for name in regression),
-        ):
-            require_least(key, attrgetter(key)(self), 0)
-        require_choice("regression.perceptual", self.regression.perceptual, PERCEPTUAL)
         if not self.regression.steps + self.adversarial.steps:
             raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")
         pairs = self.regression.steps > 0 or self.adversarial.anchor > 0
@@ -125,12 +111,9 @@ class StyleGAN2Config(RunConfig):
 
     def _validate_network(self) -> None:
         size, channels = self.network.image_size, self.network.channels
-        require_side("network.image_size", size, 8)
         sides = [2**power for power in range(2, size.bit_length())]
         if channels and sorted(channels) != sides:
             raise UserError(f"network.channels={channels}: expected the channels at {sides}")
-        for side, count in channels.items():
-            require_positive(f"network.channels.{side}", count)
         scales = self.regression.latent_scales
         if scales and not self.regression.linear_mapping:
             raise UserError(

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import RunConfig, require_least, require_positive, require_side
+from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, RunConfig, key
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
@@ -14,54 +14,47 @@ NEEDS = ("image", "depth")  # of each item of the data
 class DataConfig:
     """Images with depth to learn from; synthetic heads are rendered once and cached."""
 
-    name: str = "heads"  # a data module that gives depth
-    path: str = ""  # where its data lies, if it needs a path
-    train: int = 4096  # images of the train split
-    val: int = 32  # images of the val split, for the scalars at the end
-    seed: int = 0  # of the data set, not of the run
+    name: str = key("heads", "a data module that gives depth")
+    path: str = key("", "where its data lies, if it needs a path")
+    train: int = key(4096, "images of the train split", above=0)
+    val: int = key(32, "images of the val split, for the scalars at the end", above=0)
+    seed: int = key(0, "seed of the data set, not of the run", least=0)
 
 
 @dataclass
 class LossConfig:
     """Weights of the loss terms; depths are first divided by half the depth range."""
 
-    absolute: float = 1.0  # mean absolute depth error over the whole image
-    scale_invariant: float = 1.0  # deviation of the log-depth error over the subject
-    gradient: float = 1.0  # mean absolute difference of log-depth slopes over the subject
+    absolute: float = key(1.0, "mean absolute depth error over the whole image", least=0)
+    scale_invariant: float = key(1.0, "deviation of the log-depth error over the subject", least=0)
+    gradient: float = key(
+        1.0, "mean absolute difference of log-depth slopes over the subject", least=0
+    )
 
 
 @dataclass
 class SupervisedConfig(RunConfig):
     """Keys of ``fit --method supervised``."""
 
-    image_size: int = 64
-    channels: int = 32  # at half the image size; doubled at each level, up to 256
-    steps: int = 1500
-    batch: int = 16  # images a step over all processes
-    lr: float = 1e-3
-    lr_end: float = 0.02  # factor on lr at the end of the cosine
+    image_size: int = key(
+        64, "side of the images", unit="pixels", least=LEAST_SIDE, most=MOST_SIDE, power_of_two=True
+    )
+    channels: int = key(
+        32,
+        "channels at half the image size; doubled at each level, up to 256",
+        above=0,
+        multiple_of=8,
+    )
+    steps: int = key(1500, "steps of training", above=0)
+    batch: int = key(16, "images a step over all processes", above=0)
+    lr: float = key(1e-3, "Adam's learning rate", above=0)
+    lr_end: float = key(0.02, "factor on lr at the end of the cosine", least=0)
     data: DataConfig = field(default_factory=DataConfig)
     losses: LossConfig = field(default_factory=LossConfig)
 
     def validate(self) -> None:
         super().validate()
-        for key, value in {
-            "channels": self.channels,
-            "steps": self.steps,
-            "batch": self.batch,
-            "lr": self.lr,
-            "data.train": self.data.train,
-            "data.val": self.data.val,
-        }.items():
-            require_positive(key, value)
-        require_side("image_size", self.image_size)
         require_data("data.name", self.data.name, NEEDS, path=("data.path", self.data.path))
-        if self.channels % 8:
-            raise UserError(f"channels={self.channels}: expected a multiple of 8")
-        require_least("lr_end", self.lr_end, 0)
-        require_least("data.seed", self.data.seed, 0)
         weights = dataclasses.asdict(self.losses)
-        for key, value in weights.items():
-            require_least(f"losses.{key}", value, 0)
         if not any(weights.values()):
             raise UserError(f"losses={weights}: expected one above 0")

@@ -2,25 +2,24 @@
 
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import RunConfig, require_positive
+from gan3d_bench.config import RunConfig, key
 
 
 @dataclass
 class LossWeights:
-    colour: float = 1.0
+    """Weights of the losses."""
+
+    colour: float = 1.0  # a plain field is a key without a range and without help
     depth: float = 1.0
 
 
 @dataclass
 class ToyConfig(RunConfig):
-    image_size: int = 16
-    batch_size: int = 8  # images a step, over all processes
-    colour_steps: int = 30
-    depth_steps: int = 20
-    learning_rate: float = 1e-2
-    losses: LossWeights = field(default_factory=LossWeights)
+    """Keys of ``fit --method toy``."""
 
-    def validate(self) -> None:
-        super().validate()
-        for key in ("image_size", "batch_size", "learning_rate"):
-            require_positive(key, getattr(self, key))
+    image_size: int = key(16, "side of the images", unit="pixels", above=0)
+    batch_size: int = key(8, "images a step, over all processes", above=0)
+    colour_steps: int = key(30, "steps of the first phase", least=0)
+    depth_steps: int = key(20, "steps of the second phase", least=0)
+    learning_rate: float = key(1e-2, "of both optimisers, Adam", above=0)
+    losses: LossWeights = field(default_factory=LossWeights)

@@ -1,18 +1,10 @@
-"""Typed run configuration: schema <- preset <- user file <- ``key=value``, strict at every step.
-
-A method's config is a dataclass that extends `RunConfig`; its fields are the run's keys
-(``instances=1``, ``losses.flip=0``). Wrong keys and types are one-line `UserError`s with the
-nearest valid name. Imports no torch.
-"""
+"""Schema <- preset <- user file <- ``key=value``, merged and strict at every step."""
 
 import dataclasses
-import math
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -23,135 +15,12 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from gan3d_bench.config.fields import WORDS, declared, keys_of, type_words
+from gan3d_bench.config.run import RunConfig
 from gan3d_bench.errors import UserError, nearest, unknown_name
 from gan3d_bench.spec import MethodSpec, load
 
-
-@dataclass
-class TrainerConfig:
-    """Where and how a run trains. Passed to Lightning's Trainer."""
-
-    accelerator: str = "auto"
-    devices: int = 1  # processes on this node; -1: all GPUs
-    num_nodes: int = 1
-    precision: str = "auto"  # auto (what the machine is fast in), 32-true, bf16-mixed or 16-mixed
-    checkpoint_minutes: float = 2.0  # time between two checkpoints
-    log_every: int = 10  # steps between two rows of scalars
-    preview_every: int = 0  # steps between previews; 0: at ends of phases, -1: at the end only
-    deterministic: bool = False
-    threads: int = 0  # CPU threads; 0: PyTorch's choice
-
-
-@dataclass
-class TrackingConfig:
-    """What is logged where. The same files always lie in the run folder."""
-
-    wandb: bool = False
-    project: str = "gan3d-bench"
-    group: str = ""  # in W&B; "": <method>-<preset>
-    tags: list[str] = field(default_factory=list)
-
-
-@dataclass
-class RunConfig:
-    """Keys every run has. `method` and `preset` are filled in by `compose`."""
-
-    method: str = ""
-    preset: str = ""
-    seed: int = 0
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-
-    def validate(self) -> None:
-        """Check values against each other; overridden by methods.
-
-        Raises:
-            UserError: a value is out of range; names key, value and range.
-        """
-        _require_numbers("", to_dict(self))
-        require_least("seed", self.seed, 0)
-        require_choice("trainer.precision", self.trainer.precision, PRECISIONS)
-        require_positive("trainer.checkpoint_minutes", self.trainer.checkpoint_minutes)
-        require_positive("trainer.log_every", self.trainer.log_every)
-        require_positive("trainer.num_nodes", self.trainer.num_nodes)
-        require_least("trainer.threads", self.trainer.threads, 0)
-        if self.trainer.devices < 1 and self.trainer.devices != -1:
-            raise UserError(f"trainer.devices={self.trainer.devices}: expected 1 or more, or -1")
-        if self.trainer.preview_every < -1:
-            raise UserError(
-                f"trainer.preview_every={self.trainer.preview_every}: expected -1, 0 or more"
-            )
-
-
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
-SEEDS = 2**32  # NumPy takes no more
-LARGEST = SEEDS  # of whole numbers
-IMAGE_SIZES = (16, 1024)  # a side's least and most
 CHOSEN = {"method": "--method", "preset": "--preset"}  # key -> the option that sets it
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def require_choice(key: str, value: str, choices: Iterable[str]) -> None:
-    """Raise a `UserError` unless `value` is among `choices`."""
-    known = list(choices)
-    if value not in known:
-        raise UserError(
-            f"{key}={value!r}: expected one of {', '.join(known)}{nearest(str(value), known)}"
-        )
-
-
-def require_positive(key: str, value: float) -> None:
-    """Raise a `UserError` unless `value` > 0."""
-    if not value > 0:
-        raise UserError(f"{key}={value!r}: expected a number above 0")
-
-
-def require_least(key: str, value: float, least: float) -> None:
-    """Raise a `UserError` unless `value` >= `least`."""
-    if not value >= least:
-        raise UserError(f"{key}={value!r}: expected {least} or more")
-
-
-def require_most(key: str, value: float, most: float) -> None:
-    """Raise a `UserError` unless `value` <= `most`."""
-    if not value <= most:
-        raise UserError(f"{key}={value!r}: expected at most {most}")
-
-
-def require_side(key: str, value: int, least: int = IMAGE_SIZES[0]) -> None:
-    """Raise a `UserError` unless `value` is a side of images the networks are made for."""
-    if not least <= value <= IMAGE_SIZES[1] or value & (value - 1):
-        raise UserError(f"{key}={value}: expected a power of two from {least} to {IMAGE_SIZES[1]}")
-
-
-def _require_numbers(key: str, value: Any) -> None:
-    """Raise a `UserError` for a NaN, an infinite or a huge number anywhere in `value`."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            _require_numbers(f"{key}.{name}".lstrip("."), inner)
-        return
-    for number in _flat(value):
-        if isinstance(number, float) and not math.isfinite(number):
-            raise UserError(f"{key}={value}: expected a finite number")
-        if isinstance(number, int) and not -LARGEST < number < LARGEST:
-            side = f"below {LARGEST}" if number > 0 else f"above {-LARGEST}"
-            raise UserError(f"{key}={value}: expected a number {side}")
-
-
-def _flat(value: Any) -> list[Any]:
-    return [x for item in value for x in _flat(item)] if isinstance(value, list) else [value]
-
-
-def keys_of(schema: type, prefix: str = "") -> list[str]:
-    """Return every dotted key of a config dataclass, nested ones included."""
-    keys: list[str] = []
-    types = get_type_hints(schema)
-    for item in dataclasses.fields(schema):
-        name = f"{prefix}{item.name}"
-        keys.append(name)
-        if dataclasses.is_dataclass(types[item.name]):
-            keys += keys_of(types[item.name], f"{name}.")
-    return keys
 
 
 def require_preset(spec: MethodSpec, preset: str) -> None:
@@ -184,7 +53,7 @@ def compose(
             value the config's `validate` rejects.
     """
     preset = spec.default_preset if preset is None else preset
-    merged = _merge(_schema(spec), _parse(preset_text(spec, preset), preset), f"preset {preset}")
+    merged = _with_preset(spec, preset)
     if file is not None:
         given = _parse(_read(file, "--config "), str(file))
         if given.get("method", spec.name) not in ("", spec.name):
@@ -195,6 +64,19 @@ def compose(
     merged = _override(merged, overrides)
     merged.method, merged.preset = spec.name, preset
     return _to_object(merged)
+
+
+def preset_values(spec: MethodSpec, preset: str) -> dict[str, Any]:
+    """Return a preset's values of all keys as nested dictionaries, "???" where there is none.
+
+    They need not be valid: some presets ask for keys that only a user can give.
+
+    Raises:
+        UserError: unknown preset, or one that does not fit the method's config.
+    """
+    values = OmegaConf.to_container(_with_preset(spec, preset), enum_to_str=True)
+    assert isinstance(values, dict)
+    return {str(name): value for name, value in values.items()}
 
 
 def override(config: RunConfig, overrides: Iterable[str]) -> RunConfig:
@@ -229,8 +111,17 @@ def from_yaml(spec: MethodSpec, path: Path) -> RunConfig:
         raise UserError(f"{path}: {error}") from error
 
 
+def _with_preset(spec: MethodSpec, preset: str) -> DictConfig:
+    text = preset_text(spec, preset)
+    merged = _merge(_schema(spec), _parse(text, preset), f"preset {preset}")
+    merged.preset = preset
+    return merged
+
+
 def _schema(spec: MethodSpec) -> DictConfig:
-    return OmegaConf.structured(load(spec.config))
+    schema = OmegaConf.structured(load(spec.config))
+    schema.method = spec.name
+    return schema
 
 
 def _read(path: Path, prefix: str = "") -> str:
@@ -279,7 +170,7 @@ def _merge(base: DictConfig, update: DictConfig, origin: str, key: str = "") -> 
         if isinstance(error, ConfigKeyError | ConfigAttributeError):
             raise UserError(
                 f"{origin}: unknown key '{wrong}'{nearest(wrong, keys_of(schema))}; "
-                "`--print-config` prints all keys"
+                f"`fit --method {base.method or '...'} --keys` lists all keys"
             ) from error
         where = "" if wrong == key else f"{wrong}: "
         if isinstance(error, InterpolationResolutionError):
@@ -302,22 +193,26 @@ def _clash(base: Any, update: Any) -> str:
     return ""
 
 
-def _expected(schema: Any, key: str) -> str:
-    """Return in words what the value of `key` must be."""
-    name = ""
-    for part in re.split(r"[.\[]", key):
-        if not dataclasses.is_dataclass(schema):
-            break
-        name = f"{name}.{part}".lstrip(".")
-        schema = get_type_hints(schema)[part]
-    if dataclasses.is_dataclass(schema):
-        keys = [f"{name}.{item.name}=..." for item in dataclasses.fields(schema)]
+def _expected(schema: Any, wrong: str) -> str:
+    """Return in words what the value of the key `wrong`, or what holds it, must be."""
+    known = {item.name: item for item in declared(schema)}
+    name = wrong.partition("[")[0]
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    if not name:
+        return "YAML of the form 'key: value'"
+    kind, limits = known[name].type, known[name].key.limits
+    if known[name].section:
+        keys = [f"{name}.{item.name}=..." for item in dataclasses.fields(kind)]
         return " or ".join(keys[:3]) + (" and so on" if len(keys) > 3 else "")
-    if get_origin(schema) is list:
-        return f"a list such as [a,b], each {WORDS.get(get_args(schema)[0], 'a value')}"
-    if get_origin(schema) is dict:
+    if get_origin(kind) is list:
+        return f"a list such as [a,b], each {WORDS.get(get_args(kind)[0], 'a value')}"
+    if get_origin(kind) is dict:
         return "a mapping such as {a: b}"
-    return WORDS.get(schema, str(schema)) + (" ('\"\"' for none)" if schema is str else "")
+    text = WORDS.get(kind, type_words(kind))
+    if limits:
+        return f"{text}, {limits}"
+    return text + (" ('\"\"' for none)" if kind is str else "")
 
 
 def _to_object(merged: DictConfig) -> RunConfig:

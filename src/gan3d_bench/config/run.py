@@ -1,0 +1,58 @@
+"""The keys that every run has."""
+
+from dataclasses import dataclass, field
+
+from gan3d_bench.config.fields import SEEDS, check_values, key
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass
+class TrainerConfig:
+    """Where and how a run trains: settings of Lightning's Trainer."""
+
+    accelerator: str = key("auto", "what trains, by Lightning's name: auto, cpu, gpu, ...")
+    devices: int = key(1, "processes on this node; -1: all GPUs", least=1, also=(-1,))
+    num_nodes: int = key(1, "computers that train together", above=0)
+    precision: str = key(
+        "auto", "number format of training; auto: what the machine is fast in", choices=PRECISIONS
+    )
+    checkpoint_minutes: float = key(2.0, "time between two checkpoints", unit="minutes", above=0)
+    log_every: int = key(10, "time between two rows of scalars", unit="steps", above=0)
+    preview_every: int = key(
+        0,
+        "time between previews; 0: at ends of phases, -1: at the end only",
+        unit="steps",
+        least=-1,
+    )
+    deterministic: bool = key(False, "whether PyTorch may only use deterministic algorithms")
+    threads: int = key(0, "CPU threads; 0: PyTorch's choice", least=0)
+
+
+@dataclass
+class TrackingConfig:
+    """What is logged where; the same files always lie in the run folder."""
+
+    wandb: bool = key(False, "whether to log to Weights & Biases, too")
+    project: str = key("gan3d-bench", "W&B project")
+    group: str = key("", "W&B group; '': METHOD-PRESET")
+    tags: list[str] = key([], "W&B tags")
+
+
+@dataclass
+class RunConfig:
+    """Keys every run has. `method` and `preset` are filled in by `compose`."""
+
+    method: str = key("", "set by --method")
+    preset: str = key("", "set by --preset")
+    seed: int = key(0, "seed of all random numbers", least=0, below=SEEDS)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def validate(self) -> None:
+        """Check every value against its declaration; methods add checks between keys.
+
+        Raises:
+            UserError: a value is out of range; names key, value and range.
+        """
+        check_values(self)
