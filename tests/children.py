@@ -123,7 +123,7 @@ def die_while_saving(count: int) -> None:
     """SIGKILL with half of checkpoint number `count` written."""
     import torch
 
-    from gan3d_bench.training import checkpoints
+    from gan3d_bench.files import checkpoints
 
     original, calls = torch.save, [0]
 
@@ -140,7 +140,7 @@ def die_while_saving(count: int) -> None:
 
 def die_after_saving(count: int) -> None:
     """SIGKILL right after checkpoint number `count` took its name."""
-    from gan3d_bench.training import checkpoints
+    from gan3d_bench.files import checkpoints
 
     original, calls = os.replace, [0]
 

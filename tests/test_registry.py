@@ -39,7 +39,7 @@ def test_specs_and_configs_import_no_torch() -> None:
         "import sys\n"
         "from gan3d_bench.registry import BUILTIN, registry\n"
         "from gan3d_bench.config import compose\n"
-        "import gan3d_bench.training.run_folder\n"
+        "import gan3d_bench.files.run_folder\n"
         "for kind in BUILTIN: registry(kind)\n"
         "for spec in registry('methods').specs.values(): compose(spec)\n"
         "print([name for name in ('torch', 'lightning', 'numpy') if name in sys.modules])"

@@ -21,13 +21,13 @@ from PIL import Image
 
 from gan3d_bench.benchmarks.results import Result, save_result
 from gan3d_bench.benchmarks.stored import assemble, row_path
-from gan3d_bench.files.glb import save_glb
+from gan3d_bench.files.run_folder import Run, write_json
+from gan3d_bench.geometry.glb import save_glb
 from gan3d_bench.geometry.meshes import SceneMesh
 from gan3d_bench.registry import registry
 from gan3d_bench.report.curves import Curve, Point, Series, curves, draw, ticks
 from gan3d_bench.report.showcase import MESHES, exhibit
 from gan3d_bench.spec import Column, Reported, TableSpec
-from gan3d_bench.training.run_folder import Run, write_json
 
 EVIL = "<img src=x onerror=\"document.title='hacked'\">"
 SCRIPT = "</script><script>document.title='hacked'</script>"

@@ -22,11 +22,11 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from gan3d_bench.config import override, to_dict
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.methods.gan2shape.checkpoint import save_networks
 from gan3d_bench.methods.gan2shape.method import GAN2Shape
 from gan3d_bench.training.fit import build, load_method
-from gan3d_bench.training.run_folder import Run
 
 BATCH, PART, LEARNING_RATE = 16, 16, 1e-3
 Net = Callable[[Tensor], Tensor]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from gan3d_bench.config import to_dict
 from gan3d_bench.faces.identity_files import NETWORK, read_network, save_network
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.methods.idnet.data import HeadPeople
 from gan3d_bench.methods.idnet.method import IdentityNetwork
 from gan3d_bench.methods.idnet.verification import verification, verification_at
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run
 
 PEOPLE, PICTURES = 128, 12
 DIFFERENCES = (0, 15, 30, 45, 60, 90)  # of yaw, degrees

@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 
 from gan3d_bench.config import to_dict
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.methods.gan2shape.checkpoint import save_networks
 from gan3d_bench.methods.gan2shape.method import GAN2Shape
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run
 
 
 def main() -> None:

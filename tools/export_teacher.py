@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from gan3d_bench.config import to_dict
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.generators.latents import update_w_statistics
 from gan3d_bench.generators.stylegan2.checkpoint import save_network
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run
 
 
 def export(run: Run, out: Path, note: str, hours: float | None, fid: Path | None) -> dict[str, Any]:

@@ -21,12 +21,12 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 from gan3d_bench.benchmarks.heads import head_stylecodes
 from gan3d_bench.config import to_dict
 from gan3d_bench.datamodules.heads import HeadsDataModule
+from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.geometry.views import View
 from gan3d_bench.machine import environment
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.metrics.depth import NormalisedDepthError
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run, write_json
 
 IMAGE_SIZE = 64
 

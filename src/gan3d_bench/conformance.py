@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.config import RunConfig, compose, to_dict
+from gan3d_bench.files.checkpoints import read_checkpoint
+from gan3d_bench.files.run_folder import Run, resumable
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
@@ -30,9 +32,7 @@ from gan3d_bench.rendering.shading import LambertLight, Light
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.spec import SAMPLE, MethodSpec
 from gan3d_bench.training.callbacks import evaluation_mode
-from gan3d_bench.training.checkpoints import read_checkpoint
 from gan3d_bench.training.fit import build, fit, load_method
-from gan3d_bench.training.run_folder import Run, resumable
 
 PRESET = "check"
 SUBJECTS = 2

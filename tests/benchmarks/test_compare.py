@@ -13,9 +13,9 @@ import pytest
 from gan3d_bench.benchmarks import stored
 from gan3d_bench.benchmarks.results import Result, save_result
 from gan3d_bench.benchmarks.stored import Stored, assemble, row_path
+from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import Column, Reported, TableSpec
-from gan3d_bench.training.run_folder import Run, write_json
 
 PROTOCOL = {"data": "discs, test", "image_size": 8}
 

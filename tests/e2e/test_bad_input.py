@@ -14,11 +14,11 @@ from PIL import Image
 
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
+from gan3d_bench.files import checkpoints
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.registry import registry
-from gan3d_bench.training import checkpoints
 from gan3d_bench.training import fit as training
 from gan3d_bench.training.fit import build
-from gan3d_bench.training.run_folder import Run
 
 QUICK = ("trainer.accelerator=cpu", "trainer.preview_every=-1")
 FIT = ("fit", "--method", "toy", "--preset", "check", *QUICK)

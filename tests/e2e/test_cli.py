@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine.environment import installed_version
 from gan3d_bench.machine.process_settings import ALLOCATOR, SPIN
-from gan3d_bench.training.run_folder import Run
 
 FIT = ("fit", "--method", "toy", "--preset", "check", "trainer.accelerator=cpu")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.registry import registry
-from gan3d_bench.training.run_folder import Run
 
 Cli = Callable[..., Any]
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.config import compose
+from gan3d_bench.files import checkpoints
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.registry import registry
-from gan3d_bench.training import checkpoints
 from gan3d_bench.training.fit import build
-from gan3d_bench.training.run_folder import Run
 
 Cli = Callable[..., Any]
 TILE, GUTTER = 128, 4

@@ -14,8 +14,8 @@ from PIL import Image
 
 from gan3d_bench.faces.embeddings import build_identity
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import official_files as files

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from gan3d_bench.training.checkpoints import read_checkpoint
-from gan3d_bench.training.run_folder import Run
+from gan3d_bench.files.checkpoints import read_checkpoint
+from gan3d_bench.files.run_folder import Run
 
 QUICK = ("trainer.accelerator=cpu", "trainer.preview_every=-1")
 FIT = ("fit", "--method", "toy", "--preset", "check", *QUICK)

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine.precision import Processor, resolve
-from gan3d_bench.training.run_folder import Run
 
 SERVER = Processor(("avx2", "avx512_f", "avx512_bf16", "amx_bf16"), "AVX512")
 LAPTOP = Processor(("avx2",), "AVX2")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
-from gan3d_bench.files.glb import save_glb
+from gan3d_bench.geometry.glb import save_glb
 from gan3d_bench.geometry.meshes import SceneMesh
 from gan3d_bench.geometry.views import View
 from gan3d_bench.pictures import scene_grids

@@ -33,7 +33,7 @@ from gan3d_bench.cli import run
 for method in methods:
     assert run(["fit", "--method", method, "--preset", "check", *tracked.split()]) == 0
 assert run(["fit", "--method", "toy", "--preset", "check", "seed=1"]) == 0
-from gan3d_bench.training.run_folder import Run
+from gan3d_bench.files.run_folder import Run
 for _ in range(2):
     runs = [text for found in Run.find("toy") for text in ("--run", str(found))]
     assert run(["eval", "--table", "toy-depth", "--samples", "3", "--out", "out", *runs]) == 0

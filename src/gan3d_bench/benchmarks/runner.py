@@ -24,12 +24,12 @@ from gan3d_bench.benchmarks.results import Estimate, Result, Table, load_results
 from gan3d_bench.benchmarks.stored import assemble, row_path
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
 from gan3d_bench.pictures.grids import save_png
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import TableSpec, load
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run
 
 
 def evaluate(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan3d_bench.benchmarks.results import Result, Table, load_results, merge
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import Reported, TableSpec
-from gan3d_bench.training.run_folder import Run
 
 
 def row_path(folder: Path, table: str, row: str) -> Path:

@@ -12,8 +12,8 @@ from gan3d_bench.benchmarks.stored import Stored, assemble, rows_in
 from gan3d_bench.commands.evaluate import choose_runs
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.atomic import require_folder
+from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.registry import registry
-from gan3d_bench.training.run_folder import Run, runs_root
 
 
 def compare(

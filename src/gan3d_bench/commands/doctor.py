@@ -129,7 +129,7 @@ def _plugins() -> Iterator[Line]:
 
 def _folders() -> Iterator[Line]:
     from gan3d_bench.assets.store import cache_dir
-    from gan3d_bench.training.run_folder import runs_root
+    from gan3d_bench.files.run_folder import runs_root
 
     for name, folder in (("cache", cache_dir()), ("runs", runs_root())):
         yield name, f"{folder} ({_free(folder):.1f} GB free)", True

@@ -10,9 +10,9 @@ from pathlib import Path
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder
+from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.machine.device import require_device
 from gan3d_bench.registry import registry
-from gan3d_bench.training.run_folder import Run, runs_root
 
 MOST_SAMPLES = 100_000
 

@@ -10,9 +10,9 @@ from gan3d_bench.commands.invert import ALIGN, read_images
 from gan3d_bench.config import SEEDS
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder, write_errors
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine.device import require_device
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run
 
 if TYPE_CHECKING:
     from torch import Tensor

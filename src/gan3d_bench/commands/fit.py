@@ -9,9 +9,9 @@ from pathlib import Path
 from gan3d_bench.commands.keys import show_keys
 from gan3d_bench.config import RunConfig, compose, explained_yaml, override, require_preset
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.run_folder import Run, resumable
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
-from gan3d_bench.training.run_folder import Run, resumable
 
 RESUMABLE_KEYS = ("trainer.", "tracking.")
 

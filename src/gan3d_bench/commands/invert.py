@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, SEEDS, check_values, require
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
+from gan3d_bench.files.run_folder import write_json
 from gan3d_bench.generators.inversion.config import InversionConfig
 from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.machine import environment
 from gan3d_bench.machine.device import require_device
-from gan3d_bench.training.run_folder import write_json
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from gan3d_bench.config import RunConfig, compose
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder
+from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
-from gan3d_bench.training.run_folder import Run, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor

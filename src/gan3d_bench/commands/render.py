@@ -8,8 +8,8 @@ from pathlib import Path
 from gan3d_bench.config import SEEDS
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.training.fit import load_method
-from gan3d_bench.training.run_folder import Run
 
 
 def render(

@@ -10,10 +10,10 @@ from gan3d_bench.benchmarks.stored import Stored, assemble
 from gan3d_bench.commands.compare import choose_stored
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder
+from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.registry import registry
 from gan3d_bench.report.page import Section, page
 from gan3d_bench.report.showcase import figures, groups
-from gan3d_bench.training.run_folder import Run, runs_root
 
 
 def report(files: Sequence[Path], paths: Sequence[Path], out: Path | None) -> int:

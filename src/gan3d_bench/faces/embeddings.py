@@ -23,9 +23,9 @@ from gan3d_bench.faces.alignment import template as arcface_template
 from gan3d_bench.faces.arcface import ArcFace
 from gan3d_bench.faces.identity_files import NETWORK, read_network
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, from_state
+from gan3d_bench.files.checkpoints import read_checkpoint
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.rendering.images import resize
-from gan3d_bench.training.checkpoints import read_checkpoint
-from gan3d_bench.training.run_folder import Run
 
 ARCFACE = "arcface-mbf"
 HEADS = "idnet-heads-64"

@@ -15,11 +15,11 @@ from torch import Tensor
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import write_errors
+from gan3d_bench.files.run_folder import write_json
 from gan3d_bench.files.weights import read_weights, save_weights
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.names import pretrained
-from gan3d_bench.training.run_folder import write_json
 
 CHUNK = 4096
 FOLDS = 5  # of the cross-validation

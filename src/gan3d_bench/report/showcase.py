@@ -14,7 +14,7 @@ from PIL import Image
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.photographs import decode, read_bytes
-from gan3d_bench.training.run_folder import Run
+from gan3d_bench.files.run_folder import Run
 
 WIDEST, TALLEST = 1600, 2400  # of one in the page
 MESHES, MESH_BYTES = 4, 8 * 2**20  # a run; a mesh

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.files.atomic import atomic_write, write_errors
-from gan3d_bench.files.glb import save_glb
+from gan3d_bench.geometry.glb import save_glb
 from gan3d_bench.pictures.grids import (
     depth_colours,
     image_grid,

@@ -18,10 +18,10 @@ from lightning.pytorch.loggers import Logger
 
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import NonFiniteLossError
+from gan3d_bench.files.checkpoints import KEY, card
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.scenes.preview import Preview
 from gan3d_bench.tracking.progress import StepProgress
-from gan3d_bench.training.checkpoints import KEY, card
 
 
 class Checkpointing(L.Callback):

@@ -25,6 +25,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from gan3d_bench.config import RunConfig, TrainerConfig
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.checkpoints import AtomicCheckpointIO, read_checkpoint
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
 from gan3d_bench.machine.precision import resolve
 from gan3d_bench.methods.base import Method
@@ -40,9 +42,7 @@ from gan3d_bench.training.callbacks import (
     ProgressLine,
     evaluation_mode,
 )
-from gan3d_bench.training.checkpoints import AtomicCheckpointIO, read_checkpoint
 from gan3d_bench.training.nonfinite import NonFiniteBatchSaver
-from gan3d_bench.training.run_folder import Run
 
 
 class Interrupted(Exception):

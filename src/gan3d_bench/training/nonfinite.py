@@ -18,7 +18,7 @@ import lightning as L
 from torch import Tensor
 
 from gan3d_bench.errors import NonFiniteLossError, UserError
-from gan3d_bench.training.checkpoints import AtomicCheckpointIO
+from gan3d_bench.files.checkpoints import AtomicCheckpointIO
 
 
 class NonFiniteBatchSaver(L.Callback):

@@ -7,6 +7,7 @@ import torch
 
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.liftedgan.image_formation import view_from_raw, view_to_raw
@@ -14,7 +15,6 @@ from gan3d_bench.methods.liftedgan.losses import Share, perturbed_view
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build, fit, load_method
-from gan3d_bench.training.run_folder import Run
 
 SIZE = 16
 

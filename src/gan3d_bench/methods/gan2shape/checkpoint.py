@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.checkpoints import KEY, read_checkpoint
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.files.weights import is_state, read_torch, read_weights, save_weights
 from gan3d_bench.methods.gan2shape.config import START, assets_with, starts
-from gan3d_bench.training.checkpoints import KEY, read_checkpoint
-from gan3d_bench.training.run_folder import Run
 
 States = dict[str, dict[str, Tensor]]
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.checkpoints import read_checkpoint
 from gan3d_bench.files.pickles import clip
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.files.weights import open_weights, read_weights, save_weights, shapes_of
 from gan3d_bench.methods.liftedgan.architecture import (
     NETWORKS,
@@ -20,8 +22,6 @@ from gan3d_bench.methods.liftedgan.architecture import (
     require_shapes,
 )
 from gan3d_bench.methods.liftedgan.official import ORIGIN, read_liftedgan, to_official
-from gan3d_bench.training.checkpoints import read_checkpoint
-from gan3d_bench.training.run_folder import Run
 
 START = "networks.safetensors"
 PURPOSE = "liftedgan-networks"

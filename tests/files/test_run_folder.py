@@ -14,13 +14,13 @@ import torch
 
 from gan3d_bench.config import RunConfig, compose
 from gan3d_bench.errors import UserError
+from gan3d_bench.files import checkpoints
+from gan3d_bench.files import run_folder as runs
+from gan3d_bench.files.checkpoints import AtomicCheckpointIO, card, read_checkpoint
+from gan3d_bench.files.run_folder import Run, resumable
 from gan3d_bench.machine.environment import describe
 from gan3d_bench.registry import registry
-from gan3d_bench.training import checkpoints
-from gan3d_bench.training import run_folder as runs
-from gan3d_bench.training.checkpoints import AtomicCheckpointIO, card, read_checkpoint
 from gan3d_bench.training.fit import build, load_method, restore
-from gan3d_bench.training.run_folder import Run, resumable
 
 CONTENT = {"weight": torch.arange(1000.0)}
 
