@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +47,23 @@ class Groups:
     def prefix(self, index: int) -> str:
         """What the names of a group's phases begin with; "" where there is one group."""
         return f"group {index + 1}/{len(self)}, " if len(self) > 1 else ""
+
+
+def active_part(
+    group: range, count: int, step: int, rng: Callable[[int], torch.Generator]
+) -> list[int]:
+    """Instances of a step: all of the group, or the next `count` of a shuffled pass.
+
+    Args:
+        group: instances.
+        count: of a step; 0: all.
+        step: of the phase.
+        rng: number of a pass -> what shuffles it.
+    """
+    if not 0 < count < len(group):
+        return list(group)
+    epoch, part = divmod(step, len(group) // count)
+    return shuffled_part(group, part, count, rng(epoch))
 
 
 def shuffled_part(group: Sequence[int], part: int, count: int, rng: torch.Generator) -> list[int]:

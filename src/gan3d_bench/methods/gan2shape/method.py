@@ -25,14 +25,19 @@ from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.data import load_instances
 from gan3d_bench.methods.gan2shape.factors import depth_from_raw
 from gan3d_bench.methods.gan2shape.fitted import FittedFactors
-from gan3d_bench.methods.gan2shape.groups import Groups, own_share, shuffled_part
+from gan3d_bench.methods.gan2shape.groups import Groups, active_part, own_share
 from gan3d_bench.methods.gan2shape.instances import FittedImages
 from gan3d_bench.methods.gan2shape.inversion import Inversion
 from gan3d_bench.methods.gan2shape.latents import Latents
 from gan3d_bench.methods.gan2shape.model import GAN2ShapeNetworks
 from gan3d_bench.methods.gan2shape.objective import FixedGeometry, Objective
 from gan3d_bench.methods.gan2shape.photogeometry import Renderer
-from gan3d_bench.methods.gan2shape.projection import ProjectedSamples, Projector, Subjects
+from gan3d_bench.methods.gan2shape.projection import (
+    ProjectedSamples,
+    Projector,
+    Subjects,
+    next_samples,
+)
 from gan3d_bench.methods.gan2shape.results import Results
 from gan3d_bench.methods.gan2shape.scene import ProjectedScene
 from gan3d_bench.methods.gan2shape.schedule import GroupSteps, group_phases
@@ -190,12 +195,10 @@ class GAN2Shape(PhasedMethod):
 
     def _active(self, group: range) -> list[int]:
         """Instances of this step: all of the group, or the next `targets` of a shuffled pass."""
-        count = self.config.targets
-        if not 0 < count < len(group):
-            return list(group)
-        epoch, part = divmod(self.phase_step, len(group) // count)
-        rng = self.rng(f"targets/{self.phase_index}", step=epoch)
-        return shuffled_part(group, part, count, rng)
+        key = f"targets/{self.phase_index}"
+        return active_part(
+            group, self.config.targets, self.phase_step, lambda epoch: self.rng(key, step=epoch)
+        )
 
     def _update(self, active: Sequence[int], compute: Callable[[list[int]], Terms]) -> Terms:
         """Descend the instances' mean loss (shared weights) or the sum of their losses."""
@@ -327,15 +330,10 @@ class GAN2Shape(PhasedMethod):
 
     def _target_distances(self, group: range, *, projected: bool) -> TargetDistances:
         """From each instance's target and, where asked for, its projected samples after it."""
-
-        def images(slot: int) -> Tensor:
-            target = self.images.targets[group[slot]][None]
-            if not projected:
-                return target
-            return torch.cat((target, self.projected.images[slot].float()))
-
+        targets = self.images.targets[list(group)]
+        samples = self.projected.images if projected else None
         return self._cached(
-            "distances", lambda: TargetDistances(self.teacher.perceptual(), images, len(group))
+            "distances", lambda: TargetDistances.of(self.teacher.perceptual(), targets, samples)
         )
 
     def _step3(self, group: range, stage: int, _: Any) -> Terms:
@@ -345,7 +343,11 @@ class GAN2Shape(PhasedMethod):
         def compute(local: list[int]) -> Terms:
             networks, slots, k = self.networks, self.groups.slots(local), len(local)
             target = self.images.targets[local]
-            rows = self._next_samples(local)
+            rows = next_samples(
+                self.config,
+                self.phase_step,
+                lambda epoch: [self._instance_rng("order", i, epoch) for i in local],
+            )
             kept = self.projected.take(slots, rows)
             distances = self._target_distances(group, projected=True)
             projected, masks = (x.unflatten(0, (k, -1)) for x in kept)
@@ -366,17 +368,6 @@ class GAN2Shape(PhasedMethod):
             )
 
         return self._update(self._active(group), compute)
-
-    def _next_samples(self, local: list[int]) -> Tensor:
-        """Which projected samples (k, m) of instances come next, in shuffled passes."""
-        total, count = self.config.samples_per_instance, self.config.step3_batch
-        epoch, part = divmod(self.phase_step, total // count)
-        if self.config.targets:  # instances come and go: a random subset each time
-            epoch, part = self.phase_step, 0
-        passes = [
-            torch.randperm(total, generator=self._instance_rng("order", i, epoch)) for i in local
-        ]
-        return torch.stack(passes)[:, part * count : (part + 1) * count]
 
     def _store(self, group: range) -> None:
         """Keep the group's factors as the run's result."""

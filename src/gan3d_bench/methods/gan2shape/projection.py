@@ -235,3 +235,21 @@ class Projector:
                 pseudo = self.pseudo_samples(own, [rng(slot, first) for slot in part], count)
                 images, _ = self.project(pseudo.images, w[part], own.generated, part)
                 kept.put(part, first, PseudoSamples(images, pseudo.masks))
+
+
+def next_samples(
+    config: GAN2ShapeConfig, step: int, rngs: Callable[[int], Sequence[torch.Generator]]
+) -> Tensor:
+    """Which projected samples (k, m) of k instances come next, in shuffled passes.
+
+    Args:
+        config: of the run.
+        step: of the phase.
+        rngs: number of a pass -> what shuffles it, for each instance.
+    """
+    total, count = config.samples_per_instance, config.step3_batch
+    epoch, part = divmod(step, total // count)
+    if config.targets:  # instances come and go: a random subset each time
+        epoch, part = step, 0
+    passes = [torch.randperm(total, generator=rng) for rng in rngs(epoch)]
+    return torch.stack(passes)[:, part * count : (part + 1) * count]

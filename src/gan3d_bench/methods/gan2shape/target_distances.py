@@ -40,6 +40,18 @@ class TargetDistances:
         self._kept: dict[int, list[Tensor]] = {}
         self._fits: bool | None = None
 
+    @classmethod
+    def of(
+        cls, loss: PerceptualLoss, targets: Tensor, samples: Tensor | None = None
+    ) -> TargetDistances:
+        """From the targets (k, 3, S, S) and, after each, its samples (k, P, 3, S, S), if given."""
+
+        def images(slot: int) -> Tensor:
+            target = targets[slot][None]
+            return target if samples is None else torch.cat((target, samples[slot].float()))
+
+        return cls(loss, images, len(targets))
+
     def __call__(self, slots: Sequence[int], rows: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """Return the distance, of images (k * m, 3, S, S) and masks (k * m, 1, S, S), from images.
 
