@@ -115,7 +115,7 @@ def test_state_that_is_not_saved_is_found(
 
     def reconstruct(self: Any, images: torch.Tensor) -> Any:
         scene = plain(self, images)
-        scene.depth = scene.depth + getattr(self, "depth_shift", 0.0)
+        scene.vertices = scene.vertices * (1 + getattr(self, "depth_shift", 0.0))
         return scene
 
     plain = Toy.reconstruct

@@ -268,7 +268,7 @@ def outputs(method: Method, spec: MethodSpec) -> dict[str, Tensor]:
             f"{kind}/{name}": value.cpu()
             for kind, scene in scenes_of(method, spec).items()
             for name, value in vars(_render(scene, 0.0)).items()
-            if value is not None
+            if isinstance(value, Tensor)
         }
         if not found and not spec.scenes:
             found = {f"preview/{name}": x.cpu() for name, x in method.preview().images.items()}

@@ -60,7 +60,7 @@ class Fit:
             torch.zeros(len(images), 3, 9), zeros, zeros,
         )  # fmt: skip
 
-    def draw(self, fit: FaceFit, size: int) -> SimpleNamespace:
+    def render(self, fit: FaceFit, size: int) -> SimpleNamespace:
         assert size == SIZE
         mask = torch.zeros(len(fit), 1, size, size)
         mask[..., 10:30, 12:28] = 1

@@ -208,7 +208,7 @@ def test_a_stored_row_has_numbers_of_the_set_only(
 def test_rows_of_teachers_fitted_to_heads() -> None:
     spec = registry("methods").get("stylegan2")
     teacher = to_dict(compose(spec, "heads-64"))
-    assert spec.rows("fid", teacher) == {"StyleGAN2 teacher": ""}
+    assert spec.rows("fid", teacher) == {"StyleGAN2 teacher": "sample"}
     assert spec.rows("shape", teacher) == {}
     assert spec.rows("fid", to_dict(compose(spec, "check"))) == {}  # 16 pixels
     assert spec.rows("fid", teacher | {"data": {"path": "photographs"}}) == {}

@@ -15,7 +15,7 @@ from gan3d_bench.benchmarks.intrinsics.measure import FRONTAL, INPUT, Intrinsics
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.benchmarks.novel_view.measure import VIEWS, NovelViewMeasure
 from gan3d_bench.benchmarks.relight.measure import RelightMeasure, equalised, new_light
-from gan3d_bench.config import RunConfig
+from gan3d_bench.config import RunConfig, compose, to_dict
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.scene import heads_scene
 from gan3d_bench.methods.base import Method
@@ -55,21 +55,13 @@ def build(measure_class, cache, size=64):
     return measure
 
 
-LIFTED = ("flip", "perturbation", "cycle", "prior", "identity", "albedo")
-
-
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_declared_and_can_be_measured(name):
     """Every row is filled by exactly one method, or by the table itself."""
     spec = registry("tables").get(name)
     assert spec.measure is not None
-    config = {"image_size": 64, "data": "heads", "split": "test", "joint": False,
-              "symmetry": {"step1": "always", "step3": "always"},
-              "offset": {"regularise": "mapping"}, "prior": {"shape": "ellipsoid"},
-              "teacher": "heads-teacher-64",
-              "losses": dict.fromkeys(LIFTED, 1.0)}  # fmt: skip
     methods = registry("methods").specs.values()
-    filled = [row for method in methods for row in method.rows(name, config)]
+    filled = [row for method in methods for row in method.rows(name, to_dict(compose(method)))]
     assert sorted([*load(spec.measure).baselines, *filled]) == sorted(spec.rows)
 
 

@@ -31,6 +31,7 @@ from gan3d_bench.methods.gan2shape.spec import SPEC as GAN2SHAPE
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.scenes.base import Scene
+from gan3d_bench.spec import RECONSTRUCT
 
 HEADS = 4
 
@@ -112,7 +113,7 @@ def stubbed(monkeypatch, tmp_path):
 
 def test_mean_and_largest_angle_are_over_the_views_with_a_face(stubbed):
     items = stubbed.items()
-    values = stubbed.method(Turner(lambda images: Faded(len(images), 60)), "", items)
+    values = stubbed.method(Turner(lambda images: Faded(len(images), 60)), RECONSTRUCT, items)
     assert values["error_mean"] == pytest.approx([np.abs(VIEWS).mean()], abs=1e-2)
     assert values["error_max"] == pytest.approx([20], abs=1e-2)
     assert values["faces"] == [100]
@@ -120,14 +121,14 @@ def test_mean_and_largest_angle_are_over_the_views_with_a_face(stubbed):
         cosine = math.cos(math.radians(yaw))
         assert values[f"similarity@yaw={yaw}"] == pytest.approx([cosine], abs=1e-4)
 
-    values = stubbed.method(Turner(lambda images: Faded(len(images), 10)), "", items)
+    values = stubbed.method(Turner(lambda images: Faded(len(images), 10)), RECONSTRUCT, items)
     seen = [abs(yaw) for yaw in VIEWS if abs(yaw) <= 10]
     assert values["error_mean"] == pytest.approx([np.mean(seen)], abs=1e-2)
     assert values["error_max"] == pytest.approx([max(seen)], abs=1e-2)
     assert values["faces"] == pytest.approx([100 * len(seen) / 20])
     assert math.isnan(values["similarity@yaw=15"][0])
 
-    values = stubbed.method(Turner(lambda images: Faded(len(images), -1)), "", items)
+    values = stubbed.method(Turner(lambda images: Faded(len(images), -1)), RECONSTRUCT, items)
     assert math.isnan(values["error_mean"][0])
     assert math.isnan(values["error_max"][0])
     assert values["faces"] == [0]
@@ -190,7 +191,7 @@ def test_methods_see_the_samples_of_their_items(on_samples):
         seen.append(images)
         return Faded(len(images), 90)
 
-    values = on_samples.method(Turner(scene), "", [1, 2])
+    values = on_samples.method(Turner(scene), RECONSTRUCT, [1, 2])
     assert values["turned"] == pytest.approx([40] * 2, abs=0.05)
     assert values["error_mean"] == pytest.approx([np.abs(VIEWS).mean()] * 2, abs=0.05)
     w = numbered_z("test", [1, 2], 4) * 0.7
@@ -200,7 +201,10 @@ def test_methods_see_the_samples_of_their_items(on_samples):
 
 def test_runs_on_faces_have_rows_where_they_were_measured():
     config = to_dict(compose(GAN2SHAPE, "ffhq-128", None, []))
-    assert GAN2SHAPE.rows(FACES.name, config) == {"GAN2Shape (3D)": "", "GAN2Shape (GAN)": "gan"}
+    assert GAN2SHAPE.rows(FACES.name, config) == {
+        "GAN2Shape (3D)": RECONSTRUCT,
+        "GAN2Shape (GAN)": "gan",
+    }
     assert GAN2SHAPE.rows(SPEC.name, config) == {}
     for other in ({"split": "train"}, {"truncation": 1.0}, {"teacher": "x"}, {"image_size": 64}):
         assert GAN2SHAPE.rows(FACES.name, {**config, **other}) == {}
@@ -247,9 +251,9 @@ def test_true_heads_keep_their_identity_and_exchanged_ones_do_not(real):
     items = real.items()
     truth = real.baseline(TRUTH, items)
     assert truth["faces"] == [100] * HEADS
-    own = real.method(Turner(lambda images: True3D(real, items, 0)), "", items)
+    own = real.method(Turner(lambda images: True3D(real, items, 0)), RECONSTRUCT, items)
     assert own == {key: pytest.approx(values) for key, values in truth.items()}
-    other = real.method(Turner(lambda images: True3D(real, items, 1)), "", items)
+    other = real.method(Turner(lambda images: True3D(real, items, 1)), RECONSTRUCT, items)
     assert np.mean(truth["error_mean"]) < 30
     assert np.mean(other["error_mean"]) > 50
     images = real.batch(items)["image"]
@@ -258,7 +262,7 @@ def test_true_heads_keep_their_identity_and_exchanged_ones_do_not(real):
         def _render(self, view, light, camera):
             return Rendering(images, torch.ones_like(images[:, :1]))
 
-    still = real.method(Turner(lambda images: Still(real, items, 0)), "", items)
+    still = real.method(Turner(lambda images: Still(real, items, 0)), RECONSTRUCT, items)
     assert still["error_max"] == pytest.approx([0] * HEADS, abs=1e-3)
 
 

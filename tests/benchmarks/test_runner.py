@@ -236,13 +236,17 @@ def test_a_stored_row_is_not_measured_again_unless_something_changed(toy, tmp_pa
 
 
 def test_one_run_fills_several_rows_each_by_its_kind_of_scene(toy, tmp_path, monkeypatch):
-    both = replace(SPEC, rows=lambda table, config: {"Ours": "", "Theirs": "twice"})
+    both = replace(
+        SPEC,
+        scenes={**SPEC.scenes, "twice": frozenset({"depth"})},
+        rows=lambda table, config: {"Ours": RECONSTRUCT, "Theirs": "twice"},
+    )
     kinds: list[str] = []
     monkeypatch.setattr(
         Toy, "method", lambda self, method, kind, items: kinds.append(kind) or {"error": [1.0] * 2}
     )
     table = evaluate([a_run(tmp_path / "a", spec=both)], tmp_path)
-    assert kinds == ["", "", "twice", "twice"]
+    assert kinds == [RECONSTRUCT, RECONSTRUCT, "twice", "twice"]
     assert [line.row for line in table.lines if line.count] == ["Zero", "Ours", "Theirs"]
     assert (tmp_path / "a" / "tables" / "toy.theirs.row.json").is_file()
 

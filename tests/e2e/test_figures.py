@@ -108,7 +108,7 @@ def test_photographs_are_aligned(cli: Cli, run: Run, toy: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "overrides", "expected"),
     [
-        ("toy", (), {"faces", "yaw", "pitch"}),
+        ("toy", (), {"faces", "yaw", "pitch", "relight"}),
         ("supervised", (), {"yaw", "pitch"}),
         ("stylegan2", (), {"faces", "yaw", "pitch", "interpolation", "style"}),
         ("stylegan2", ("network.z_dim=16",), {"faces", "interpolation", "style"}),

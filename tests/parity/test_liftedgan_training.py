@@ -191,7 +191,7 @@ def test_delighting(scene) -> None:
 def test_yaw_sweep(scene) -> None:
     """A pitch of -6 degrees is undone, then the subject turns; +60 of theirs is -60 of ours."""
     canonical, light, _, geometry, expected = scene
-    texture = lit_texture(canonical.albedo, shade(canonical.normal, light_from_raw(light)))
+    texture = lit_texture(canonical.albedo, light_from_raw(light).shade(canonical.normal))
     upright = view_from_raw(torch.tensor([[-6 / 60, 0, 0, 0, 0, 0]])).rotation_matrix()
     for index, angle in enumerate((60.0, 0.0, -60.0)):
         turn = view_from_raw(torch.tensor([[0, angle / 60, 0, 0, 0, 0]])).rotation_matrix()

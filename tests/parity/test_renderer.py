@@ -117,5 +117,5 @@ def test_spherical_harmonics():
     normals = arrays["in_normals"]
     close(spherical_harmonics_basis(normals), arrays["basis"])
     camera_normals = (normals * torch.tensor([1.0, -1.0, -1.0])).transpose(1, 2)[..., None]
-    shading = shade(camera_normals, SphericalHarmonicsLight.from_gamma(arrays["in_gamma"]))
+    shading = SphericalHarmonicsLight.from_gamma(arrays["in_gamma"]).shade(camera_normals)
     close(shading.squeeze(-1).transpose(1, 2), arrays["shading"], 2e-5)

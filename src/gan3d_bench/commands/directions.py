@@ -73,6 +73,7 @@ def directions(
 
     from gan3d_bench.datamodules.head_yaw import head_yaw_meter
     from gan3d_bench.faces.arcface import ArcFace
+    from gan3d_bench.faces.yaw import YawMeter
     from gan3d_bench.generators.directions import KINDS
     from gan3d_bench.generators.latents import sample_z
     from gan3d_bench.generators.teachers import load_teacher

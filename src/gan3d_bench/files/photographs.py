@@ -12,14 +12,16 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISREG
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
-from torch import Tensor
 
 from gan3d_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_BYTES = 256 * 2**20
 """Of one picture's file."""
@@ -145,6 +147,8 @@ def _decode(data: bytes, name: str, take: Callable[[Image.Image, str], Image.Ima
 
 def to_tensor(picture: Image.Image) -> Float[Tensor, "3 H W"]:
     """Return an RGB picture of 8 bits as a tensor in [-1, 1]."""
+    import torch  # here: who only reads pictures, such as the report, needs none
+
     values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
     return values.float().div_(127.5).sub_(1)  # in place: a photograph fills half a gigabyte
 

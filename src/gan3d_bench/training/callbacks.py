@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -159,16 +160,20 @@ class LatestScalars(Logger):
 class ProgressLine(L.Callback):
     """Steps over all phases, main losses, elapsed and remaining time.
 
-    A bar on a terminal; elsewhere a plain line every `seconds`.
+    A bar on a terminal; elsewhere a plain line every `seconds`. First `said`, a line of its own:
+    what the user should know of a training that has begun.
     """
 
-    def __init__(self, scalars: LatestScalars, seconds: float = 10.0) -> None:
+    def __init__(self, scalars: LatestScalars, said: str = "", seconds: float = 10.0) -> None:
         self.scalars = scalars
+        self.said = said
         self.seconds = seconds
         self._progress: StepProgress | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         method = _phased(pl_module)
+        if self.said:
+            print(self.said, file=sys.stderr, flush=True)
         self._progress = StepProgress(method.total_steps, self.seconds, done=method.step)
         self._progress.start(_phase_name(method))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -151,8 +150,6 @@ def fit(
     main = rank_zero_only.rank == 0
     before = run.config.trainer.precision if run is not None else ""
     precision = resolve(config.trainer.precision, config.trainer.accelerator, before)
-    if main:
-        print(f"precision: {precision.value} ({precision.reason})", file=sys.stderr, flush=True)
     # from here on the config says what is used: in the run folder, in checkpoints, on resuming
     config = with_precision(config, precision.value)
     if config.trainer.threads > 0:
@@ -178,7 +175,8 @@ def fit(
     try:
         checkpoint = run.checkpoint if run is not None and resumes else None
         with _memory_errors():
-            _train(method, config, run if main else None, checkpoint, list(callbacks))
+            said = f"precision: {precision.value} ({precision.reason})"
+            _train(method, config, run if main else None, checkpoint, list(callbacks), said)
     except UserError:
         if is_new and run is not None and not run.checkpoint.exists():
             _discard(run)
@@ -222,6 +220,7 @@ def _train(
     run: Run | None,
     checkpoint: Path | None,
     callbacks: list[L.Callback],
+    said: str,
 ) -> None:
     # Only rank zero has a run; the others take part in saving, which needs no path of theirs.
     saving = Checkpointing(
@@ -236,7 +235,7 @@ def _train(
         loggers = [scalars, *tracked]
         show = partial(_show, run.path, tracked)
         # pictures last: what goes wrong with them must not cost what was trained
-        callbacks += [ProgressLine(scalars), Previews(show, config.trainer.preview_every)]
+        callbacks += [ProgressLine(scalars, said), Previews(show, config.trainer.preview_every)]
     began = time.monotonic()
     if not method.finished:
         trainer = _trainer(config.trainer, callbacks, loggers, run)

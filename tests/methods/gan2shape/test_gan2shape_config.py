@@ -11,6 +11,7 @@ from gan3d_bench.config import compose, to_dict
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.spec import SPEC, table_rows
+from gan3d_bench.spec import RECONSTRUCT
 
 
 def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
@@ -30,7 +31,7 @@ def config(*overrides: str, preset: str = "heads-64") -> GAN2ShapeConfig:
         ("prior.near=0.5", "prior.near"),
         ("samples_per_instance=1", "samples_per_instance"),
         ("targets=99", "targets=99"),
-        ("data=images", "images=''"),
+        ("data=images masks=''", "images=''"),
         ("start=/nowhere/at/all", "start"),
         ("use_mask=true masks=''", "use_mask"),
         ("use_mask=false masks=''", "mask_target"),
@@ -141,11 +142,11 @@ def test_symmetry_by_stage():
 )
 def test_rows_of_table_shape(overrides, row):
     assert row in SHAPE.rows
-    assert table_rows("shape", to_dict(config(*overrides))) == ({row: ""} if row else {})
+    assert table_rows("shape", to_dict(config(*overrides))) == ({row: RECONSTRUCT} if row else {})
     assert {r.metric for r in SPEC.reported if r.row == row} == {"side", "mad"}
 
 
 def test_other_tables():
     rows = table_rows("identity-rotation", to_dict(config()))
-    assert rows == {"GAN2Shape (3D)": "", "GAN2Shape (GAN)": "gan"}
+    assert rows == {"GAN2Shape (3D)": RECONSTRUCT, "GAN2Shape (GAN)": "gan"}
     assert not table_rows("something else", to_dict(config()))

@@ -6,8 +6,14 @@ import pytest
 
 from gan3d_bench.config import compose, to_dict
 from gan3d_bench.registry import registry
+from gan3d_bench.spec import RECONSTRUCT, SAMPLE
 
 WITHOUT_PERTURB = ("losses.perturbation=0", "losses.cycle=0", "losses.prior=0")
+
+
+def kind(table: str) -> str:
+    """What fills a row: FID is of samples."""
+    return SAMPLE if table == "fid" else RECONSTRUCT
 
 
 def rows(table: str, *overrides: str, preset: str = "heads-64") -> dict[str, str]:
@@ -27,10 +33,10 @@ def rows(table: str, *overrides: str, preset: str = "heads-64") -> dict[str, str
 )
 def test_ablations_have_their_rows(overrides: tuple[str, ...], row: str) -> None:
     for table in ("fid", "depth-pose"):
-        assert rows(table, *overrides) == {row: ""}
+        assert rows(table, *overrides) == {row: kind(table)}
         assert row in registry("tables").get(table).rows
     whole = row == "LiftedGAN"
-    assert rows("novel-view", *overrides) == ({row: ""} if whole else {})
+    assert rows("novel-view", *overrides) == ({row: RECONSTRUCT} if whole else {})
 
 
 def test_what_is_no_row_of_table_2_fills_none() -> None:
@@ -42,4 +48,4 @@ def test_heads_and_faces_have_tables_of_their_own() -> None:
     assert rows("identity-rotation-ffhq") == {}
     assert rows("depth-pose", preset="ffhq-128") == {}
     for table in ("identity-rotation-ffhq", "depth-pose-ffhq"):
-        assert rows(table, preset="ffhq-128") == {"LiftedGAN": ""}
+        assert rows(table, preset="ffhq-128") == {"LiftedGAN": kind(table)}
