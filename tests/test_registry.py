@@ -59,10 +59,12 @@ def test_plugin_joins(toy: Path) -> None:
 def test_plugin_parts_load(toy: Path) -> None:
     import torch
 
-    data = load(registry("datamodules").get("toy-discs").module)(image_size=8, count=3)
-    images, depth = next(iter(data.test_dataloader()))
-    assert images.shape == (3, 3, 8, 8)
-    assert depth.shape == (3,)
+    from gan3d_bench.datamodules.base import open_data
+
+    data = open_data("toy-discs", "", 8, counts={"test": 3})
+    batch = next(iter(data.test_dataloader()))
+    assert batch["image"].shape == (3, 3, 8, 8)
+    assert batch["depth"].shape == (3, 1, 8, 8)
     generator, _ = load(registry("generators").get("toy-generator").loader)(Path("weights"))
     w = generator.mapping(torch.randn(4096, 1, generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(generator.w_mean, w.mean(0), rtol=0, atol=0.01)

@@ -1,7 +1,7 @@
 """What projecting images onto stylecodes is made of: schedules, losses, noise maps.
 
-The projector of Karras et al. 2020 (appendix D) as released (stylegan2-ada-pytorch,
-projector.py): Adam from the mean of w, the learning rate ramped up and down, decaying Gaussian noise on w.
+The projector of Karras et al. 2020 (appendix D) as released (stylegan2-ada-pytorch, projector.py):
+Adam from the mean of w, the learning rate ramped up and down, decaying Gaussian noise on w.
 """
 
 from __future__ import annotations
