@@ -143,7 +143,7 @@ def test_runs_are_refused_before_any_work(toy, tmp_path, monkeypatch):
         evaluate([a_run(tmp_path / "a", spec=blind)], tmp_path)
     without = replace(SPEC, scenes={"sample": frozenset({"depth"})})
     with pytest.raises(UserError, match=r"needs a scene of kind 'reconstruct'.*gives: sample"):
-        evaluate([a_run(tmp_path / "a", spec=without)], tmp_path)
+        evaluate([a_run(tmp_path / "c", spec=without)], tmp_path)
     elsewhere = replace(SPEC, rows=lambda table, config: {})
     with pytest.raises(UserError, match="has no row in table 'toy'"):
         evaluate([a_run(tmp_path / "b", spec=elsewhere)], tmp_path)

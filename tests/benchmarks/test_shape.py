@@ -111,7 +111,7 @@ def test_scale_does_not_matter_but_shape_does(measure):
 def test_values_do_not_depend_on_the_batch(measure):
     oracle = Oracle(measure, lambda depth: depth**2)
     together = measure.method(oracle, RECONSTRUCT, [0, 1, 2, 3])
-    alone = [measure.method(oracle, "", [item]) for item in range(4)]
+    alone = [measure.method(oracle, RECONSTRUCT, [item]) for item in range(4)]
     for metric, values in together.items():
         assert values == pytest.approx([part[metric][0] for part in alone], rel=1e-5)
 
