@@ -94,7 +94,7 @@ def test_averages_are_means_of_the_train_splits_maps(measure):
 
 
 def test_the_truth_has_no_error_but_the_floor_of_the_released_normals(measure):
-    values = measure.method(Oracle(measure), "", [1, 3])
+    values = measure.method(Oracle(measure), RECONSTRUCT, [1, 3])
     assert values["side"] == pytest.approx([0, 0], abs=1e-4)
     assert max(values["mad"]) < 3  # the floor: about 2.6 degrees for a frontal plane at 32 pixels
 
