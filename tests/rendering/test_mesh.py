@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.mesh import UVTexture, render_mesh
+from gan3d_bench.rendering.mesh import SoftEdges, UVTexture, VertexColours, render_mesh
 from gan3d_bench.rendering.shading import LambertLight
 
 CAMERA = PinholeCamera(32)
@@ -133,3 +134,68 @@ def test_vertices_without_faces_have_zero_normals():
     normals = vertex_normals(vertices, FACES)
     torch.testing.assert_close(normals[0, 0], torch.tensor([0.0, 0.0, -1.0]))
     assert normals[0, 4].tolist() == pytest.approx([0.0, 0.0, 0.0])
+
+
+def coloured_sphere() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    vertices, faces = sphere(2)
+    colours = torch.rand(1, vertices.shape[1], 3, generator=rng(3)) * 2 - 1
+    return vertices, faces, colours
+
+
+@pytest.mark.pytorch3d
+def test_both_engines_draw_the_same_picture():
+    vertices, faces, colours = coloured_sphere()
+    light = LambertLight(*torch.tensor([[0.3], [0.7]]), torch.tensor([[0.6, 0.0, -0.8]]))
+    ours, theirs = (
+        render_mesh(vertices, faces, VertexColours(colours), CAMERA, light=light, engine=engine)
+        for engine in ("scatter", "pytorch3d")
+    )
+    both = (ours.mask == 1) & (theirs.mask == 1)  # edges under pixel centres aside
+    assert both.sum() > 0.98 * ours.mask.sum() > 100
+    for name in ("rgb", "depth", "normal", "albedo", "shading"):
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        chosen = both.expand_as(mine)
+        torch.testing.assert_close(mine[chosen], other[chosen], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.pytorch3d
+def test_soft_edges_are_pytorch3d_silhouettes():
+    from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
+    from pytorch3d.structures import Meshes
+
+    vertices, faces, colours = coloured_sphere()
+    soft = SoftEdges(faces_per_pixel=8, sigma=1e-3)
+    seen = render_mesh(vertices, faces, VertexColours(colours), CAMERA, soft=soft)
+    index, _, _, away = rasterize_meshes(
+        Meshes(CAMERA.to_ndc(vertices), faces[None]), 32, soft.blur_radius, 8,
+        perspective_correct=True, clip_barycentric_coords=True,
+    )  # fmt: skip
+    inside = torch.sigmoid(-away / soft.sigma) * (index >= 0)
+    torch.testing.assert_close(seen.mask[0, 0], 1 - (1 - inside).prod(-1)[0], atol=1e-5, rtol=0)
+    assert ((seen.mask > 0.02) & (seen.mask < 0.98)).sum() > 20
+    assert (seen.rgb >= -1.001).all() and (seen.rgb <= 1.001).all()
+
+
+@pytest.mark.pytorch3d
+def test_gradients_reach_silhouettes_through_soft_edges_only():
+    vertices, faces, colours = coloured_sphere()
+    target = render_mesh(vertices, faces, VertexColours(colours), CAMERA).mask
+    pulls = []
+    for soft in (SoftEdges(faces_per_pixel=10, sigma=1e-2), None):
+        shift = torch.zeros(3, requires_grad=True)
+        moved = vertices + torch.tensor([0.02, 0.0, 0.0]) + shift
+        seen = render_mesh(moved, faces, VertexColours(colours), CAMERA, soft=soft)
+        loss = (seen.mask - target).square().sum()
+        pulls.append(torch.autograd.grad(loss, shift, allow_unused=True)[0] if soft else loss)
+    assert pulls[0][0] > 0  # back to the left makes the loss smaller
+    assert not pulls[1].requires_grad
+
+
+def test_soft_edges_ask_for_what_can_blur():
+    vertices, faces, colours = coloured_sphere()
+    with pytest.raises(UserError, match="engine=scatter faces_per_pixel=8"):
+        render_mesh(
+            vertices, faces, VertexColours(colours), CAMERA, soft=SoftEdges(), engine="scatter"
+        )
+    with pytest.raises(UserError, match="sigma=0: expected a number above 0"):
+        SoftEdges(sigma=0)

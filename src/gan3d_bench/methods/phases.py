@@ -264,15 +264,15 @@ class PhasedMethod(Method):
             fault = fault or self._bad_term(part)
             total |= {key: x.detach() + total.get(key, 0.0) for key, x in part.items()}
             if fault and not _several():
-                raise self._breakdown(fault, total)
+                raise self._nonfinite_error(fault, total)
             # processes stay in step, whatever they exchange in the making of the next part
             self.manual_backward(torch.stack([value.float() for value in part.values()]).sum())
         if any(self._average_gradients(optimizer, bool(fault)) for optimizer in optimizers):
-            raise self._breakdown(fault, total)
+            raise self._nonfinite_error(fault, total)
         if getattr(self.trainer.precision_plugin, "scaler", None) is None:
             fault = self._bad_gradient(optimizers)
             if fault:
-                raise self._breakdown(fault, total)
+                raise self._nonfinite_error(fault, total)
         for optimizer in optimizers:
             optimizer.step()
         return total
@@ -330,7 +330,7 @@ class PhasedMethod(Method):
                 return f"the gradient of weight '{key}' is NaN or infinite"
         return "the norm of the gradients is infinite"
 
-    def _breakdown(self, fault: str, terms: Mapping[str, Tensor]) -> NonFiniteLossError:
+    def _nonfinite_error(self, fault: str, terms: Mapping[str, Tensor]) -> NonFiniteLossError:
         """The error of all processes: the first fault that one of them has found."""
         rank, place = 0, f"in phase '{self.phase.name}' at step {self.phase_step}"
         if _several():

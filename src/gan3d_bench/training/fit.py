@@ -142,7 +142,8 @@ def fit(
         UserError: a mistake in config, assets, data or checkpoint, or a full disk. A new run
             that has not saved a checkpoint by then leaves nothing behind.
         Interrupted: told to stop by SIGINT or SIGTERM; the state is saved.
-        NonFiniteLossError: a loss, a gradient or a weight became NaN or infinite; see `breakdown`.
+        NonFiniteLossError: a loss, a gradient or a weight became NaN or infinite; see
+            `training.nonfinite`.
             The run can be resumed from its last checkpoint.
     """
     _quiet()

@@ -41,7 +41,7 @@ class NonFiniteBatchSaver(L.Callback):
             return
         try:
             save_nonfinite_batch(exception, _file(self.folder, trainer.global_rank))
-        except UserError as error:  # the breakdown itself is still to be told
+        except UserError as error:  # what broke the training down is still to be told
             print(f"gan3d-bench: {error}", file=sys.stderr)
         # one process that ends may have the others killed, before they have saved theirs
         trainer.strategy.barrier()

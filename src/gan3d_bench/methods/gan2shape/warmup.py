@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
+from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from gan3d_bench.geometry.depth_prior import FLAT_DEPTH
@@ -268,12 +269,11 @@ def sum_of_squares(error: Tensor) -> Tensor:
 
 
 def regress(x: Tensor, y: Tensor) -> Tensor:
-    """Least squares of y (N, m) on x (N, n) with an intercept: (m, n).
+    """Ridge regression of y (N, m) on x (N, n) with an intercept: (m, n).
 
     In double precision and with a little ridge, so that rounding decides nothing where columns of x
     do not vary, or vary together as ambient and diffuse light do.
     """
-    x, y = x.double() - x.double().mean(0), y.double() - y.double().mean(0)
-    square = x.T @ x
-    ridge = RIDGE * square.diagonal().mean() * torch.eye(len(square)).to(square)
-    return torch.linalg.solve(square + ridge, x.T @ y).T.float()
+    known, wanted = (values.double().cpu().numpy() for values in (x, y))
+    alpha = RIDGE * float(known.var(0).mean()) * len(known)
+    return torch.from_numpy(Ridge(alpha=alpha).fit(known, wanted).coef_).to(x)
