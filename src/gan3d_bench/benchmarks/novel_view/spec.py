@@ -26,12 +26,13 @@ SPEC = TableSpec(
     ),
     measure="gan3d_bench.benchmarks.novel_view.measure:NovelViewMeasure",
     protocol=(
-        "Each method reconstructs held-out test images and turns them by the angles that bring the "
-        "true head to yaw ±15, ±30, ±45, ±60 and to pitch ±20 degrees, roll 0. The true head is "
-        "rendered there; pixels off it are grey in both pictures, as are those where a scene "
-        "renders nothing. PSNR and SIDE over the true head, LPIPS (alex) and the cosine of ArcFace "
-        "embeddings (where SCRFD finds a face in both) of the pictures; means over the views that "
-        "could be compared, then over heads."
+        "Each method reconstructs held-out test images and turns them by the angles that bring "
+        "the true head to yaw ±15, ±30, ±45, ±60 and to pitch ±20 degrees, roll 0. The true "
+        "head is rendered there, in the light that it has in the input, which belongs to the "
+        "scene: the camera moves round it. Pixels off it are grey in both pictures, as are "
+        "those where a scene renders nothing. PSNR and SIDE over the true head, LPIPS (alex) "
+        "and the cosine of ArcFace embeddings (where SCRFD finds a face in both) of the "
+        "pictures; means over the views that could be compared, then over heads."
     ),
     assets=("heads", "alexnet-lpips", "arcface-mbf", "scrfd-500m"),
 )
