@@ -23,6 +23,8 @@ STEPS = [-2.0, -1.0, 0.0, 1.0, 2.0]
 class Plain:
     """A generator whose pictures are as bright as the first entry of w."""
 
+    image_size = 4
+
     def synthesis(self, w):
         return w[:, :1, None, None].expand(-1, 3, 4, 4)
 

@@ -81,7 +81,7 @@ SPEC = MethodSpec(
     module="gan3d_bench.methods.liftedgan.method:LiftedGAN",
     config="gan3d_bench.methods.liftedgan.config:LiftedGANConfig",
     presets={
-        "heads-64": "synthetic heads at 64 pixels; ten minutes on a CPU core with bfloat16, 40 without",
+        "heads-64": "synthetic heads at 64 pixels; on a CPU core 10 minutes, 40 without bfloat16",
         "ffhq-128": "real faces at 128 pixels, on a GPU",
         "paper-ffhq-256": "FFHQ at 256 pixels, released schedule; on a GPU, needs teacher=FILE",
         "paper-cats-256": "cats at 256 pixels, released schedule; on a GPU, needs teacher=FILE",
