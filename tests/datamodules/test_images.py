@@ -56,7 +56,7 @@ def archive(folder: Path, tmp_path: Path) -> Path:
         for name in (*NAMES, "notes.txt"):
             file.write(folder / name, name)
         file.write(folder / "notes.txt", "__MACOSX/a1.png")
-        file.mkdir("c.png")
+        file.writestr("c.png/", "")  # a folder; ZipFile.mkdir is new in Python 3.11
     return path
 
 
