@@ -23,6 +23,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from gan3d_bench.machine.process_settings import ALLOCATOR, SPIN
@@ -120,14 +121,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each setting and load")
     parser.add_argument("--steps", type=int, default=8, help="timed steps of a turn")
     parser.add_argument("--spin", type=int, nargs="*", default=[], help="more GOMP_SPINCOUNTs")
+    parser.add_argument("--out", type=Path, help="JSON file to store the figures in")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         return measure(args.threads)
 
-    cores = len(os.sched_getaffinity(0))
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(
-        f"{args.threads} threads, {cores} cores, load {os.getloadavg()[0]:.1f} at the start",
+        f"{args.threads} threads, {cores} cores, load {load:.1f} at the start",
         flush=True,
     )
     settings = {"OpenMP's own": {}, f"command line's ({SPIN['GOMP_SPINCOUNT']})": SPIN}
@@ -138,20 +140,28 @@ def main() -> None:
         for name, variables in settings.items():
             children[name] = Child(args.threads, variables)
         for _ in range(args.rounds):
-            for load in (0, cores):
-                with busy(load):
+            for count in (0, cores):
+                with busy(count):
                     for name, child in children.items():
-                        times[name, load] += child.steps(args.steps)
+                        times[name, count] += child.steps(args.steps)
     finally:
         for child in children.values():
             child.process.kill()
             child.process.wait()
+    figures: dict[str, dict[str, float]] = {}
     for name in settings:
-        idle, loaded = (statistics.median(times[name, load]) * 1e3 for load in (0, cores))
+        idle, loaded = (statistics.median(times[name, n]) * 1e3 for n in (0, cores))
         print(
             f"{name:24} idle {idle:6.0f} ms, beside {cores} busy processes {loaded:6.0f} ms, "
             f"ratio {loaded / idle:.2f}"
         )
+        figures[name] = {"idle_ms": idle, "loaded_ms": loaded, "ratio": loaded / idle}
+    if args.out:
+        from gan3d_bench.machine import environment
+
+        facts = {"commit": environment.commit(), "machine": environment.machine()}
+        facts |= {"threads": args.threads, "steps": args.rounds * args.steps, "seed": 0}
+        args.out.write_text(json.dumps({**facts, "load_before": load, **figures}, indent=2) + "\n")
     print(f"target of the command line's ratio: at most {TARGET:.0f}")
 
 
