@@ -84,7 +84,7 @@ def view_sweep(scene: Scene, views: Sequence[tuple[str, View]]) -> Sheet:
     (LiftedGAN, Figure 4)."""
     columns = []
     for label, view in views:
-        rendering = scene.render(view[torch.zeros(scene.batch_size, dtype=torch.long)])
+        rendering = scene.render(view)
         rows = [colour_on_white(rendering)]
         if rendering.normal is not None:
             rows.append(on_white(shape_picture(rendering.normal), rendering.mask))
