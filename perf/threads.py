@@ -28,7 +28,7 @@ from typing import Any
 
 from gan3d_bench.machine.process_settings import ALLOCATOR, SPIN
 
-TARGET = 3.0  # times an idle step (issue 12, Any machine)
+TARGET = 3.0  # times an idle step
 WARM_UP = 3
 # ends with the process that started it, whatever becomes of that one
 BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
