@@ -25,10 +25,11 @@ class Estimate:
 
     @classmethod
     def over(cls, values: Sequence[float]) -> Estimate:
-        """Estimate from one value per instance (at least one)."""
+        """Estimate from one value per instance (at least one); to twelve digits, since those after
+        them depend on the version of Python, and stored tables must not."""
         n = len(values)
         error = statistics.stdev(values) / math.sqrt(n) if n > 1 else math.nan
-        return cls(statistics.fmean(values), error, n)
+        return cls(*(float(f"{x:.12g}") for x in (statistics.fmean(values), error)), n)
 
 
 @dataclass(frozen=True)
