@@ -70,7 +70,7 @@ def main() -> int:
         code, summary = run_tests(environment, args.workers, args.arguments)
         print(f"{name}: {summary}", flush=True)
         failed += code != 0
-        if not args.arguments:
+        if not args.arguments and code in (0, 1):  # else stopped half way, which is no result
             store(
                 name,
                 {

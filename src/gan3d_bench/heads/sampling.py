@@ -159,6 +159,30 @@ def background(coefficients: Tensor, image_size: int) -> Tensor:
     return torch.tanh(shade + 0.3 * c[:, 1:4] + 0.15 * c[:, 7:8] * x * hue)
 
 
+def canonical_heads(
+    parameters: HeadParameters, model: MorphableModel | None = None
+) -> tuple[Tensor, Tensor, UVTexture]:
+    """Heads as textured meshes where the camera sees them at the canonical view.
+
+    Args:
+        parameters: B heads.
+        model: the head model; None loads the bundled one.
+
+    Returns:
+        vertices (B, V, 3) in camera space, faces (F, 3), and the albedo.
+
+    Raises:
+        ValueError: the model has no texture coordinates.
+    """
+    model = model or MorphableModel.load_heads().to(parameters.identity.device)
+    if model.uvs is None or model.face_uvs is None:
+        raise ValueError(f"the model '{model.name}' has no texture coordinates")
+    vertices = model.vertices(parameters.identity, parameters.expression)
+    texture = model.albedo(parameters.albedo).clamp(-1, 1)
+    centre = vertices.new_tensor([0.0, 0.0, CENTRE_DEPTH])
+    return vertices + centre, model.faces, UVTexture(model.uvs, model.face_uvs, texture)
+
+
 def render_heads(
     parameters: HeadParameters,
     image_size: int = 64,
@@ -180,16 +204,11 @@ def render_heads(
         albedo: (B, 3, S, S) in [-1, 1]; -1 off the head.
         mask: (B, 1, S, S), covered fraction of each pixel.
     """
-    model = model or MorphableModel.load_heads().to(parameters.identity.device)
-    if model.uvs is None or model.face_uvs is None:
-        raise ValueError(f"the model '{model.name}' has no texture coordinates")
-    canonical = model.vertices(parameters.identity, parameters.expression)
-    centre = canonical.new_tensor([0.0, 0.0, CENTRE_DEPTH])
-    texture = model.albedo(parameters.albedo).clamp(-1, 1)
+    vertices, faces, surface = canonical_heads(parameters, model)
     rendering = render_mesh(
-        parameters.view.transform(canonical + centre),
-        model.faces,
-        UVTexture(model.uvs, model.face_uvs, texture),
+        parameters.view.transform(vertices),
+        faces,
+        surface,
         PinholeCamera(image_size, FIELD_OF_VIEW),
         light=parameters.light,
         supersample=supersample,
@@ -199,7 +218,7 @@ def render_heads(
     assert rendering.normal is not None
     assert rendering.albedo is not None
     inside = rendering.mask >= 0.5
-    facing = canonical.new_tensor([0.0, 0.0, -1.0])[:, None, None]
+    facing = vertices.new_tensor([0.0, 0.0, -1.0])[:, None, None]
     return {
         "image": rendering.over(background(parameters.background, image_size)).clamp(-1, 1),
         "depth": torch.where(inside, rendering.depth.clamp(NEAR, FAR), FAR),

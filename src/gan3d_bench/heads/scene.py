@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from gan3d_bench.geometry.morphable_model import MorphableModel
-from gan3d_bench.heads.sampling import CENTRE_DEPTH, FIELD_OF_VIEW, HeadParameters
+from gan3d_bench.heads.sampling import (
+    CENTRE_DEPTH,
+    FIELD_OF_VIEW,
+    HeadParameters,
+    canonical_heads,
+)
 from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.mesh import UVTexture
 from gan3d_bench.scenes.mesh import MeshScene
 
 
@@ -17,7 +21,6 @@ def heads_scene(
 ) -> MeshScene:
     """B heads as a mesh scene.
 
-
     At its input view it shows what `render_heads` renders, without the background. The heads'
     light, which is in camera space at that view, is the scene's own: it turns with the head.
 
@@ -27,15 +30,9 @@ def heads_scene(
         supersample: sub-pixels along each axis.
         model: the head model; None loads the bundled one.
     """
-    model = model or MorphableModel.load_heads().to(parameters.identity.device)
-    assert model.uvs is not None and model.face_uvs is not None, "heads are textured"
-    canonical = model.vertices(parameters.identity, parameters.expression)
     view = parameters.view
-    texture = model.albedo(parameters.albedo).clamp(-1, 1)
     return MeshScene(
-        canonical + canonical.new_tensor([0.0, 0.0, CENTRE_DEPTH]),
-        model.faces,
-        UVTexture(model.uvs, model.face_uvs, texture),
+        *canonical_heads(parameters, model),
         PinholeCamera(image_size, FIELD_OF_VIEW),
         parameters.light.in_scene(view),
         view,
