@@ -29,7 +29,7 @@ class Estimate:
         them depend on the version of Python, and stored tables must not."""
         n = len(values)
         error = statistics.stdev(values) / math.sqrt(n) if n > 1 else math.nan
-        return cls(*(float(f"{x:.12g}") for x in (statistics.fmean(values), error)), n)
+        return cls(float(f"{statistics.fmean(values):.12g}"), float(f"{error:.12g}"), n)
 
 
 @dataclass(frozen=True)
