@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gan3d_bench.benchmarks.formats import FORMATS, brief
-from gan3d_bench.benchmarks.results import Table, load_results
+from gan3d_bench.benchmarks.results import load_results
 from gan3d_bench.benchmarks.stored import assemble
+from gan3d_bench.benchmarks.table import Table
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 

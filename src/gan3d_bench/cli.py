@@ -73,7 +73,12 @@ def evaluate(
     method: Annotated[
         list[str] | None, typer.Option(help="latest finished runs of a method; may be repeated")
     ] = None,
-    samples: Annotated[int, typer.Option(help="number of test items")] = 8,
+    samples: Annotated[
+        int | None, typer.Option(help="number of test items; else the table's standard number")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="runs of each row that differ in the seed alone, where there are")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="folder of the table's files")] = None,
     results: Annotated[
         list[Path] | None, typer.Option(help="JSON of a former table to put beside")
@@ -102,6 +107,7 @@ def evaluate(
         latest,
         fresh,
         network or [],
+        seeds,
     )
 
 

@@ -19,13 +19,17 @@ SAMPLE, RECONSTRUCT = "sample", "reconstruct"
 
 @dataclass(frozen=True)
 class Reported:
-    """One number of a paper: `value` of `metric` for `row` of our `table`, and where it stands."""
+    """One number of a paper: `value` of `metric` for `row` of our `table`, and where it stands.
+
+    `count` is the paper's number of test items, 0 where it does not say.
+    """
 
     table: str
     row: str
     metric: str
     value: float
     source: str
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -203,8 +207,11 @@ class GeneratorSpec:
 class Column:
     """A metric of a table: its key, heading, unit, and direction.
 
-    `network` is the network a metric is defined with, if any. Measured with another one, the
-    column is headed by that one's name.
+    Attributes:
+        network: which a metric is defined with, if any. Measured with another one, the column is
+            headed by that one's name.
+        difference: the metric is a difference of two scores on the same item: it counts from two
+            standard errors above zero, and rows do not race in it.
     """
 
     metric: str
@@ -213,6 +220,7 @@ class Column:
     higher_is_better: bool = False
     digits: int = 3
     network: str = ""
+    difference: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,6 +239,10 @@ class TableSpec:
         assets: registered assets that measuring needs; results state their hashes.
         bounds: rows that show what can be reached at best, such as the truth itself; never marked
             as the best.
+        samples: number of test items that published tables have.
+        versions: what was new in each version of what is measured, in one line. A change that
+            makes numbers differ adds a line; results of an older version are refused with the
+            lines since.
     """
 
     name: str
@@ -242,6 +254,13 @@ class TableSpec:
     reported: tuple[Reported, ...] = ()
     assets: tuple[str, ...] = ()
     bounds: tuple[str, ...] = ()
+    samples: int = 100
+    versions: tuple[str, ...] = ("first",)
+
+    @property
+    def version(self) -> int:
+        """The current version, from 1."""
+        return len(self.versions)
 
 
 def load(path: str) -> Any:

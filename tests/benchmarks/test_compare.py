@@ -182,6 +182,38 @@ def test_eval_latest_and_fresh(cli):
     assert rows["Toy"]["error"]["measured"]["mean"] < 100
 
 
+def test_the_latest_run_brings_those_that_differ_in_the_seed_alone(cli):
+    def seeded(name, seed, values, setup="a"):
+        provenance = {"seed": seed, "setup_sha256": setup}
+        a_run(name, row("Toy", "", values, provenance=provenance))
+
+    seeded("2026-01-01_00-00-00", 0, (8.0, 8.0), "other")
+    seeded("2026-01-02_00-00-00", 1, (9.0, 9.0))
+    seeded("2026-01-03_00-00-00", 0, (1.0, 2.0))
+    seeded("2026-01-04_00-00-00", 1, (2.0, 3.0))
+    shown = cli("compare", "toy-depth")
+    assert shown.code == 0, shown.err
+    assert "2.000 ± 0.500 (0.707)" in shown.out
+
+
+def test_rows_of_an_older_protocol_are_left_out_and_named(cli, monkeypatch):
+    spec = replace(registry("tables").get("toy-depth"), versions=("first", "larger discs"))
+    monkeypatch.setitem(registry("tables").specs, "toy-depth", spec)
+    a_run("2026-01-01_00-00-00", row("Toy", ""))
+    a_baseline()
+    now = {**PROTOCOL, "version": 2}
+    kept = a_run("2026-01-02_00-00-00", row("Toy", "", protocol=now))
+    shown = cli("compare", "toy-depth")
+    assert shown.code == 0, shown.err
+    assert "0.375 ± 0.125" in shown.out
+    assert "left out: row 'Depth one' (baseline) was measured by protocol 1" in shown.err
+    assert "(larger discs): measure it again" in shown.err
+    old = Path("runs/toy/check/2026-01-01_00-00-00")
+    refused = cli("compare", "toy-depth", "--run", old, "--run", kept)
+    assert refused.code == 2
+    assert "by protocol 1 of table 'toy-depth'; expected protocol 2 (larger discs)" in refused.err
+
+
 def test_comparing_imports_no_torch(toy):
     save_result(row("Toy", "x"), Path("row.json"))
     code = (

@@ -14,6 +14,7 @@ from gan3d_bench.benchmarks.depth_pose.spec import SPEC
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.config import RunConfig
 from gan3d_bench.geometry.views import View
+from gan3d_bench.heads.scene import heads_scene
 from gan3d_bench.methods.base import Method
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rendering import Rendering
@@ -78,7 +79,7 @@ def errors(measure: DepthPoseMeasure, method: Method) -> dict[str, float]:
     ]
     sets = measure.sets()
     assert {estimate.count for estimate in sets.values()} == {4}
-    assert set(sets) | {"depth"} == {column.metric for column in SPEC.columns}
+    assert set(sets) == {"yaw", "pitch", "roll"}
     return {"depth": max(map(max, parts)), **{key: value.mean for key, value in sets.items()}}
 
 
@@ -105,9 +106,37 @@ def test_relief_inside_out_and_mirrored_views_are_bad(measure: DepthPoseMeasure)
 
 
 def test_the_constant_has_the_spread_of_the_heads(measure: DepthPoseMeasure) -> None:
-    assert measure.baseline(SPEC.rows[0], ITEMS) == {"depth": [pytest.approx(1, abs=1e-5)] * 4}
+    values = measure.baseline(SPEC.rows[0], ITEMS)
+    assert values == {"depth": [pytest.approx(1, abs=1e-5)] * 4, "left_out": [0] * 4}
     views = measure.parameters(ITEMS).view
     for name, estimate in measure.sets().items():
         angles = getattr(views, name).double()
         spread = (angles - angles.mean()).abs().mean().item()
         assert estimate.mean == pytest.approx(spread, rel=1e-4)
+
+
+def test_shapes_that_are_told_the_view_have_no_angles(measure: DepthPoseMeasure) -> None:
+    ellipsoid, mean = (measure.baseline(row, ITEMS) for row in SPEC.rows[1:3])
+    assert measure.sets() == {}
+    assert sum(mean["depth"]) < sum(ellipsoid["depth"]) < 4
+
+
+def test_the_truth_leads_other_heads(measure: DepthPoseMeasure) -> None:
+    class Turned(Oracle):
+        """Another head at the view of the first: its true depth there."""
+
+        def reconstruct(self, images: Tensor):
+            found = super().reconstruct(images)
+            stored = torch.stack([item["image"] for item in self.known])
+            items = [int((stored - one).abs().flatten(1).sum(1).argmin()) for one in images]
+            return heads_scene(measure.parameters(items), found.camera.width)
+
+    method = Turned(measure)
+    with torch.no_grad():
+        measure.begin(method, RECONSTRUCT, ITEMS)
+        values = measure.method(method, RECONSTRUCT, ITEMS)
+    measure.sets()
+    columns = {column.metric for column in SPEC.columns}
+    assert set(values) == columns - {"yaw", "pitch", "roll"}
+    assert min(values["lead_others"]) > 0.1
+    assert max(values["depth"]) < 0.05

@@ -5,11 +5,13 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from gan3d_bench.benchmarks.formats import FORMATS, plain, render, write_table
-from gan3d_bench.benchmarks.results import Result, merge
+from gan3d_bench.benchmarks.results import Result
+from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.errors import UserError
 from gan3d_bench.spec import Column, Reported, TableSpec
 
@@ -24,6 +26,11 @@ SPEC = TableSpec(
         Reported("toy", "Baseline", "error", 2.5, "Paper, Table 1"),
         Reported("toy", "Theirs | old", "error", 0.25, "Paper, Table 1"),
     ),
+)
+
+BOLD = (
+    "Bold: the best mean, where it leads every other measured row by two standard errors of the "
+    "difference on the same items."
 )
 
 
@@ -48,7 +55,7 @@ def test_markdown(table):
         "| Baseline | 2.50 ± 0.50 | 2.50† | toys, test | 2 | baseline |\n"
         "| Ours_100% | **1.25 ± 0.25** |  | toys, test | 2 | runs/ours |\n"
         "| Theirs \\| old | – | 0.25† |  |  | reported only |\n\n"
-        "Measured: mean ± standard error over N test items; the best mean is bold.\n\n"
+        f"Measured: mean ± standard error over N test items. {BOLD}\n\n"
         "† reported, not measured here: Paper, Table 1.\n\n"
         "– not measured; the last column says why.\n\n"
         "All toys are equal.\n\n"
@@ -61,8 +68,8 @@ def test_latex(table):
         "% needs \\usepackage{booktabs}\n"
         "\\begin{table}\n"
         "\\centering\n"
-        "\\caption{Toys \\& games. Measured: mean $\\pm$ standard error over N test items; "
-        "the best mean is bold. $^\\dagger$ reported, not measured here: Paper, Table 1. "
+        "\\caption{Toys \\& games. Measured: mean $\\pm$ standard error over N test items. "
+        f"{BOLD} $^\\dagger$ reported, not measured here: Paper, Table 1. "
         "-- not measured.}\n"
         "\\label{tab:toy}\n"
         "\\begin{tabular}{lrrr}\n"
@@ -88,6 +95,7 @@ def test_csv_has_full_precision_and_sources(table):
         "note": "",
         "error_mean": "2.5",
         "error_standard_error": "0.5",
+        "error_between_seeds": "",
         "error_reported": "2.5",
         "error_source": "Paper, Table 1",
     }
@@ -101,8 +109,10 @@ def test_json_can_be_put_beside_new_rows(table, tmp_path):
     content = json.loads(render(table, "json"))
     assert content["rows"][1]["error"] == {
         "measured": {"mean": 1.25, "standard_error": 0.25, "count": 2},
+        "between_seeds": None,
         "reported": None,
         "source": None,
+        "reported_count": None,
     }
     assert content["protocol"] == {"description": "All toys are equal.", "size": 64}
     paths = write_table(table, tmp_path)
@@ -127,7 +137,30 @@ def test_unknown_format_names_the_nearest(table):
 
 def test_one_item_has_no_standard_error():
     single = Result("toy", "Baseline", "baseline", "toys", {}, [0], {"error": [2.0]})
-    assert "| Baseline | **2.00** | 2.50† |" in render(merge(SPEC, [single]), "markdown")
+    assert "| Baseline | 2.00 | 2.50† |" in render(merge(SPEC, [single]), "markdown")
+
+
+def test_seeds_papers_n_bounds_and_differences_are_explained():
+    spec = replace(
+        SPEC,
+        columns=(*SPEC.columns, Column("lead", "Lead", difference=True)),
+        bounds=("Baseline",),
+        reported=(Reported("toy", "Ours", "error", 2.5, "Paper, Table 1", count=500),),
+    )
+
+    def run(seed: int, errors: list[float]) -> Result:
+        provenance = {"seed": seed, "setup_sha256": "a"}
+        return Result("toy", "Ours", f"r{seed}", "toys", {}, [0, 1], {"error": errors}, provenance)
+
+    text = render(merge(spec, [run(0, [1.0, 2.0]), run(1, [2.0, 3.0])]), "markdown")
+    assert "| Ours | 2.00 ± 0.50 (0.71) | 2.50† | – | toys | 2 (500†) | r0; r1 |" in text
+    assert (
+        "over N test items, of 2 runs with different seeds where the standard deviation between "
+        "them follows in brackets. Bold: "
+    ) in text
+    assert "Bold differences are two standard errors above zero." in text
+    assert "Bounds, never bold: Baseline." in text
+    assert "† reported, not measured here: Paper, Table 1, N = 500." in text
 
 
 def test_tables_are_read_and_printed_without_torch():

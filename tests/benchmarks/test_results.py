@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gan3d_bench.benchmarks.results import Estimate, Result, load_results, merge, save_result
+from gan3d_bench.benchmarks.results import Estimate, Result, load_results, save_result
+from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.errors import UserError
 from gan3d_bench.spec import Column, Reported, TableSpec
 
@@ -76,25 +77,94 @@ def test_rows_are_compared_on_their_common_items():
     assert (baseline.count, ours.count) == (2, 2)
 
 
-def test_the_best_measured_mean_is_marked_in_its_direction():
-    table = merge(
-        SPEC,
-        [result("Baseline", [0, 1], [1.0, 1.0]), result("Ours", [0, 1], [0.9, 0.9])],
-    )
-    baseline, ours, theirs = table.lines
-    assert (baseline.cells["error"].best, ours.cells["error"].best) == (False, True)
-    assert baseline.cells["score"].best  # equal means are equally good
-    assert ours.cells["score"].best
-    assert not theirs.cells["error"].best  # 0.25 is better, but only reported
+def marked(table, metric: str = "error") -> list[str]:
+    return [line.row for line in table.lines if line.cells[metric].marked]
+
+
+def test_the_best_is_marked_where_it_leads_on_the_same_items_by_two_standard_errors():
+    """The spread over items is large, that of the difference is not."""
+    baseline = result("Baseline", [0, 1, 2], [1.0, 5.0, 9.0])
+    table = merge(SPEC, [baseline, result("Ours", [0, 1, 2], [0.9, 4.8, 8.9])])
+    assert marked(table) == ["Ours"]
+    assert marked(table, "score") == []  # equal means: nobody leads; 0.25 is only reported
+    assert marked(merge(SPEC, [baseline, result("Ours", [0, 1, 2], [0.5, 5.1, 8.9])])) == []
+    assert marked(merge(SPEC, [baseline])) == []  # nobody to lead
+    one = [result("Baseline", [0], [5.0]), result("Ours", [0], [0.1])]
+    assert marked(merge(SPEC, one)) == []  # one item tells no error
+
+
+def test_the_best_must_lead_every_other_row():
+    rows = [result(row, [0, 1], [error] * 2) for row, error in (("Baseline", 1.0), ("Ours", 0.5))]
+    assert marked(merge(SPEC, [*rows, result("Theirs", [0, 1], [0.4, 0.7])])) == []
+    assert marked(merge(SPEC, [*rows, result("Theirs", [0, 1], [0.6, 0.7])])) == ["Ours"]
+
+
+def test_sets_of_items_are_compared_by_their_own_errors():
+    def row(name: str, mean: float, error: float) -> Result:
+        sets = {"error": Estimate(mean, error, 2)}
+        return Result("toy", name, name, "toys", {}, [0, 1], {}, sets=sets)
+
+    assert marked(merge(SPEC, [row("Baseline", 9.0, 0.3), row("Ours", 8.0, 0.3)])) == ["Ours"]
+    assert marked(merge(SPEC, [row("Baseline", 8.5, 0.3), row("Ours", 8.0, 0.3)])) == []
+    assert marked(merge(SPEC, [row("Baseline", 9.0, math.nan), row("Ours", 8.0, 0.3)])) == []
+
+
+def test_differences_are_marked_where_they_are_above_zero():
+    spec = replace(SPEC, columns=(Column("error", "Lead", difference=True),))
+    rows = [
+        result("Baseline", [0, 1, 2], [1.0, 1.2, 0.9]),
+        result("Ours", [0, 1, 2], [9.0, -1.0, 1.0]),
+        result("Theirs", [0, 1, 2], [2.0, 2.1, 2.2]),
+    ]
+    assert marked(merge(spec, rows)) == ["Baseline", "Theirs"]
 
 
 def test_a_bound_is_never_the_best():
-    results = [result("Baseline", [0, 1], [0.1, 0.1]), result("Ours", [0, 1], [0.9, 0.9])]
-    baseline, ours, _ = merge(replace(SPEC, bounds=("Baseline",)), results).lines
-    assert not baseline.cells["error"].best
-    assert ours.cells["error"].best
-    alone = merge(replace(SPEC, bounds=("Baseline",)), results[:1])
-    assert not any(line.cells["error"].best for line in alone.lines)
+    results = [result(row, [0, 1], [error, error + 0.01]) for row, error in
+               (("Baseline", 0.1), ("Ours", 0.9), ("Theirs", 1.9))]  # fmt: skip
+    assert marked(merge(replace(SPEC, bounds=("Baseline",)), results)) == ["Ours"]
+    assert marked(merge(SPEC, results)) == ["Baseline"]
+
+
+def seeded(row: str, seed: int, error: list[float], setup: str = "a") -> Result:
+    provenance = {"seed": seed, "setup_sha256": setup}
+    plain = result(row, list(range(len(error))), error, f"runs/{setup}{seed}")
+    return replace(plain, provenance=provenance)
+
+
+def test_runs_that_differ_in_the_seed_alone_become_one_line():
+    rows = [seeded("Ours", 0, [1.0, 2.0]), seeded("Ours", 1, [3.0, 4.0])]
+    table = merge(SPEC, [*rows, seeded("Ours", 1, [7.0, 7.0], "b"), seeded("Ours", 1, [8.0, 8.0])])
+    pooled, other, again = (line for line in table.lines if line.row == "Ours")
+    assert pooled.run == "runs/a0; runs/a1"
+    assert pooled.cells["error"].measured == Estimate(2.5, 0.5, 2)  # over items
+    assert pooled.cells["error"].between == pytest.approx(math.sqrt(2))  # of 1.5 and 3.5
+    assert [line.run for line in (other, again)] == ["runs/b1", "runs/a1"]
+    assert math.isnan(other.cells["error"].between)
+
+
+def test_the_spread_between_seeds_counts_against_a_lead():
+    baseline = result("Baseline", [0, 1], [3.0, 3.01])
+    near = [seeded("Ours", seed, [error] * 2) for seed, error in enumerate((1.9, 2.0, 2.1))]
+    far = [seeded("Ours", seed, [error] * 2) for seed, error in enumerate((0.5, 2.0, 3.5))]
+    assert marked(merge(SPEC, [baseline, *near])) == ["Ours"]
+    assert marked(merge(SPEC, [baseline, *far])) == []
+
+
+def test_results_of_an_older_protocol_are_refused_with_what_changed():
+    spec = replace(SPEC, versions=("first", "masks are eroded", "100 toys"))
+    old = replace(result("Ours", [0], [1.0]), protocol={"version": 1})
+    message = (
+        r"row 'Ours' \(runs/x\) was measured by protocol 1 of table 'toy'; expected protocol 3 "
+        r"\(masks are eroded; 100 toys\): measure it again"
+    )
+    with pytest.raises(UserError, match=message):
+        merge(spec, [old])
+    with pytest.raises(UserError, match="by protocol 1 "):  # before protocols were counted
+        merge(spec, [result("Ours", [0], [1.0])])
+    with pytest.raises(UserError, match="protocol 4 of table 'toy'; expected protocol 3: "):
+        merge(spec, [replace(old, protocol={"version": 4})])
+    assert merge(spec, [replace(old, protocol={"version": 3})]).protocol == {"version": 3}
 
 
 def test_a_row_without_a_run_says_why():

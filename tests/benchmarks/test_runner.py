@@ -89,6 +89,7 @@ def a_run(folder: Path, own=None, spec: MethodSpec = SPEC):
         checkpoint=folder / "last.ckpt",
         environment={"commit": "abc"},
         own=own,
+        setup="0" * 64,
     )
 
 

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
+from gan3d_bench.benchmarks.baseline_shapes import MEAN_HEAD, TRUE_DEPTH
 from gan3d_bench.benchmarks.measure import Settings
-from gan3d_bench.benchmarks.results import merge
-from gan3d_bench.benchmarks.shape.measure import ShapeMeasure
+from gan3d_bench.benchmarks.shape.measure import AVERAGE, AVERAGE_SUBJECT, CONSTANT, ShapeMeasure
 from gan3d_bench.benchmarks.shape.spec import SPEC
+from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
@@ -69,7 +70,11 @@ def measure(tmp_path_factory):
 
 
 def test_averages_are_better_than_a_constant(measure):
-    constant, average, subject = (measure.baseline(row, [0, 1, 2, 3]) for row in measure.baselines)
+    rows = {row: measure.baseline(row, [0, 1, 2, 3]) for row in measure.baselines}
+    constant, average, subject = (rows[row] for row in (CONSTANT, AVERAGE, AVERAGE_SUBJECT))
+    assert sum(rows[MEAN_HEAD]["side"]) < 0.7 * sum(subject["side"])  # it is told the view
+    assert rows[TRUE_DEPTH]["side"] == pytest.approx([0] * 4, abs=1e-3)
+    assert rows[TRUE_DEPTH]["left_out"] == [0] * 4
     assert sum(average["mad"]) < 0.8 * sum(constant["mad"])
     for metric in ("side", "mad"):
         assert sum(subject[metric]) < 0.9 * sum(constant[metric])
@@ -129,10 +134,13 @@ def test_the_protocol_says_what_was_measured_on(measure):
 
 
 PAPER = {
+    "True depth": (math.nan, math.nan),
     "Supervised": (0.419, 10.83),
     "Constant depth": (2.723, 43.22),
     "Average ground-truth depth": (1.978, 22.99),
     "Average ground-truth depth, subject only": (math.nan, math.nan),
+    "Ellipsoid, true view": (math.nan, math.nan),
+    "Mean head, true view": (math.nan, math.nan),
     "Unsup3D, symmetric": (0.807, 16.34),
     "GAN2Shape, symmetric, no regularisation": (0.925, 16.42),
     "GAN2Shape, symmetric": (0.756, 14.81),
@@ -160,3 +168,4 @@ def test_every_row_carries_the_papers_numbers():
     for row, numbers in PAPER.items():
         assert found[row] == pytest.approx(numbers, nan_ok=True), row
     assert all("Table " in source and "BFM" in source for source in table.sources)
+    assert set(table.sources.values()) == {500}

@@ -28,11 +28,16 @@ def test_a_run_becomes_a_row(cli):
     assert rows["Supervised"]["run"] == str(run)
     measured = [name for name, row in rows.items() if row["side"]["measured"]]
     assert measured == [
+        "True depth",
         "Supervised",
         "Constant depth",
         "Average ground-truth depth",
         "Average ground-truth depth, subject only",
+        "Ellipsoid, true view",
+        "Mean head, true view",
     ]
+    assert rows["Supervised"]["lead_others"]["measured"]["count"] == 2
+    assert table["protocol"]["version"] == SPEC.version
     assert rows["Constant depth"]["mad"]["measured"]["count"] == 2
     assert rows["Unsup3D, symmetric"]["note"] == "reported only"
     assert rows["GAN2Shape, symmetric"]["note"] == "no run of 'gan2shape' given"

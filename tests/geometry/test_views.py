@@ -111,3 +111,10 @@ def test_gradients_reach_the_angles():
         return View.from_angles(*v.unbind(1)).rotation_matrix()
 
     assert torch.autograd.gradcheck(matrix, values)
+
+
+@given(views(), views())
+def test_the_view_between_two_carries_the_one_to_the_other(before: View, after: View) -> None:
+    points = torch.tensor([[0.02, -0.01, 0.98], [0.0, 0.03, 1.05], [-0.04, 0.0, 1.0]]).double()
+    carried = View.between(before, after).transform(before.transform(points[None]))
+    torch.testing.assert_close(carried, after.transform(points[None]), atol=1e-6, rtol=0)

@@ -11,9 +11,9 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.supervised.losses import depth_losses
 from gan3d_bench.methods.supervised.method import Supervised
 from gan3d_bench.methods.supervised.networks import DepthNetwork
-from gan3d_bench.methods.supervised.scene import InputDepthScene
 from gan3d_bench.methods.supervised.spec import SPEC
 from gan3d_bench.metrics.depth import scale_invariant_depth_error
+from gan3d_bench.scenes.input_depth import InputDepthScene
 from gan3d_bench.spec import RECONSTRUCT
 
 

@@ -17,6 +17,8 @@ from gan3d_bench.metrics.depth import (
     SIDE,
     comparison_mask,
     erode,
+    filled,
+    left_out,
     mean_angle_deviation,
     scale_invariant_depth_error,
 )
@@ -169,3 +171,19 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     for rank in (0, 1):
         results = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(results, expected, rtol=1e-12, atol=0)
+
+
+def test_what_is_left_out_is_continued_by_the_nearest_pixel():
+    depth = torch.arange(16.0).view(1, 1, 4, 4)
+    valid = torch.zeros(1, 1, 4, 4)
+    valid[..., :2, :2] = torch.tensor([[1.0, 0.5], [0.7, 1.0]])
+    expected = [[0, 1, 1, 1], [4, 5, 5, 5], [4, 5, 5, 5], [4, 5, 5, 5]]
+    assert filled(depth, valid)[0, 0].tolist() == expected
+    assert torch.equal(filled(depth, torch.ones_like(valid)), depth)
+    assert filled(depth, 0 * valid).unique().tolist() == [1]
+
+
+def test_left_out_is_the_share_of_the_subject():
+    valid, subject = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    subject[:, :, :2], valid[0, :, :1] = 1, 0.5
+    assert left_out(valid, subject).tolist() == [50, 100]

@@ -17,7 +17,8 @@ from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from gan3d_bench.benchmarks.results import Cell, Line, Table, write_text
+from gan3d_bench.benchmarks.results import write_text
+from gan3d_bench.benchmarks.table import Cell, Line, Table
 from gan3d_bench.errors import unknown_name
 from gan3d_bench.spec import Column
 
@@ -26,13 +27,13 @@ MARK = "†"
 
 
 def number(column: Column, cell: Cell) -> str:
-    """Return the measured number, ``mean ± standard error``, or a dash."""
+    """Return ``mean ± standard error (deviation between seeds)`` as far as known, or a dash."""
     if cell.measured is None:
         return MISSING
     text = f"{cell.measured.mean:.{column.digits}f}"
-    if math.isnan(cell.measured.standard_error):
-        return text
-    return f"{text} ± {cell.measured.standard_error:.{column.digits}f}"
+    if not math.isnan(cell.measured.standard_error):
+        text += f" ± {cell.measured.standard_error:.{column.digits}f}"
+    return text if math.isnan(cell.between) else f"{text} ({cell.between:.{column.digits}f})"
 
 
 def reported(column: Column, cell: Cell) -> str:
@@ -60,9 +61,23 @@ def compared(table: Table, column: Column) -> bool:
 
 def caption(table: Table) -> list[str]:
     """Return what the numbers of a table are."""
-    lines = ["Measured: mean ± standard error over N test items; the best mean is bold."]
+    text = "Measured: mean ± standard error over N test items"
+    if runs := sorted({len(line.results) for line in table.lines if len(line.results) > 1}):
+        text += f", of {' or '.join(map(str, runs))} runs with different seeds where the standard "
+        text += "deviation between them follows in brackets"
+    lines = [
+        f"{text}. Bold: the best mean, where it leads every other measured row by two standard "
+        "errors of the difference on the same items."
+    ]
+    if any(column.difference for column in table.columns):
+        lines[0] += " Bold differences are two standard errors above zero."
+    if table.spec.bounds:
+        lines[0] += f" Bounds, never bold: {', '.join(table.spec.bounds)}."
     if table.sources:
-        lines.append(f"{MARK} reported, not measured here: {'; '.join(table.sources)}.")
+        sources = "; ".join(
+            f"{source}, N = {count}" if count else source for source, count in table.sources.items()
+        )
+        lines.append(f"{MARK} reported, not measured here: {sources}.")
     return [*lines, f"{MISSING} not measured."]
 
 
@@ -76,6 +91,14 @@ def notes(table: Table, reasons: str = "the last column says why") -> list[str]:
     return lines
 
 
+def count(line: Line) -> str:
+    """Return the number of test items, and the paper's with its mark: ``100 (500†)``."""
+    papers = f"{line.reported_count}{MARK}" if line.reported_count else ""
+    if not line.count:
+        return papers
+    return f"{line.count} ({papers})" if papers else str(line.count)
+
+
 def run_or_note(line: Line) -> str:
     """Return the run a line was measured on, or why it has none."""
     return "; ".join(part for part in (line.run, line.note) if part)
@@ -85,7 +108,7 @@ def markdown(table: Table) -> str:
     """Return the table in Markdown, with its caption and notes."""
     header, rows = _numbers(table, bold="**{}**")
     rows = [
-        [*row, line.data, str(line.count or ""), run_or_note(line)]
+        [*row, line.data, count(line), run_or_note(line)]
         for row, line in zip(rows, table.lines, strict=True)
     ]
     align = [":--", *["--:"] * (len(header) - 1), ":--", "--:", ":--"]
@@ -96,7 +119,7 @@ def markdown(table: Table) -> str:
 def brief(table: Table) -> str:
     """Return the table in Markdown as a README shows it: numbers, what they are, how made."""
     header, rows = _numbers(table, bold="**{}**")
-    rows = [[*row, str(line.count or "")] for row, line in zip(rows, table.lines, strict=True)]
+    rows = [[*row, count(line)] for row, line in zip(rows, table.lines, strict=True)]
     body = _pipes([[*header, "N"], [":--", *["--:"] * len(header)], *rows])
     made = [result.provenance.get("measured", {}) for result in table.results]
     commits = dict.fromkeys(str(facts.get("commit"))[:7] for facts in made)
@@ -120,7 +143,7 @@ def _numbers(table: Table, bold: str) -> tuple[list[str], list[list[str]]]:
         for column in table.columns:
             cell = line.cells[column.metric]
             value = number(column, cell)
-            row.append(bold.format(value) if cell.best else value)
+            row.append(bold.format(value) if cell.marked else value)
             if compared(table, column):
                 row.append(reported(column, cell))
         rows.append(row)
@@ -146,10 +169,10 @@ def latex(table: Table) -> str:
         for column in table.columns:
             cell = line.cells[column.metric]
             value = _tex(number(column, cell))
-            row.append(rf"\textbf{{{value}}}" if cell.best else value)
+            row.append(rf"\textbf{{{value}}}" if cell.marked else value)
             if compared(table, column):
                 row.append(_tex(reported(column, cell)))
-        body.append(" & ".join([*row, str(line.count or "")]) + r" \\")
+        body.append(" & ".join([*row, count(line)]) + r" \\")
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -173,7 +196,8 @@ def comma_separated(table: Table) -> str:
     header = ["row", "data", "items", "run", "note"]
     for column in table.columns:
         header += [
-            f"{column.metric}_{part}" for part in ("mean", "standard_error", "reported", "source")
+            f"{column.metric}_{part}"
+            for part in ("mean", "standard_error", "between_seeds", "reported", "source")
         ]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -186,6 +210,7 @@ def comma_separated(table: Table) -> str:
             row += [
                 cell.measured.mean if cell.measured else "",
                 "" if math.isnan(error) else error,
+                "" if math.isnan(cell.between) else cell.between,
                 cell.reported.value if cell.reported else "",
                 cell.reported.source if cell.reported else "",
             ]
@@ -205,8 +230,10 @@ def as_json(table: Table) -> str:
                 measured["standard_error"] = None
             cells[column.metric] = {
                 "measured": measured,
+                "between_seeds": None if math.isnan(cell.between) else cell.between,
                 "reported": cell.reported.value if cell.reported else None,
                 "source": cell.reported.source if cell.reported else None,
+                "reported_count": (cell.reported.count or None) if cell.reported else None,
             }
         rows.append(
             {"row": line.row, **cells, "data": line.data, "run": line.run, "note": line.note}
@@ -243,15 +270,15 @@ def terminal(table: Table) -> Group:
         for column in table.columns:
             cell = line.cells[column.metric]
             value = number(column, cell)
-            value = value.replace(" ± ", "±") if stacked else value
-            text = Text(value, style="bold" if cell.best else "")
+            value = value.replace(" ± ", "±").replace(" (", "\n(") if stacked else value
+            text = Text(value, style="bold" if cell.marked else "")
             paper = Text(reported(column, cell), style="dim")
             if stacked and paper:
                 text = Text("\n").join((text, paper))
             row.append(text)
             if compared(table, column) and not stacked:
                 row.append(paper)
-        shown.add_row(*row, Text(str(line.count or "")))
+        shown.add_row(*row, Text(count(line)))
         if remark := run_or_note(line):
             remarks.setdefault(remark, []).append(line.row)
     below = [f"{remark}: {'; '.join(rows)}." for remark, rows in remarks.items()]

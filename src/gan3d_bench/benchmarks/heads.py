@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,22 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from gan3d_bench.benchmarks.measure import Measure, Settings
+from gan3d_bench.benchmarks.baseline_shapes import (
+    AVERAGE_OVER,
+    ELLIPSOID,
+    TRUE_DEPTH,
+    as_average,
+    average_head,
+    ellipsoid_depth,
+    seen_from,
+)
+from gan3d_bench.benchmarks.measure import Measure, Settings, Values
+from gan3d_bench.benchmarks.subjects import (
+    REFERENCES,
+    Error,
+    OtherSubjects,
+    Shape,
+)
 from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataModule, HeadsDataset
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.generators.base import Generator
@@ -110,6 +127,26 @@ class HeadsMeasure(Measure):
         assert scene.input_view is not None
         return scene.render(scene.input_view, image_size=self.image_size)
 
+    @functools.cached_property
+    def average(self) -> HeadParameters:
+        """The average head."""
+        return average_head(self.heads.config.seed)
+
+    def baseline_shape(self, row: str, items: Sequence[int]) -> Shape:
+        """Depth in the input view of `TRUE_DEPTH`, `MEAN_HEAD` or `ELLIPSOID`, and where it is."""
+        heads = self.parameters(items)
+        if row == ELLIPSOID:
+            outline = self.truth(self.average)["mask"]
+            depth = ellipsoid_depth(outline, heads.view)
+            return Shape(depth, torch.ones_like(depth))
+        shown = heads if row == TRUE_DEPTH else as_average(heads, self.average)
+        return self.true_shape(shown)
+
+    def true_shape(self, heads: HeadParameters) -> Shape:
+        """Exact depth of heads, and where they are."""
+        maps = self.truth(heads)
+        return Shape(maps["depth"], (maps["mask"] >= 0.5).to(maps["depth"]))
+
     def keep(self, pictures: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Keep a batch's pictures for `picture`, if it is the row's first batch.
 
@@ -131,6 +168,68 @@ class HeadsMeasure(Measure):
         """Render test heads afresh; see `render_heads`."""
         maps = render_heads(heads, self.image_size, self.split("test").config.supersample)
         return {key: value.to(self.settings.device) for key, value in maps.items()}
+
+
+class SubjectsMeasure(HeadsMeasure):
+    """Base of tables that also ask whether a method's shapes are its subjects'."""
+
+    _others: OtherSubjects | None = None
+
+    def protocol(self) -> Mapping[str, Any]:
+        return {**super().protocol(), "references": REFERENCES, "average_over": AVERAGE_OVER}
+
+    def begin(self, method: Method, kind: str, items: Sequence[int]) -> None:
+        """Take the first subjects to stand in for the others, if they have depth."""
+        first = list(items)[:REFERENCES]
+        self._others = None
+        if len(first) > 1:
+            scene = self.scene(method, kind, self.batch(first)["image"])
+            if "depth" in scene.capabilities:
+                self._others = OtherSubjects(scene, first, self.parameters(first).view)
+
+    def leads(
+        self,
+        own: Rendering,
+        items: Sequence[int],
+        view: View,
+        heads: HeadParameters,
+        target: Tensor,
+        error: Error,
+    ) -> Values:
+        """Compare shapes with others in their place; see `benchmarks.subjects`.
+
+        Args:
+            own: B subjects with depth.
+            items: their test items.
+            view: B views of the scene that show them.
+            heads: B true heads at the same moment.
+            target: (B, 1, S, S) their depth.
+            error: smaller is better.
+
+        Returns:
+            as `OtherSubjects.compare`; nothing where there is no other subject.
+        """
+        if self._others is None:
+            return {}
+        assert own.depth is not None
+        view = view.expand(len(items))
+        average = as_average(heads, self.average)
+        return self._others.compare(
+            Shape(own.depth, own.mask),
+            items,
+            view,
+            heads.view,
+            target,
+            average=self.true_shape(average).depth,
+            average_there=self.true_shape(seen_from(average, view)),
+            error=error,
+        )
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """Mean of the numbers that are known; NaN if none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def lpips_net(networks: Mapping[str, str]) -> Net:

@@ -70,6 +70,12 @@ class Measure(ABC):
             UserError: there are fewer than `Settings.samples`.
         """
 
+    def begin(self, method: Method, kind: str, items: Sequence[int]) -> None:  # noqa: B027
+        """Prepare for a method's row, of all of whose items `method` will be called with batches.
+
+        Called by every process, without gradients.
+        """
+
     @abstractmethod
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         """Measure a method's scene of a kind (`Method.row_scene`) on one batch of items."""

@@ -20,8 +20,9 @@ from rich.progress import track
 from gan3d_bench.benchmarks.formats import write_table
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
 from gan3d_bench.benchmarks.processes import Processes
-from gan3d_bench.benchmarks.results import Estimate, Result, Table, load_results, save_result
+from gan3d_bench.benchmarks.results import Estimate, Result, load_results, save_result
 from gan3d_bench.benchmarks.stored import assemble, row_path
+from gan3d_bench.benchmarks.table import Table
 from gan3d_bench.config import to_dict
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.run_folder import Run
@@ -79,7 +80,7 @@ def evaluate(
     processes = Processes.detect()
     place = processes.device(device)
     measure = measure_class(Settings(samples, batch_size, place, networks or {}))
-    items, protocol = measure.items(), dict(measure.protocol())
+    items, protocol = measure.items(), {"version": table.version, **measure.protocol()}
     evaluation = _Evaluation(table, measure, protocol, processes, batch_size, fresh)
 
     measured: list[Result] = []
@@ -96,10 +97,13 @@ def evaluate(
         for row, kind in kinds.items():
             path = row_path(run.tables, table.name, row)
             result = Result(table.name, row, _shown(run.path), measure.data, protocol, chosen, {})
+            begin = partial(measure.begin, method, kind, chosen)
             work = partial(measure.method, method, kind)
-            measured.append(evaluation.fill(result, facts, work, path))
+            measured.append(evaluation.fill(result, facts, work, path, begin))
         del method
 
+    common = set(items).intersection(*(result.items for result in measured))
+    items = [item for item in items if item in common] or items
     given = {result.row for result in stored}
     for row in (row for row in measure.baselines if row not in given):
         path = row_path(runs_root / "tables", table.name, row)
@@ -156,14 +160,20 @@ class _Evaluation:
         facts: Mapping[str, Any],
         work: Callable[[Sequence[int]], Values],
         path: Path,
+        begin: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Return `result` with its numbers: those stored at `path` if still true, else new ones."""
+        """Return `result` with its numbers: those stored at `path` if still true, else new ones.
+
+        `begin` comes before the first batch of `work`.
+        """
         kept = None if self.fresh else _kept(path, result, facts)
         # every process must decide alike, also where only rank zero sees the file
         kept = self.processes.gather(lambda: kept)[0]
         if kept is not None:
             return kept
         started = time.monotonic()
+        with torch.no_grad():
+            begin()
         values, sets = self._measure(result, work)
         seconds = round(time.monotonic() - started, 2)
         measured = {**_environment(self.table.assets), "seconds": seconds}
@@ -244,13 +254,15 @@ def _kept(path: Path, result: Result, facts: Mapping[str, Any]) -> Result | None
 
 def _facts(run: Run, networks: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a result says of the run it was measured on."""
-    config = json.dumps(to_dict(run.config), sort_keys=True)
+    content = to_dict(run.config)
+    config = json.dumps(content, sort_keys=True)
     trained = ("time", "gan3d_bench", "commit", "machine")
     return {
         "method": run.spec.name,
         "preset": run.config.preset,
         "seed": run.config.seed,
         "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
+        "setup_sha256": run.setup,
         "checkpoint_sha256": _sha256_of_file(run.checkpoint),
         "trained": {key: run.environment.get(key) for key in trained},
         "networks": json.loads(json.dumps(networks, default=str)),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gan3d_bench.benchmarks.results import Result, Table, load_results, merge
+from gan3d_bench.benchmarks.results import Result, load_results
+from gan3d_bench.benchmarks.table import Table, merge, require_current
+from gan3d_bench.errors import UserError
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import Reported, TableSpec
@@ -74,18 +78,36 @@ class Stored:
         if self.files and not self.runs:
             return rows
         if not self.runs:
-            rows = self._latest(table)
+            rows = _current(table, self._latest(table))
         given = {row.row for row in rows}
-        baselines = rows_in(self.root / "tables", table)
+        baselines = _current(table, rows_in(self.root / "tables", table))
         return rows + [row for row in baselines if row.row not in given]
 
     def _latest(self, table: str) -> list[Result]:
-        latest: dict[tuple[str, str], Result] = {}
+        latest: dict[tuple[str, str], dict[Any, Result]] = {}  # by method and row, then seed
         for run in Run.find(root=self.root):  # oldest first
-            if run.finished:
-                method = run.path.parts[-3]
-                latest |= {(method, row.row): row for row in rows_in(run.tables, table)}
-        return list(latest.values())
+            for row in rows_in(run.tables, table) if run.finished else ():
+                key, seed = (run.path.parts[-3], row.row), row.provenance.get("seed")
+                held = latest.get(key, {})
+                same = all(_setup(other) == _setup(row) is not None for other in held.values())
+                latest[key] = {**(held if same else {}), seed: row}
+        return [row for rows in latest.values() for row in rows.values()]
+
+
+def _current(table: str, rows: Sequence[Result]) -> list[Result]:
+    """Return the rows of the table's present protocol, and say which were left out and why."""
+    kept = []
+    for row in rows:
+        try:
+            require_current(registry("tables").get(table), row)
+            kept.append(row)
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return kept
+
+
+def _setup(row: Result) -> Any:
+    return row.provenance.get("setup_sha256")
 
 
 def assemble(table: TableSpec, results: Sequence[Result]) -> Table:

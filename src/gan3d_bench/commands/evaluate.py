@@ -15,32 +15,40 @@ from gan3d_bench.machine.device import require_device
 from gan3d_bench.registry import registry
 
 MOST_SAMPLES = 100_000
+MOST_SEEDS = 100
 
 
 def evaluate(
     table: str,
     paths: Sequence[Path],
     methods: Sequence[str],
-    samples: int,
+    samples: int | None,
     out: Path | None,
     results: Sequence[Path],
     device: str,
     latest: bool = False,
     fresh: bool = False,
     networks: Sequence[str] = (),
+    seeds: int = 1,
 ) -> int:
     """Measure runs for a table, print it and write it to `out`; return the exit code.
+
+    Without `samples` the table's standard number of items. With `seeds`, of each of the latest
+    runs also those before it that differ in the seed alone, until there are so many.
 
     Raises:
         UserError: unknown table or method, no finished run, a run that is not of this table.
     """
     spec = registry("tables").get(table)
+    samples = spec.samples if samples is None else samples
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UserError(f"--seeds {seeds}: expected 1 or more, at most {MOST_SEEDS}")
     if not 1 <= samples <= MOST_SAMPLES:
         raise UserError(f"--samples {samples}: expected 1 or more, at most {MOST_SAMPLES}")
     for text in networks:
         if not all(text.partition("=")):
             raise UserError(f"--network {text!r}: expected METRIC=NAME, such as identity=FILE")
-    runs = choose_runs(table, paths, methods, latest)
+    runs = choose_runs(table, paths, methods, latest, seeds)
     for path in results:
         if not os.path.isfile(path):
             raise UserError(f"--results {path}: no such file; expected a table's JSON file")
@@ -75,11 +83,16 @@ def evaluate(
 
 
 def choose_runs(
-    table: str, paths: Sequence[Path] = (), methods: Sequence[str] = (), latest: bool = False
+    table: str,
+    paths: Sequence[Path] = (),
+    methods: Sequence[str] = (),
+    latest: bool = False,
+    seeds: int = 1,
 ) -> list[Run]:
     """Return the runs of a table: those named, and the latest finished one of each row.
 
-    The latest are those of `methods`; of every method if `latest`, or if nothing is named.
+    The latest are those of `methods`; of every method if `latest`, or if nothing is named. With
+    them come earlier ones that differ in the seed alone, up to `seeds` of a row.
 
     Raises:
         UserError: a run has no place in the table, or a method has no finished run.
@@ -92,7 +105,7 @@ def choose_runs(
             )
     for method in methods:
         registry("methods").get(method)
-        found = _latest_by_row(table, method)
+        found = _latest_by_row(table, method, seeds)
         if not found:
             raise UserError(
                 f"--method {method}: no finished run with a row in table '{table}' under "
@@ -101,12 +114,12 @@ def choose_runs(
         runs += found
     if latest or not (paths or methods):
         for method in registry("methods").names():
-            runs += _latest_by_row(table, method)
+            runs += _latest_by_row(table, method, seeds)
     return list({run.path.resolve(): run for run in runs}.values())
 
 
-def _latest_by_row(table: str, method: str) -> list[Run]:
-    rows: dict[str, Run] = {}
+def _latest_by_row(table: str, method: str, seeds: int) -> list[Run]:
+    rows: dict[str, list[Run]] = {}  # oldest first
     for run in Run.find(method):
         if not run.finished:
             continue
@@ -115,5 +128,13 @@ def _latest_by_row(table: str, method: str) -> list[Run]:
         except UserError as error:  # a run of an older version must not hide the others
             print(f"left out: {error}", file=sys.stderr)
             continue
-        rows |= dict.fromkeys(filled, run)
-    return list(rows.values())
+        for row in filled:
+            rows.setdefault(row, []).append(run)
+    chosen = []
+    for row, runs in rows.items():
+        alike = {run.config.seed: run for run in runs if run.setup == runs[-1].setup}
+        newest = sorted(alike.values(), key=runs.index)[-seeds:]
+        if len(newest) < seeds:
+            print(f"{row}: {len(newest)} of {seeds} seeds have a finished run", file=sys.stderr)
+        chosen += newest
+    return chosen

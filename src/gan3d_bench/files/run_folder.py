@@ -17,6 +17,7 @@ Imports no torch.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gan3d_bench.config import RunConfig, from_yaml, to_yaml
+from gan3d_bench.config import RunConfig, from_yaml, to_dict, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.registry import registry
@@ -150,6 +151,17 @@ class Run:
             UserError: ``config.yaml`` is damaged or of another version of the method.
         """
         return from_yaml(self.spec, self.path / "config.yaml")
+
+    @property
+    def setup(self) -> str:
+        """SHA-256 of the resolved config without seed and tracking: alike for repetitions.
+
+        Raises:
+            UserError: as `config`.
+        """
+        content = to_dict(self.config)
+        kept = {key: value for key, value in content.items() if key not in ("seed", "tracking")}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def __str__(self) -> str:
         return str(self.path)

@@ -136,6 +136,22 @@ class View:
         return cls.from_matrix(rotation, centre_depth=centre_depth)
 
     @classmethod
+    def between(cls, before: View, after: View) -> View:
+        """The views (B) that move what is seen at views `before` to where `after` shows it.
+
+        Raises:
+            ValueError: the numbers of views do not fit, or the centres of rotation differ.
+        """
+        if before.centre_depth != after.centre_depth:
+            raise ValueError(f"centres at depths {before.centre_depth} and {after.centre_depth}")
+        after = after.expand(len(before))
+        rotation = after.rotation_matrix() @ before.rotation_matrix().transpose(1, 2)
+        carried = (rotation @ before.translation[..., None]).squeeze(-1)
+        return cls.from_matrix(
+            rotation, after.translation - carried, centre_depth=after.centre_depth
+        )
+
+    @classmethod
     def sweep(
         cls,
         yaw: tuple[float, float] = (0.0, 0.0),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from gan3d_bench.metrics.instances import InstanceMean, masked_mean
@@ -45,6 +46,37 @@ def comparison_mask(valid: Tensor, target: Tensor) -> Tensor:
         target: (B, 1, H, W) true depth, background at its maximum.
     """
     return erode(valid.float()) * erode(foreground(target.float()))
+
+
+def filled(depth: Tensor, valid: Tensor) -> Tensor:
+    """Continue depth maps to where they were not rendered, by the nearest pixel that was.
+
+    Metrics then count what a scene leaves out: leaving out what is hard is no way to a better
+    score.
+
+    Args:
+        depth: (B, 1, H, W).
+        valid: (B, 1, H, W) in [0, 1], where it was rendered; half of a pixel is enough.
+
+    Returns:
+        (B, 1, H, W); 1 everywhere where nothing was rendered.
+    """
+    result = depth.clone()
+    for index, missing in enumerate((valid < 0.5).squeeze(1).cpu().numpy()):
+        if missing.all():
+            result[index] = 1.0
+        elif missing.any():
+            rows, columns = distance_transform_edt(
+                missing, return_distances=False, return_indices=True
+            )
+            nearest = torch.from_numpy(rows).long(), torch.from_numpy(columns).long()
+            result[index, 0] = depth[index, 0][nearest]
+    return result
+
+
+def left_out(valid: Tensor, subject: Tensor) -> Tensor:
+    """Percent (B,) of a subject's pixels (B, 1, H, W of 0 and 1) that were not rendered."""
+    return 100 * masked_mean((valid < 0.5).float(), subject)
 
 
 def scale_invariant_depth_error(depth: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from gan3d_bench.benchmarks.formats import heading
-from gan3d_bench.benchmarks.results import Estimate, Result, Table
+from gan3d_bench.benchmarks.results import Estimate, Result
+from gan3d_bench.benchmarks.table import Table
 from gan3d_bench.spec import Column
 
 WIDTH, HEIGHT = 460, 300

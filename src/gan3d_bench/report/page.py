@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from gan3d_bench import __version__
 from gan3d_bench.benchmarks import formats
-from gan3d_bench.benchmarks.results import Result, Table
+from gan3d_bench.benchmarks.results import Result
+from gan3d_bench.benchmarks.table import Table
 from gan3d_bench.report.curves import Curve, curves
 from gan3d_bench.report.showcase import Exhibit, Group, Picture
 

@@ -10,8 +10,8 @@ from typing import Any
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench.benchmarks import formats
-from gan3d_bench.benchmarks.results import Line, Table
 from gan3d_bench.benchmarks.stored import row_slug, rows_in
+from gan3d_bench.benchmarks.table import Line, Table
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.spec import Column
 from gan3d_bench.tracking.loggers import RunWandbLogger, measured_tables

@@ -34,6 +34,9 @@ class Scene(ABC):
             without geometry (generators) the field of view is a label, no more.
         light: each subject's own lights in the scene's frame: they turn with the subject, since
             novel views move the camera. None of scenes that know no light.
+        canonical: whether all subjects share one canonical frame, in which they face the camera at
+            view zero. False of scenes in the camera's frame of their input pictures, where
+            `input_view` is zero and nothing tells how a subject is turned.
         input_view: the view at which a reconstructed scene reproduces its input images; None
             for sampled scenes, whose reference is the canonical view (all angles zero).
     """
@@ -41,6 +44,7 @@ class Scene(ABC):
     capabilities: frozenset[str] = frozenset()
     camera: PinholeCamera
     light: Light | None = None
+    canonical: bool = True
     input_view: View | None = None
 
     @property

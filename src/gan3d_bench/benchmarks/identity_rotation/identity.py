@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.arcface import ArcFace, angle
-from gan3d_bench.generators.latent_rotation import MeasureYaw
+from gan3d_bench.generators.latent_rotation import MeasureYaw, monotonic_yaw
 from gan3d_bench.geometry.views import View
 from gan3d_bench.scenes.base import Scene
 
@@ -55,21 +56,23 @@ class RotationIdentity:
             },
         }
 
-    def of_scene(self, scene: Scene, image_size: int, yaw: MeasureYaw | None = None) -> Values:
+    def of_scene(self, scene: Scene, image_size: int, yaw: MeasureYaw) -> Values:
         """Measure a scene about its canonical view, pitch and roll 0; see `__call__`."""
 
-        def turn(yaw: float) -> Tensor:
-            view = View.from_angles([yaw] * scene.batch_size, device=self.device)
+        def turn(degrees: float) -> Tensor:
+            view = View.from_angles([degrees] * scene.batch_size, device=self.device)
             rendering = scene.render(view, image_size=image_size)
             return rendering.rgb * rendering.mask
 
         return self(turn, yaw)
 
-    def __call__(self, turn: Turn, yaw: MeasureYaw | None = None) -> Values:
+    def __call__(self, turn: Turn, yaw: MeasureYaw) -> Values:
         """Measure pictures at all views: one number per face and metric.
 
-        With a measure of `yaw` also ``turned``, by how much yaw measured in the pictures grows from
-        the first of `VIEWS` to the last: half of it is nearly as good for identity as no turn.
+        Also, by the yaw measured in the pictures: ``turned``, by how much it grows from the first
+        of `VIEWS` to the last, and ``matched``, the mean angle where it has changed by each of
+        `VIEWS` since the front, wherever the scene had to be asked to turn to. Who turns less than
+        asked keeps identity more easily; not there.
         """
         yaws = (0.0, *VIEWS, *(float(yaw) for yaw in CURVE if yaw))
         images = torch.stack([turn(yaw) for yaw in yaws], 1)
@@ -78,12 +81,13 @@ class RotationIdentity:
         compared = angles.scatter(1, reference[:, None], torch.nan)[:, : 1 + len(VIEWS)]
         turned_by = angles[:, 1 : 1 + len(VIEWS)]
         cosines = dict(zip(yaws, angles.deg2rad().cos().T.tolist(), strict=True))
-        measured = {}
-        if yaw is not None:
-            first, last = (yaw(images[:, 1 + i]) for i in (0, len(VIEWS) - 1))
-            measured = {"turned": (last - first).tolist()}
+        seen = torch.stack([yaw(images[:, index]).cpu() for index in range(len(yaws))], 1)
         return {
-            **measured,
+            "turned": (seen[:, len(VIEWS)] - seen[:, 1]).tolist(),
+            "matched": [
+                at_measured_yaw(yaws, row, change)
+                for row, change in zip(angles.tolist(), (seen - seen[:, :1]).tolist(), strict=True)
+            ],
             "error_mean": compared.nanmean(1).tolist(),
             "error_max": [max(_known(row), default=math.nan) for row in compared.tolist()],
             "faces": [100 * len(_known(row)) / len(VIEWS) for row in turned_by.tolist()],
@@ -115,6 +119,28 @@ def from_front(embeddings: Tensor, yaws: Tensor) -> tuple[Tensor, Tensor]:
     front = embeddings[torch.arange(len(embeddings)), reference]
     angles = angle(embeddings.flatten(0, 1), front.repeat_interleave(len(yaws), 0))
     return angles.view(found.shape), reference
+
+
+def at_measured_yaw(
+    asked: Sequence[float], angles: Sequence[float], turned: Sequence[float]
+) -> float:
+    """Mean angle of one face at the views where its pictures have turned by each of `VIEWS`.
+
+    Args:
+        asked: yaw of V views in degrees, the front among them.
+        angles: between each view's embedding and the front's, degrees.
+        turned: yaw measured in each view less that in the front's; NaN where no face was found.
+
+    Returns:
+        degrees, linear between the views; NaN where the pictures do not turn so far.
+    """
+    order = np.argsort(asked)
+    views, reached = np.asarray(asked)[order], np.asarray(turned)[order]
+    steps, yaw = monotonic_yaw(views, reached)
+    if not len(yaw) or min(VIEWS) < yaw[0] or max(VIEWS) > yaw[-1]:
+        return math.nan
+    known = np.interp(steps, views, np.asarray(angles)[order])
+    return float(np.interp(VIEWS, yaw, known).mean())
 
 
 def _known(values: Sequence[float]) -> list[float]:

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.assets.store import asset_path
-from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, head_stylecodes, turned
+from gan3d_bench.benchmarks.heads import (
+    HeadsMeasure,
+    before_grey,
+    head_stylecodes,
+    turned,
+    with_own_light,
+)
 from gan3d_bench.benchmarks.identity_rotation.identity import RotationIdentity
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.datamodules.head_yaw import fit_to_heads
@@ -53,16 +59,20 @@ class IdentityRotationMeasure(HeadsMeasure):
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         scene = method.row_scene(kind, self.batch(items)["image"])
-        return self.identity.of_scene(scene, self.image_size)
+        return self.identity.of_scene(scene, self.image_size, self.yaw)
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         if row == TRUTH:
             heads = before_grey(self.parameters(items))
-            return self.identity(lambda yaw: self.truth(turned(heads, yaw))["image"])
+
+            def turn(yaw: float) -> Tensor:
+                return self.truth(with_own_light(turned(heads, yaw), heads))["image"]
+
+            return self.identity(turn, self.yaw)
         scene = StylecodeRotationScene(
             self.teacher, self._stylecodes(items), self._direction(row), self.yaw, STEPS
         )
-        return self.identity.of_scene(scene, self.image_size)
+        return self.identity.of_scene(scene, self.image_size, self.yaw)
 
     @functools.cached_property
     def yaw(self) -> YawMeter:

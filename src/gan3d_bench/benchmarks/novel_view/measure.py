@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gan3d_bench.benchmarks.baseline_shapes import (
+    ELLIPSOID,
+    MEAN_HEAD,
+    TRUE_DEPTH,
+    as_average,
+)
 from gan3d_bench.benchmarks.heads import (
-    HeadsMeasure,
+    SubjectsMeasure,
     before_grey,
     lpips_net,
+    mean_of,
     moved,
     turned,
     with_own_light,
@@ -22,25 +28,30 @@ from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.arcface import ArcFace, cosine_similarity
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import HeadParameters
+from gan3d_bench.heads.sampling import FAR, FIELD_OF_VIEW, NEAR, HeadParameters
 from gan3d_bench.methods.base import Method
-from gan3d_bench.metrics.depth import SIDE
+from gan3d_bench.metrics.depth import SIDE, filled, left_out
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.lpips import MeanLPIPS
 from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.input_depth import InputDepthScene
 
 VIEWS = (*((yaw, 0) for yaw in (-60, -45, -30, -15, 15, 30, 45, 60)), (0, -20), (0, 20))
 """Yaw and pitch of the true head in degrees."""
 INPUT = "Input image, not turned"
+MEAN_HEAD_TEXTURED = "Mean head, true view, image as texture"
+
+Turn = Callable[[HeadParameters], tuple[Rendering, View]]
+"""Heads in a new view -> what a row shows for them, and the view of its scene."""
 
 
-class NovelViewMeasure(HeadsMeasure):
+class NovelViewMeasure(SubjectsMeasure):
     """Turned reconstructions beside the turned truth, over the true subject's pixels.
 
     The light belongs to the scene and turns with the subject: the camera moves round it.
     """
 
-    baselines = (INPUT,)
+    baselines = (INPUT, TRUE_DEPTH, ELLIPSOID, MEAN_HEAD_TEXTURED, MEAN_HEAD)
     exchangeable = ("identity", "lpips")
 
     def __init__(self, settings: Settings, **kwargs: Any) -> None:
@@ -69,22 +80,49 @@ class NovelViewMeasure(HeadsMeasure):
         assert scene.input_view is not None
         own: View = scene.input_view
 
-        def turn(after: HeadParameters) -> Rendering:
-            return scene.render(moved(own, heads, after), image_size=self.image_size)
+        def turn(after: HeadParameters) -> tuple[Rendering, View]:
+            view = moved(own, heads, after)
+            return scene.render(view, image_size=self.image_size), view
 
-        return self._measure(heads, turn)
+        return self._measure(items, heads, turn, compared=True)
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:
-        image = self.batch(items)["image"]
-        whole = torch.ones_like(image[:, :1])
-        return self._measure(self.parameters(items), lambda _: Rendering(rgb=image, mask=whole))
+        """The input image as it is, or shapes that are told the true view.
 
-    def _measure(self, heads: HeadParameters, turn: Any) -> Values:
+        These are surfaces in the input view with the image on it, moved as the head truly moves;
+        `MEAN_HEAD` is an average person instead, in the true light.
+        """
+        heads, image = self.parameters(items), self.batch(items)["image"]
+        whole = torch.ones_like(image[:, :1])
+        front = View.from_angles([0.0] * len(items))
+        if row == INPUT:
+            return self._measure(items, heads, lambda _: (Rendering(image, whole), front))
+        if row == MEAN_HEAD:
+            return self._measure(items, heads, lambda after: (self._average_person(after), front))
+        shape = MEAN_HEAD if row == MEAN_HEAD_TEXTURED else row
+        depth = self.baseline_shape(shape, items).depth
+        scene = InputDepthScene(image, depth, (NEAR, FAR), FIELD_OF_VIEW)
+
+        def turn(after: HeadParameters) -> tuple[Rendering, View]:
+            view = View.between(heads.view, after.view)
+            return scene.render(view, image_size=self.image_size), view
+
+        return self._measure(items, heads, turn)
+
+    def _average_person(self, heads: HeadParameters) -> Rendering:
+        average = as_average(heads, self.average)
+        shape = self.true_shape(average)
+        return Rendering(rgb=self.truth(average)["image"], mask=shape.mask, depth=shape.depth)
+
+    def _measure(
+        self, items: Sequence[int], heads: HeadParameters, turn: Turn, *, compared: bool = False
+    ) -> Values:
+        """Measure a row; `compared` with other subjects' shapes where it is a method's."""
         parts: dict[str, list[list[float]]] = {}
         pictures: list[tuple[Tensor, Tensor]] = []
         for yaw, pitch in VIEWS:
             after = before_grey(with_own_light(turned(heads, float(yaw), float(pitch)), heads))
-            truth, rendering = self.truth(after), turn(after)
+            truth, (rendering, view) = self.truth(after), turn(after)
             subject = (truth["mask"] >= 0.5).float()
             real, shown = truth["image"] * subject, within(rendering, subject)
             pictures.append((real, shown))
@@ -92,17 +130,21 @@ class NovelViewMeasure(HeadsMeasure):
                 "psnr": psnr(shown, real, subject),
                 "lpips": self.lpips.instances(shown, real),
                 "identity": self._identity(shown, real),
+                "left_out": left_out(rendering.mask, subject),
             }
+            found = {key: value.tolist() for key, value in values.items()}
             if rendering.depth is not None:
-                values["side"] = self.side.instances(
-                    rendering.depth, truth["depth"], rendering.mask
-                )
-            for key, value in values.items():
-                parts.setdefault(key, []).append(value.tolist())
+                depth = filled(rendering.depth, rendering.mask)
+                error = self.side.instances
+                found["side"] = error(depth, truth["depth"], torch.ones_like(depth)).tolist()
+                if compared:
+                    found |= self.leads(rendering, items, view, after, truth["depth"], error)
+            for key, value in found.items():
+                parts.setdefault(key, []).append(value)
                 place = f"yaw={yaw}" if pitch == 0 else f"pitch={pitch}"
-                parts[f"{key}@{place}"] = [value.tolist()]
+                parts[f"{key}@{place}"] = [value]
         self.keep(pictures)
-        return {key: [_mean(column) for column in zip(*rows, strict=True)]
+        return {key: [mean_of(column) for column in zip(*rows, strict=True)]
                 for key, rows in parts.items()}  # fmt: skip
 
     def _identity(self, shown: Tensor, real: Tensor) -> Tensor:
@@ -114,9 +156,3 @@ class NovelViewMeasure(HeadsMeasure):
             kept = [a.images[both[a.found].to(a.images.device)] for a in aligned]
             result[both] = cosine_similarity(*(self.arcface(x) for x in kept)).cpu()
         return result
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Mean over the views that could be compared; NaN if none could."""
-    known = [value for value in values if value == value]
-    return fmean(known) if known else float("nan")

@@ -9,14 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.heads import HeadsMeasure
+from gan3d_bench.benchmarks.baseline_shapes import ELLIPSOID, MEAN_HEAD, TRUE_DEPTH
+from gan3d_bench.benchmarks.heads import SubjectsMeasure
 from gan3d_bench.benchmarks.measure import Settings, Values
 from gan3d_bench.heads.sampling import FAR, FIELD_OF_VIEW
 from gan3d_bench.methods.base import Method
-from gan3d_bench.metrics.depth import MAD, RELEASED_NORMAL_EPSILON, SIDE
+from gan3d_bench.metrics.depth import (
+    MAD,
+    RELEASED_NORMAL_EPSILON,
+    SIDE,
+    filled,
+    foreground,
+    left_out,
+)
+
+CONSTANT = "Constant depth"
+AVERAGE, AVERAGE_SUBJECT = "Average ground-truth depth", "Average ground-truth depth, subject only"
 
 
-class ShapeMeasure(HeadsMeasure):
+class ShapeMeasure(SubjectsMeasure):
     """Depth in the input view against ground truth, for methods that reconstruct.
 
     Args:
@@ -26,11 +37,7 @@ class ShapeMeasure(HeadsMeasure):
     """
 
     requires = frozenset({"depth"})
-    baselines = (
-        "Constant depth",
-        "Average ground-truth depth",
-        "Average ground-truth depth, subject only",
-    )
+    baselines = (TRUE_DEPTH, CONSTANT, AVERAGE, AVERAGE_SUBJECT, ELLIPSOID, MEAN_HEAD)
 
     def __init__(self, settings: Settings, *, average_over: int = 256, **others: Any) -> None:
         super().__init__(settings, train_size=average_over, **others)
@@ -40,7 +47,7 @@ class ShapeMeasure(HeadsMeasure):
     def protocol(self) -> Mapping[str, Any]:
         return {
             **super().protocol(),
-            "average_over": self.heads.sizes["train"],
+            "average_depth_over": self.heads.sizes["train"],
             "normals": f"central differences, {RELEASED_NORMAL_EPSILON:g} added to their length",
         }
 
@@ -49,18 +56,34 @@ class ShapeMeasure(HeadsMeasure):
         scene = self.scene(method, kind, batch["image"])
         rendering = self.in_input_view(scene, "depth")
         assert rendering.depth is not None
-        fov = scene.camera.fov
-        return self._errors(rendering.depth, batch["depth"], rendering.mask, fov)
+        assert scene.input_view is not None
+        target, own = batch["depth"], filled(rendering.depth, rendering.mask)
+        return {
+            **self._errors(own, target, scene.camera.fov),
+            **self.leads(
+                rendering,
+                items,
+                scene.input_view,
+                self.parameters(items),
+                target,
+                self.side.instances,
+            ),
+            "left_out": left_out(rendering.mask, foreground(target)).tolist(),
+        }
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         target = self.batch(items)["depth"]
-        if row == "Constant depth":
+        if row == CONSTANT:
             depth = torch.ones(())
+        elif row in (AVERAGE, AVERAGE_SUBJECT):
+            depth = self.average_depth["subject" if row == AVERAGE_SUBJECT else "all"]
         else:
-            depth = self.average_depth["subject" if row.endswith("subject only") else "all"]
-        return self._errors(
-            depth.to(target).expand_as(target), target, valid=torch.ones_like(target)
-        )
+            shape = self.baseline_shape(row, items)
+            return {
+                **self._errors(filled(shape.depth, shape.mask), target),
+                "left_out": left_out(shape.mask, foreground(target)).tolist(),
+            }
+        return self._errors(depth.to(target).expand_as(target), target)
 
     @functools.cached_property
     def average_depth(self) -> dict[str, Tensor]:
@@ -80,10 +103,9 @@ class ShapeMeasure(HeadsMeasure):
         subject = torch.where(heads > 0, covered / heads, FAR)
         return {"all": (total / len(data)).float(), "subject": subject.float()}
 
-    def _errors(
-        self, depth: Tensor, target: Tensor, valid: Tensor, fov: float = FIELD_OF_VIEW
-    ) -> Values:
+    def _errors(self, depth: Tensor, target: Tensor, fov: float = FIELD_OF_VIEW) -> Values:
+        whole = torch.ones_like(target)
         return {
-            "side": self.side.instances(depth, target, valid).tolist(),
-            "mad": self.mad.instances(depth, target, valid, fov).tolist(),
+            "side": self.side.instances(depth, target, whole).tolist(),
+            "mad": self.mad.instances(depth, target, whole, fov).tolist(),
         }

@@ -1,5 +1,6 @@
 """The light description of table `shape`, with the numbers of rows that no method owns."""
 
+from gan3d_bench.benchmarks.columns import INDIVIDUAL, LEADS_PROTOCOL, LEFT_OUT, lead_columns
 from gan3d_bench.spec import Column, Reported, TableSpec
 
 _TABLE_1 = "GAN2Shape (Pan et al., 2021), Table 1, BFM"
@@ -7,8 +8,8 @@ _TABLE_1 = "GAN2Shape (Pan et al., 2021), Table 1, BFM"
 
 def _reported(row: str, side: float, mad: float) -> tuple[Reported, Reported]:
     return (
-        Reported("shape", row, "side", side, _TABLE_1),
-        Reported("shape", row, "mad", mad, _TABLE_1),
+        Reported("shape", row, "side", side, _TABLE_1, count=500),
+        Reported("shape", row, "mad", mad, _TABLE_1, count=500),
     )
 
 
@@ -18,12 +19,18 @@ SPEC = TableSpec(
     columns=(
         Column("side", "SIDE", unit="×10⁻²", digits=3),
         Column("mad", "MAD", unit="deg", digits=2),
+        *lead_columns("SIDE", unit="×10⁻²"),
+        INDIVIDUAL,
+        LEFT_OUT,
     ),
     rows=(
+        "True depth",
         "Supervised",
         "Constant depth",
         "Average ground-truth depth",
         "Average ground-truth depth, subject only",
+        "Ellipsoid, true view",
+        "Mean head, true view",
         "Unsup3D, symmetric",
         "GAN2Shape, symmetric, no regularisation",
         "GAN2Shape, symmetric",
@@ -37,11 +44,21 @@ SPEC = TableSpec(
     ),
     measure="gan3d_bench.benchmarks.shape.measure:ShapeMeasure",
     protocol=(
-        "Each method reconstructs held-out test images and renders depth in the input view. "
-        "SIDE: standard deviation of the log-depth error. MAD: mean angle between the normals of "
-        "rendered and true depth. Both over pixels covered by the subject in the ground truth and "
-        "in the rendering, each mask eroded by one pixel; per image, then averaged. The same items "
-        "for every measured row."
+        "Each method reconstructs held-out test images and renders depth in the input view. SIDE:"
+        " standard deviation of the log-depth error. MAD: mean angle between the normals of "
+        "rendered and true depth; its normals are the released code's, and its floor is the row "
+        "of the true depth, not zero. Both over pixels covered by the subject in the ground "
+        "truth, the mask eroded by one pixel; per image, then averaged. Pixels that a scene "
+        "leaves out (last column) count with the nearest depth it gives. The mean head, of 256 "
+        "training heads, and the ellipsoid, GAN2Shape's prior over its outline, are shown at the "
+        f"true view, which no method is told. {LEADS_PROTOCOL}The same items for every measured "
+        "row."
+    ),
+    bounds=("True depth",),
+    versions=(
+        "first",
+        "pixels that a scene leaves out count; the mean head, the ellipsoid and "
+        "the true depth are rows; other subjects' shapes are compared with the own",
     ),
     reported=(
         *_reported("Constant depth", 2.723, 43.22),

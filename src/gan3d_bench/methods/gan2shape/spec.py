@@ -20,12 +20,15 @@ _PRIOR_ROWS = {
 
 def _shape(row: str, side: float, mad: float, table: int) -> tuple[Reported, Reported]:
     source = f"{_PAPER}, Table {table}, BFM"
-    return Reported("shape", row, "side", side, source), Reported("shape", row, "mad", mad, source)
+    return tuple(
+        Reported("shape", row, metric, value, source, count=500)
+        for metric, value in (("side", side), ("mad", mad))
+    )
 
 
 def _rotation(row: str, mean: float, worst: float) -> tuple[Reported, ...]:
     return tuple(
-        Reported(table, row, metric, value, f"{_PAPER}, Table 3")
+        Reported(table, row, metric, value, f"{_PAPER}, Table 3", count=100)
         for table in ("identity-rotation", _FFHQ)
         for metric, value in (("error_mean", mean), ("error_max", worst))
     )

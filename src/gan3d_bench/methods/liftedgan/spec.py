@@ -38,7 +38,7 @@ def _reported() -> tuple[Reported, ...]:
     source = f"{_PAPER}, Table 2, FFHQ"
     found = [Reported("fid", row, "fid", numbers[0], source) for row, numbers in _TABLE_2.items()]
     found += [
-        Reported(table, row, metric, value, source)
+        Reported(table, row, metric, value, source, count=1000)
         for table in ("depth-pose", "depth-pose-ffhq")
         for row, numbers in _TABLE_2.items()
         for metric, value in zip(("depth", "yaw", "pitch", "roll"), numbers[1:], strict=True)

@@ -18,8 +18,8 @@ from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.supervised.config import NEEDS, SupervisedConfig
 from gan3d_bench.methods.supervised.losses import depth_losses
 from gan3d_bench.methods.supervised.networks import DepthNetwork
-from gan3d_bench.methods.supervised.scene import InputDepthScene
 from gan3d_bench.metrics.depth import MAD, SIDE
+from gan3d_bench.scenes.input_depth import InputDepthScene
 from gan3d_bench.scenes.preview import Preview
 
 Batch = dict[str, Tensor]

@@ -25,6 +25,7 @@ class InputDepthScene(DepthMapScene):
     """
 
     capabilities = frozenset({"depth", "normal", "mesh"})
+    canonical = False
 
     def __init__(
         self, images: Tensor, depth: Tensor, depth_range: tuple[float, float], fov: float
