@@ -16,7 +16,7 @@ import typer
 from gan3d_bench import __version__
 from gan3d_bench.assets.cli import assets_app
 from gan3d_bench.commands.importing import ExportCommand, ImportCommand
-from gan3d_bench.errors import NonFiniteLossError, UserError
+from gan3d_bench.errors import NonFiniteLossError, UserError, one_line
 from gan3d_bench.machine.process_settings import restart_with_settings
 
 app = typer.Typer(
@@ -343,6 +343,8 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    # a name that the terminal's encoding lacks is shown escaped, on both streams
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     arguments = sys.argv[1:]
     if arguments and arguments[0] in HEAVY:
         restart_with_settings()
@@ -384,7 +386,7 @@ def _fail(message: str) -> int:
 
 def _say(message: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one a process
-        print(f"gan3d-bench: {' '.join(message.split())}", file=sys.stderr)
+        print(f"gan3d-bench: {one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

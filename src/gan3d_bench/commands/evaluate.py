@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gan3d_bench.config import to_dict
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, one_line
 from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.machine.device import require_device
@@ -113,7 +113,7 @@ def _latest_by_row(table: str, method: str) -> list[Run]:
         try:
             filled = run.spec.rows(table, to_dict(run.config))
         except UserError as error:  # a run of an older version must not hide the others
-            print(f"left out: {error}", file=sys.stderr)
+            print(one_line(f"left out: {error}"), file=sys.stderr)
             continue
         rows |= dict.fromkeys(filled, run)
     return list(rows.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,5 +59,6 @@ def _section(stored: Stored, name: str) -> Section:
 def _runs(stored: Stored, sections: Sequence[Section]) -> list[Run]:
     """Return the runs named, and those of the rows as far as their folders are here."""
     named = [Path(row.run) for section in sections for row in section.table.results]
-    here = [Run(path) for path in named if (path / "config.yaml").is_file()]
+    # os.path.isfile: False for names that cannot be, too
+    here = [Run(path) for path in named if os.path.isfile(path / "config.yaml")]
     return list({run.path.resolve(): run for run in (*stored.runs, *here)}.values())
