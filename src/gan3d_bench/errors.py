@@ -77,6 +77,15 @@ def printable(text: str) -> str:
     )
 
 
+def reason(error: BaseException) -> str:
+    """Return an error's type and text in one line, of code that is not ours and may do anything."""
+    try:
+        text = str(error)
+    except BaseException as another:  # its text may raise, too
+        text = f"its text raises {type(another).__name__}"
+    return one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest of `options`, or an empty string."""
     close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)

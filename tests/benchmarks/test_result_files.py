@@ -74,8 +74,11 @@ def nested(depth):
         ("protocol.image_size", HUGE, "protocol.image_size: inf; expected a number"),
         ("provenance", None, "provenance: nothing; expected a mapping"),
         ("provenance.measured", [], "provenance.measured: []; expected a mapping"),
-        ("provenance.seed", nested(30), "nested too deeply; expected at most 20 levels"),
-        ("provenance.seed", nested(500), "nested too deeply"),
+        ("provenance.seed", [0], "provenance.seed: [0]; expected a whole number from 0"),
+        ("provenance.seed", -1, "provenance.seed: -1; expected a whole number from 0"),
+        ("provenance.config_sha256", {}, "provenance.config_sha256: {}; expected text"),
+        ("provenance.more", nested(30), "nested too deeply; expected at most 20 levels"),
+        ("provenance.more", nested(500), "nested too deeply"),
     ],
 )  # fmt: skip
 def test_each_field_is_checked(cli, path, value, expected):

@@ -25,19 +25,24 @@ MISSING = "–"
 MARK = "†"
 
 
+def fixed(value: float, digits: int) -> str:
+    """Return `value` with `digits` digits; what rounds to zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 def number(column: Column, cell: Cell) -> str:
     """Return the measured number, ``mean ± standard error``, or a dash."""
     if cell.measured is None:
         return MISSING
-    text = f"{cell.measured.mean:.{column.digits}f}"
+    text = fixed(cell.measured.mean, column.digits)
     if math.isnan(cell.measured.standard_error):
         return text
-    return f"{text} ± {cell.measured.standard_error:.{column.digits}f}"
+    return f"{text} ± {fixed(cell.measured.standard_error, column.digits)}"
 
 
 def reported(column: Column, cell: Cell) -> str:
     """Return the paper's number with its mark, or nothing."""
-    return f"{cell.reported.value:.{column.digits}f}{MARK}" if cell.reported else ""
+    return f"{fixed(cell.reported.value, column.digits)}{MARK}" if cell.reported else ""
 
 
 def name(table: Table, column: Column) -> str:

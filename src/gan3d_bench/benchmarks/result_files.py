@@ -104,7 +104,13 @@ def _row(row: Any, place: str) -> None:
     where, networks = _at(place, "protocol.networks"), row["protocol"].get("networks", {})
     for metric, network in _mapping(networks, where).items():
         _hold(isinstance(network, str), f"{where}.{metric}", network, "a network's name")
-    _mapping(row["provenance"].get("measured", {}), _at(place, "provenance.measured"))
+    provenance, where = row["provenance"], _at(place, "provenance")
+    _mapping(provenance.get("measured", {}), f"{where}.measured")
+    seed = provenance.get("seed")
+    _hold(seed is None or _is_count(seed, 0), f"{where}.seed", seed, "a whole number from 0")
+    for key in (key for key in provenance if key.endswith("_sha256")):
+        digest = provenance[key]
+        _hold(digest is None or isinstance(digest, str), f"{where}.{key}", digest, "text")
 
     items = row.get("items")
     where = _at(place, "items")

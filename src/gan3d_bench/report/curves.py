@@ -148,7 +148,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < most:
             break
-    return [float(f"{step * k:.12g}") for k in range(first, last + 1)] or [low]
+    return [float(f"{step * k:.12g}") for k in range(first, last + 1)] or [low + 0.0]
 
 
 def _bar(point: Point) -> float:
@@ -173,7 +173,7 @@ def _text(x: float, y: float, anchor: str, text: str) -> Markup:
 
 def _mark(name: str, point: Point, x: float, y: float) -> Markup:
     bar = _bar(point)
-    number = f"{point.y.mean:.4g}" + (f" ± {bar:.2g}" if bar else "")
+    number = f"{point.y.mean + 0.0:.4g}" + (f" ± {bar:.2g}" if bar else "")
     return Markup('<circle class="{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>').format(
         "whole" if point.whole else "part",
         f"{x:.1f}",
