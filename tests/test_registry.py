@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import BUILTIN, Registry, registry
-from gan3d_bench.spec import GeneratorSpec, load
+from gan3d_bench.spec import Column, GeneratorSpec, MethodSpec, Reported, TableSpec, load
 
 OWN = GeneratorSpec(name="own", title="Own", loader="nowhere:load")
 
@@ -88,6 +90,71 @@ def test_broken_plugin_is_kept_out_with_the_reason() -> None:
     assert "needs a licence" in found.broken["theirs"]
     with pytest.raises(UserError, match=r"'theirs' could not be loaded: .*licence.*their-package"):
         found.get("theirs")
+
+
+class _Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SystemExit(0), "SystemExit: 0"),
+        (KeyboardInterrupt(), "KeyboardInterrupt (their"),
+        (GeneratorExit(), "GeneratorExit"),
+        (_Unspeakable(), "_Unspeakable: its text raises SystemExit"),
+        (RuntimeError("\x1b[2J two\nlines"), r"RuntimeError: \x1b[2J two lines (their"),
+        (RuntimeError("x" * 10_000), " … "),
+    ],
+)
+def test_a_plugin_may_raise_anything(error: BaseException, reason: str) -> None:
+    found = Registry("tables")
+
+    def fails() -> object:
+        raise error
+
+    found.add("theirs", fails, "their-package")
+    assert found.names() == [] and reason in found.broken["theirs"]
+    assert len(found.broken["theirs"]) < 1100
+
+
+TABLE = TableSpec("own", "Own", (Column("error", "Error"),), ("Ours",), "m:M", "As it is.")
+METHOD = MethodSpec("own", "Own", "Paper", "m:M", "m:C", {"check": "always"}, "check")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        ("methods", {"title": None}, "MethodSpec.title=None: expected str"),
+        ("methods", {"presets": {"check": 1}}, "MethodSpec.presets['check']=1: expected str"),
+        ("methods", {"presets": ["check"]}, "expected mapping"),
+        ("methods", {"presets": {}}, "default_preset: 'check' is none of its presets"),
+        ("methods", {"scenes": {"sample": "depth"}}, "expected frozenset"),
+        ("methods", {"scenes": {"sample": frozenset({"smell"})}}, "expected one of"),
+        ("methods", {"rows": "all"}, "MethodSpec.rows='all': expected function"),
+        ("methods", {"importer": "m:f"}, "MethodSpec.importer='m:f': expected Importer"),
+        ("methods", {"reported": (Reported("t", "r", "m", "1", "s"),)}, "reported[0].value='1'"),
+        ("methods", {"reported": (Reported("t", "r", "m", math.nan, "s"),)}, "finite number"),
+        ("tables", {"columns": ("error",)}, "TableSpec.columns[0]='error': expected Column"),
+        ("tables", {"columns": (Column("error", "E", digits=-1),)}, "'error': -1 digits"),
+        ("tables", {"columns": (Column("error", "E", digits=True),)}, "digits=True: expected int"),
+        ("tables", {"rows": "Ours"}, "TableSpec.rows='Ours': expected tuple"),
+        ("tables", {"name": "../up"}, "name='../up': expected letters"),
+    ],
+)
+def test_a_spec_with_a_wrong_field_is_kept_out(kind: str, changes: dict, reason: str) -> None:
+    spec = replace({"methods": METHOD, "tables": TABLE}[kind], **changes)
+    found = Registry(kind)
+    found.add(spec.name, lambda: spec, "their-package")
+    assert found.names() == [] and reason in found.broken[spec.name]
+
+
+def test_damaged_metadata_of_any_package_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gan3d_bench.registry.entry_points", lambda group: 1 / 0)
+    found = registry.__wrapped__("tables")
+    assert found.names() == sorted(BUILTIN["tables"])
+    assert "ZeroDivisionError" in found.broken["entry points"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -192,6 +193,31 @@ def test_runs_with_other_faces_stand_apart(cli, site):
     assert titles[alone : alone + 2] == ["Faces of its own", "toy, others"]
 
 
+def test_without_rows_of_runs_the_tables_in_results_are_shown(cli, site):
+    shutil.move("runs", "elsewhere")
+    assert "no stored rows" in cli("report").err
+    made = cli("report", "--results", "elsewhere/tables/turned.mirror.row.json")
+    assert made.code == 0, made.err
+    Path("results").mkdir()
+    shutil.copy("elsewhere/tables/turned.mirror.row.json", "results/turned.json")
+    shutil.copy("elsewhere/tables/turned.views.png", "results")
+    Path("results/notes.json").write_text("[]")  # of no table
+    Path("results/shape.json").write_text("[]")
+    refused = cli("report")
+    assert refused.code == 2 and "results/shape.json: not stored results" in refused.err
+    compared = cli("compare", "turned", "--format", "csv")
+    assert compared.code == 0 and '\nMirror,"heads, test",3' in compared.out
+    Path("results/shape.json").unlink()
+    made = cli("report")
+    assert made.code == 0, made.err
+    texts = Structure(Path("runs/report.html").read_text()).texts
+    assert "Mirror" in texts and "turned.views" in texts
+    # a row of any run comes before them
+    save_result(a_row("Other", "baseline"), row_path(Path("runs/tables"), "turned", "Other"))
+    assert cli("report").code == 0
+    assert "Other" in Path("runs/report.html").read_text()
+
+
 def test_what_cannot_be_shown_is_left_out_with_a_reason(toy):
     folder = a_run("discs", a_row("Ours", ""))
     pictures = folder / "pictures" / "000010"
@@ -221,7 +247,7 @@ def test_a_huge_mesh_is_left_out(toy, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no stored rows of any table under runs; expected those made by: gan3d-bench eval"),
+        ([], "no stored rows of any table under runs or in results; expected those made by"),
         (["--results", "none.json"], "--results none.json: no such file"),
         (["--results", "unknown.json"], "unknown table 'turnd'"),
         (["--results", "damaged.json"], "damaged.json: not stored results"),

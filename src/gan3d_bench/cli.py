@@ -16,7 +16,8 @@ import typer
 from gan3d_bench import __version__
 from gan3d_bench.assets.cli import assets_app
 from gan3d_bench.commands.importing import ExportCommand, ImportCommand
-from gan3d_bench.errors import NonFiniteLossError, UserError
+from gan3d_bench.commands.options import ANGLES, SEEDS, SIDES, STEPS, SUBJECTS, WEIGHTS, number
+from gan3d_bench.errors import NonFiniteLossError, UserError, one_line
 from gan3d_bench.machine.process_settings import restart_with_settings
 
 app = typer.Typer(
@@ -74,10 +75,12 @@ def evaluate(
         list[str] | None, typer.Option(help="latest finished runs of a method; may be repeated")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="number of test items; else the table's standard number")
+        int | None,
+        number("number of test items; else the table's standard number", least=1, most=100_000),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(help="runs of each row that differ in the seed alone, where there are")
+        int,
+        number("runs of a row that differ in the seed alone, where there are", least=1, most=100),
     ] = 1,
     out: Annotated[Path | None, typer.Option(help="folder of the table's files")] = None,
     results: Annotated[
@@ -123,7 +126,10 @@ def compare(
         str, typer.Option("--format", help="printed: rich, markdown, latex, csv or json")
     ] = "rich",
 ) -> int:
-    """Put stored rows side by side, measuring nothing. Without any: those of the latest runs."""
+    """Put stored rows side by side, measuring nothing.
+
+    Without --results and --run: those of the latest runs; where none has any, of results/.
+    """
     from gan3d_bench.commands.compare import compare
 
     return compare(table, results or [], run or [], out, form)
@@ -137,7 +143,10 @@ def report(
     run: Annotated[list[Path] | None, typer.Option(help="a run folder; may be repeated")] = None,
     out: Annotated[Path | None, typer.Option(help="HTML file; default runs/report.html")] = None,
 ) -> int:
-    """Write one HTML page of stored rows: tables, curves, pictures, meshes to turn, provenance."""
+    """Write one HTML page of stored rows: tables, curves, pictures, meshes to turn, provenance.
+
+    Without --results and --run: those of the latest runs; where none has any, of results/.
+    """
     from gan3d_bench.commands.report import report
 
     return report(results or [], run or [], out)
@@ -146,11 +155,11 @@ def report(
 @app.command()
 def render(
     run: Annotated[Path, typer.Option(help="a run folder")],
-    yaw: Annotated[list[float] | None, typer.Option(help="degrees; may be repeated")] = None,
-    pitch: Annotated[float, typer.Option(help="degrees")] = 0.0,
-    roll: Annotated[float, typer.Option(help="degrees")] = 0.0,
-    count: Annotated[int, typer.Option(help="subjects, where the method samples")] = 4,
-    seed: Annotated[int, typer.Option(help="of the samples")] = 0,
+    yaw: Annotated[list[float] | None, number("degrees; may be repeated", **ANGLES)] = None,
+    pitch: Annotated[float, number("degrees", **ANGLES)] = 0.0,
+    roll: Annotated[float, number("degrees", **ANGLES)] = 0.0,
+    count: Annotated[int, number("subjects, where the method samples", **SUBJECTS)] = 4,
+    seed: Annotated[int, number("of the samples", **SEEDS)] = 0,
     out: Annotated[Path | None, typer.Option(help="folder; default RUN/pictures/render")] = None,
 ) -> int:
     """Write pictures, a turntable (MP4) and meshes (GLB) of a run's scene."""
@@ -162,8 +171,8 @@ def render(
 @app.command()
 def figures(
     run: Annotated[Path, typer.Option(help="a run folder")],
-    count: Annotated[int, typer.Option(help="subjects, where the method samples")] = 4,
-    seed: Annotated[int, typer.Option(help="of the samples")] = 0,
+    count: Annotated[int, number("subjects, where the method samples", **SUBJECTS)] = 4,
+    seed: Annotated[int, number("of the samples", **SEEDS)] = 0,
     image: Annotated[
         list[Path] | None,
         typer.Option(help="picture, folder or zip file of subjects to show; may be repeated"),
@@ -217,30 +226,31 @@ def invert(
     teacher: Annotated[str, typer.Option(help="a teacher's name, folder or official file")],
     out: Annotated[Path, typer.Option(help="folder of what is written")],
     space: Annotated[str, typer.Option(help="w, or w+ with a stylecode for each layer")] = "w",
-    steps: Annotated[int, typer.Option(help="of Adam on the stylecodes")] = 100,
-    lr: Annotated[float, typer.Option(help="its learning rate")] = 0.1,
+    steps: Annotated[int, number("of Adam on the stylecodes", **STEPS)] = 100,
+    lr: Annotated[float, number("its learning rate", above=0, most=10)] = 0.1,
     perceptual: Annotated[
         str, typer.Option(help="lpips-vgg, lpips-alex, discriminator or discriminator-l1")
     ] = "",
-    pixel: Annotated[float, typer.Option(help="weight of the mean squared error")] = 1.0,
+    pixel: Annotated[float, number("weight of the mean squared error", **WEIGHTS)] = 1.0,
     prior: Annotated[
-        float, typer.Option(help="weight of the squared distance from the mean of w")
+        float, number("weight of the squared distance from the mean of w", **WEIGHTS)
     ] = 0.05,
     noise: Annotated[
-        float, typer.Option(help="on stylecodes, in deviations; StyleGAN2's 1000 steps had 0.05")
+        float,
+        number("on stylecodes, in deviations; StyleGAN2's 1000 steps had 0.05", least=0, most=1000),
     ] = 0.0,
     noise_maps: Annotated[
         bool, typer.Option("--noise-maps", help="fit StyleGAN2's noise maps, too")
     ] = False,
-    pivotal: Annotated[int, typer.Option(help="steps of pivotal tuning")] = 0,
-    batch: Annotated[int, typer.Option(help="pictures at once")] = 8,
+    pivotal: Annotated[int, number("steps of pivotal tuning", **STEPS)] = 0,
+    batch: Annotated[int, number("pictures at once", least=1, most=4096)] = 8,
     align: Annotated[
         str, typer.Option(help="ffhq: the face as in FFHQ; none: the centred square")
     ] = "ffhq",
     image_size: Annotated[
-        int, typer.Option(help="of the teacher's images, where it can make several")
+        int, number("of the teacher's images, where it can make several", **SIDES)
     ] = 256,
-    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    seed: Annotated[int, number("of all random numbers", **SEEDS)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> int:
     """Find the stylecodes of photographs: GAN inversion into W or W+, with pivotal tuning."""
@@ -259,12 +269,17 @@ def directions(
     teacher: Annotated[str, typer.Option(help="a teacher's name, folder or official file")],
     out: Annotated[Path, typer.Option(help="folder of what is written")],
     samples: Annotated[
-        int, typer.Option(help="in which yaw is measured; 500 take under 5 minutes on two cores")
+        int,
+        number(
+            "in which yaw is measured; 500 take under 5 minutes on two cores",
+            least=50,
+            most=100_000,
+        ),
     ] = 500,
-    truncation: Annotated[float, typer.Option(help="psi of the samples")] = 0.8,
-    seed: Annotated[int, typer.Option(help="of all random numbers")] = 0,
+    truncation: Annotated[float, number("psi of the samples", above=0, most=1)] = 0.8,
+    seed: Annotated[int, number("of all random numbers", **SEEDS)] = 0,
     image_size: Annotated[
-        int, typer.Option(help="of the teacher's images, where it can make several")
+        int, number("of the teacher's images, where it can make several", **SIDES)
     ] = 128,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
 ) -> int:
@@ -349,6 +364,8 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    # a name that the terminal's encoding lacks is shown escaped, on both streams
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     arguments = sys.argv[1:]
     if arguments and arguments[0] in HEAVY:
         restart_with_settings()
@@ -390,7 +407,7 @@ def _fail(message: str) -> int:
 
 def _say(message: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one a process
-        print(f"gan3d-bench: {' '.join(message.split())}", file=sys.stderr)
+        print(f"gan3d-bench: {one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

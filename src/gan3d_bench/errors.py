@@ -51,6 +51,41 @@ class NonFiniteLossError(RuntimeError):
         return super().__str__() + kept
 
 
+LONGEST_LINE = 1000
+"""Characters of a message; a longer one loses its middle, since what was expected stands last."""
+
+
+def one_line(message: object) -> str:
+    """Return a message as the one line that the command line shows, whatever is quoted in it."""
+    line = printable(" ".join(str(message).split()))
+    if len(line) <= LONGEST_LINE:
+        return line
+    head, tail = LONGEST_LINE * 2 // 3, LONGEST_LINE // 3 - 3
+    return f"{line[:head]} … {line[-tail:]}"
+
+
+def printable(text: str) -> str:
+    """Return `text` with escapes such as ``\\x1b`` for what a terminal obeys or shows as nothing.
+
+    These are all characters but letters, marks, numbers, punctuation, symbols and the space.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Return an error's type and text in one line, of code that is not ours and may do anything."""
+    try:
+        text = str(error)
+    except BaseException as another:  # its text may raise, too
+        text = f"its text raises {type(another).__name__}"
+    return one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest of `options`, or an empty string."""
     close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)

@@ -6,7 +6,8 @@ The suite's own are listed here by import path; third-party packages join by ent
     my-method = "my_package.spec:SPEC"
 
 Groups: ``gan3d_bench.methods``, ``.datamodules``, ``.tables``, ``.generators``. A plug-in that
-fails to import, or that takes a name already in use, is kept out and listed with the reason.
+fails to import, whatever it raises, whose spec has a field of the wrong type, or that takes a name
+already in use, is kept out and listed with the reason.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.errors import UserError, reason, unknown_name
 from gan3d_bench.spec import DataModuleSpec, GeneratorSpec, MethodSpec, TableSpec, load
+from gan3d_bench.spec_types import require_types
 
 BUILTIN: dict[str, dict[str, str]] = {
     "methods": {
@@ -80,10 +82,11 @@ class Registry:
             expected = SPEC_TYPES[self.kind]
             if not isinstance(spec, expected):
                 raise TypeError(f"expected a {expected.__name__}, got {type(spec).__name__}")
+            require_types(spec)
             if spec.name != name:
                 raise ValueError(f"its spec is called '{spec.name}'")
-        except Exception as error:  # a plug-in may fail in any way; the user must see which and why
-            self.broken[name] = f"{type(error).__name__}: {error} ({owner})"
+        except BaseException as error:  # a plug-in may fail in any way, and leave in any way
+            self.broken[name] = f"{reason(error)} ({owner})"
         else:
             self.specs[name] = spec
 
@@ -111,6 +114,15 @@ def registry(kind: str) -> Registry:
     result = Registry(kind)
     for name, path in BUILTIN[kind].items():
         result.add(name, partial(load, path), "gan3d-bench")
-    for point in entry_points(group=f"gan3d_bench.{kind}"):
+    for point in plug_ins(kind, result.broken):
         result.add(point.name, point.load, point.dist.name if point.dist else point.value)
     return result
+
+
+def plug_ins(kind: str, broken: dict[str, str]) -> list[EntryPoint]:
+    """Return the entry points of a kind; if they cannot be read, none, and why into `broken`."""
+    try:
+        return list(entry_points(group=f"gan3d_bench.{kind}"))
+    except Exception as error:  # of damaged metadata of any installed package
+        broken["entry points"] = reason(error)
+        return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import pickle
 import subprocess
 import sys
@@ -112,13 +113,17 @@ def test_plugins_join_by_entry_point(monkeypatch):
         SimpleNamespace(name="good", load=lambda: [mine, taken]),
         SimpleNamespace(name="bad", load=lambda: 1 / 0),
         SimpleNamespace(name="wrong", load=lambda: ["text"]),
+        SimpleNamespace(name="leaves", load=lambda: sys.exit("now")),
+        SimpleNamespace(name="half", load=lambda: dataclasses.replace(mine, licence=None)),
+        SimpleNamespace(name="up", load=lambda: dataclasses.replace(mine, name="../up")),
+        SimpleNamespace(name="endless", load=lambda: itertools.repeat(taken)),
     ]
-    monkeypatch.setattr(registry_module, "entry_points", lambda group: points)
+    monkeypatch.setattr("gan3d_bench.registry.entry_points", lambda group: points)
     registry.cache_clear()
     try:
         assert get_asset("mine") is mine
         assert isinstance(get_asset("heads"), BundledAsset)
-        assert set(registry().broken) == {"heads", "bad", "wrong"}
+        assert set(registry().broken) == {"heads", "bad", "wrong", "leaves", "half", "up"}
         assert "ZeroDivisionError" in printed(list_assets)
     finally:
         registry.cache_clear()
@@ -147,6 +152,17 @@ def test_where_prints_the_path_alone(toy, capsys):
     capsys.readouterr()
     show_path("toy-net")
     assert capsys.readouterr().out == f"{store.asset_path('toy-net')}\n"
+
+
+def test_the_list_fits_80_columns():
+    console = Console(file=io.StringIO(), width=80)
+    list_assets(console)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for asset in registry().assets.values():
+        assert any(line.startswith(f"{asset.name} ") for line in text.splitlines())
+        # wrapped at words, never within one
+        assert all(word in text.split() for word in f"{asset.unlocks} {asset.licence}".split())
 
 
 def test_a_non_commercial_licence_is_shown_before_the_fetch(index, toy, monkeypatch):

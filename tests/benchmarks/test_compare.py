@@ -105,7 +105,7 @@ def test_standard_output_is_the_table_alone(cli, form):
     ("arguments", "message"),
     [
         (["toy-dept"], "unknown table 'toy-dept' (did you mean 'toy-depth'?)"),
-        (["shape"], "no stored rows under runs; expected those made by: gan3d-bench eval --table"),
+        (["shape"], "no stored rows under runs or in results; expected those made by: gan3d"),
         (["toy-depth", "--format", "latx"], "unknown format 'latx' (did you mean 'latex'?)"),
         (["toy-depth", "--run", "nowhere"], "nowhere: not a run folder"),
         (["toy-depth", "--run", "runs/toy/check/b"],

@@ -3,13 +3,14 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from gan3d_bench.benchmarks.formats import FORMATS, plain, render, write_table
+from gan3d_bench.benchmarks.formats import FORMATS, fixed, plain, render, write_table
 from gan3d_bench.benchmarks.results import Result
 from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.errors import UserError
@@ -161,6 +162,18 @@ def test_seeds_papers_n_bounds_and_differences_are_explained():
     assert "Bold differences are two standard errors above zero." in text
     assert "Bounds, never bold: Baseline." in text
     assert "† reported, not measured here: Paper, Table 1, N = 500." in text
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    single = Result("toy", "Baseline", "baseline", "toys", {}, [0, 1], {"error": [-1e-4, -2e-4]})
+    spec = replace(SPEC, reported=(Reported("toy", "Baseline", "error", -0.001, "Paper"),))
+    table = merge(spec, [single])
+    for form in FORMATS:
+        assert not re.search(r"(?<![\de])-0\.?0*\b(?!\.?\d)", render(table, form)), form
+    assert "-0.00" not in plain(table) and "0.00" in plain(table)
+    assert [fixed(value, 1) for value in (-0.04, -0.0, 0.04, -0.06, float("nan"))] == [
+        "0.0", "0.0", "0.0", "-0.1", "nan",
+    ]  # fmt: skip
 
 
 def test_tables_are_read_and_printed_without_torch():

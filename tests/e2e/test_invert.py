@@ -102,10 +102,10 @@ def test_mistakes(cli, toy, photos):
     before = sorted(toy.rglob("*"))
     for arguments, message in (
         ([*INVERT, "--space", "z"], "--space='z': expected one of w, w+"),
-        ([*INVERT, "--batch", "0"], "--batch=0: expected a number above 0"),
-        ([*INVERT, "--pivotal", "-1"], "--pivotal=-1: expected 0 or more"),
-        ([*INVERT, "--seed", "-1"], "--seed -1: expected 0 or more"),
-        ([*INVERT, "--image-size", "20"], "--image-size=20: expected a power of two"),
+        ([*INVERT, "--batch", "0"], "--batch 0: expected from 1 to 4096"),
+        ([*INVERT, "--pivotal", "-1"], "--pivotal -1: expected from 0 to 1000000"),
+        ([*INVERT, "--seed", "-1"], "--seed -1: expected from 0 to 4294967295"),
+        ([*INVERT, "--image-size", "20"], "--image-size 20: expected a power of two"),
         ([*INVERT, "--steps", "9"], "--steps is given 2 times"),
         ([*RANDOM, "--align", "face"], "--align face: expected ffhq or none"),
         ([*SQUARE, "--device", "gpu"], "--device 'gpu': not available here"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,8 @@ def test_load_method_needs_only_the_run(config: RunConfig) -> None:
 
 def test_json_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "finished.json"
-    runs.write_json(path, {"steps": 3})
-    assert json.loads(path.read_text()) == {"steps": 3}
+    runs.write_json(path, {"steps": 3, "losses": [math.nan, (math.inf, 1.0)], "path": tmp_path})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        "steps": 3, "losses": [None, [None, 1.0]], "path": str(tmp_path),
+    }  # fmt: skip
     assert [file.name for file in tmp_path.iterdir()] == ["finished.json"]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.config import check_values
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import NonFiniteLossError, UserError
 from gan3d_bench.generators.base import Teacher
 from gan3d_bench.generators.inversion.config import InversionConfig, PivotalConfig, ProjectionConfig
 from gan3d_bench.generators.inversion.invert import Inversion, invert, steps_in_all
@@ -243,6 +243,19 @@ def test_pivotal_tuning_improves_the_fit_and_leaves_the_generator(teacher, mixed
     for i, generator in enumerate(found.generators):
         assert not any(weight.requires_grad for weight in generator.parameters())
         torch.testing.assert_close(generator.synthesis(found.w[i : i + 1])[0], found.images[i])
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"lr": float("inf")}, "projection: term"),
+        ({"pixel": float("nan")}, "projection: term 'pixel' is no finite number after step 0"),
+        ({"pivotal": PivotalConfig(steps=3, lr=float("inf"))}, "pivotal tuning: term"),
+    ],
+)
+def test_numbers_that_are_none_stop_the_inversion(teacher, samples, changes, where):
+    with pytest.raises(NonFiniteLossError, match=where):
+        invert(teacher, samples, replace(QUICK, **changes), rng())
 
 
 def test_locality_keeps_other_images(teacher, mixed):

@@ -106,6 +106,15 @@ def test_gaussians_in_closed_form():
     assert frechet_distance(zero, eye, zero, eye).item() == pytest.approx(0, abs=1e-12)
 
 
+def test_the_distance_of_a_set_from_itself_is_never_negative():
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        features = torch.randn(40, 12, generator=rng).double()
+        mean, covariance = features.mean(0), features.T.cov()
+        distance = frechet_distance(mean, covariance, mean, covariance).item()
+        assert 0 <= distance < 1e-10
+
+
 def test_batches_and_stored_statistics_give_the_same():
     whole, parts, stored = (InceptionFID(Tiny()) for _ in range(3))
     whole.update(REAL, real=True)

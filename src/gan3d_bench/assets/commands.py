@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -15,32 +16,31 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from gan3d_bench.assets.manifest import bundled_manifest
 from gan3d_bench.assets.registry import Asset, BundledAsset, PackagedAsset, get_asset, registry
 from gan3d_bench.assets.store import asset_path, is_present, location, status
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, one_line, printable
 
 
 def list_assets(console: Console | None = None) -> None:
-    """Print every asset: whether it is here, size, source, licence, what it unlocks.
+    """Print every asset: whether it is here, size, source; below, what it unlocks and its licence.
 
     Presence is judged by size; :func:`verify_assets` reads the contents.
     """
-    table = Table()
-    for heading in ("asset", "here", "MB"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("comes from", "unlocks", "licence"):
-        table.add_column(heading, overflow="fold")
-    for asset in registry().assets.values():
-        here = "yes" if is_present(asset.name) else "no"
-        table.add_row(
-            asset.name, here, _megabytes(asset), _source(asset), asset.unlocks, _licence(asset)
-        )
     console = console or Console()
-    console.print(table)
+    assets = registry().assets
+    widest = max(map(len, assets))
+    for asset in assets.values():
+        here = "here   " if is_present(asset.name) else "missing"
+        size = f"{_megabytes(asset):>5} MB" if _megabytes(asset) else " " * 8
+        head = f"{asset.name:{widest}}  {here}  {size}  {_source(asset)}"
+        console.print(Text(printable(head)), soft_wrap=True)
+        for text in (f"unlocks: {asset.unlocks}", f"licence: {_licence(asset)}"):
+            console.print(Padding(Text(printable(text)), (0, 0, 0, 4), expand=False))
     for name, reason in registry().broken.items():
-        console.print(f"plug-in asset {name} is left out: {reason}", markup=False)
+        console.print(Text(one_line(f"plug-in asset {name} is left out: {reason}")))
     missing = [name for name in registry().assets if not is_present(name) and _packaged(name)]
     if missing:
         console.print(f"get the missing: gan3d-bench assets fetch {' '.join(missing)}")

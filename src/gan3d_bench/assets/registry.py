@@ -13,10 +13,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from itertools import islice
 from pathlib import PurePosixPath
 
-from gan3d_bench.errors import unknown_name
+from gan3d_bench.errors import reason, unknown_name
+from gan3d_bench.registry import plug_ins
+from gan3d_bench.spec_types import require_types
+
+MOST_OF_ONE = 1000  # assets of one entry point, which may be endless
 
 
 @dataclass(frozen=True)
@@ -300,13 +304,13 @@ class AssetRegistry:
 def registry() -> AssetRegistry:
     """Return the suite's own assets and those of installed plug-ins."""
     result = AssetRegistry({asset.name: asset for asset in BUILTIN})
-    for point in entry_points(group="gan3d_bench.assets"):
+    for point in plug_ins("assets", result.broken):
         try:
             loaded = point.load()
-            found = [loaded] if isinstance(loaded, Asset) else list(loaded)
+            found = [loaded] if isinstance(loaded, Asset) else islice(loaded, MOST_OF_ONE)
             _join(result, found)
-        except Exception as error:  # a plug-in may fail in any way; show which one and why
-            result.broken[point.name] = f"{type(error).__name__}: {error}"
+        except BaseException as error:  # a plug-in may fail in any way, and leave in any way
+            result.broken[point.name] = reason(error)
     return result
 
 
@@ -314,6 +318,7 @@ def _join(result: AssetRegistry, found: Iterable[object]) -> None:
     for asset in found:
         if not isinstance(asset, PackagedAsset):
             raise TypeError(f"expected PackagedAsset, got {type(asset).__name__}")
+        require_types(asset)
         if asset.name in result.assets:
             result.broken[asset.name] = "its name is already taken"
             continue

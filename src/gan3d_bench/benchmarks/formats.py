@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import math
-import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from gan3d_bench.benchmarks import escaping
 from gan3d_bench.benchmarks.results import write_text
 from gan3d_bench.benchmarks.table import Cell, Line, Table
 from gan3d_bench.errors import unknown_name
@@ -26,19 +26,24 @@ MISSING = "–"
 MARK = "†"
 
 
+def fixed(value: float, digits: int) -> str:
+    """Return `value` with `digits` digits; what rounds to zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 def number(column: Column, cell: Cell) -> str:
     """Return ``mean ± standard error (deviation between seeds)`` as far as known, or a dash."""
     if cell.measured is None:
         return MISSING
-    text = f"{cell.measured.mean:.{column.digits}f}"
+    text = fixed(cell.measured.mean, column.digits)
     if not math.isnan(cell.measured.standard_error):
-        text += f" ± {cell.measured.standard_error:.{column.digits}f}"
-    return text if math.isnan(cell.between) else f"{text} ({cell.between:.{column.digits}f})"
+        text += f" ± {fixed(cell.measured.standard_error, column.digits)}"
+    return text if math.isnan(cell.between) else f"{text} ({fixed(cell.between, column.digits)})"
 
 
 def reported(column: Column, cell: Cell) -> str:
     """Return the paper's number with its mark, or nothing."""
-    return f"{cell.reported.value:.{column.digits}f}{MARK}" if cell.reported else ""
+    return f"{fixed(cell.reported.value, column.digits)}{MARK}" if cell.reported else ""
 
 
 def name(table: Table, column: Column) -> str:
@@ -108,12 +113,13 @@ def markdown(table: Table) -> str:
     """Return the table in Markdown, with its caption and notes."""
     header, rows = _numbers(table, bold="**{}**")
     rows = [
-        [*row, line.data, count(line), run_or_note(line)]
+        [*row, escaping.markdown(line.data), count(line), escaping.markdown(run_or_note(line))]
         for row, line in zip(rows, table.lines, strict=True)
     ]
     align = [":--", *["--:"] * (len(header) - 1), ":--", "--:", ":--"]
     body = _pipes([[*header, "Data", "N", "Run"], align, *rows])
-    return "\n\n".join([f"**{table.spec.title}**", body, *notes(table)]) + "\n"
+    title = escaping.markdown(table.spec.title)
+    return "\n\n".join([f"**{title}**", body, *map(escaping.markdown, notes(table))]) + "\n"
 
 
 def brief(table: Table) -> str:
@@ -136,10 +142,10 @@ def _numbers(table: Table, bold: str) -> tuple[list[str], list[list[str]]]:
     header = ["Row"]
     for column in table.columns:
         reports = [f"{column.heading} reported"] if compared(table, column) else []
-        header += [heading(table, column), *reports]
+        header += map(escaping.markdown, [heading(table, column), *reports])
     rows = []
     for line in table.lines:
-        row = [line.row]
+        row = [escaping.markdown(line.row)]
         for column in table.columns:
             cell = line.cells[column.metric]
             value = number(column, cell)
@@ -151,7 +157,7 @@ def _numbers(table: Table, bold: str) -> tuple[list[str], list[list[str]]]:
 
 
 def _pipes(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(map(_pipe, row)) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def latex(table: Table) -> str:
@@ -159,25 +165,26 @@ def latex(table: Table) -> str:
     header = ["Row"]
     for column in table.columns:
         arrow = r"$\uparrow$" if column.higher_is_better else r"$\downarrow$"
-        unit = f" ({_tex(column.unit)})" if column.unit else ""
-        header.append(f"{_tex(name(table, column))}{unit} {arrow}")
+        unit = f" ({escaping.latex(column.unit)})" if column.unit else ""
+        header.append(f"{escaping.latex(name(table, column))}{unit} {arrow}")
         if compared(table, column):
-            header.append(f"{_tex(column.heading)} reported")
+            header.append(f"{escaping.latex(column.heading)} reported")
     body = []
     for line in table.lines:
-        row = [_tex(line.row)]
+        row = [escaping.latex(line.row)]
         for column in table.columns:
             cell = line.cells[column.metric]
-            value = _tex(number(column, cell))
+            value = escaping.latex(number(column, cell))
             row.append(rf"\textbf{{{value}}}" if cell.marked else value)
             if compared(table, column):
-                row.append(_tex(reported(column, cell)))
-        body.append(" & ".join([*row, count(line)]) + r" \\")
+                row.append(escaping.latex(reported(column, cell)))
+        body.append(" & ".join([*row, escaping.latex(count(line))]) + r" \\")
+    said = f"{table.spec.title}. {' '.join(caption(table))}"
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(table.spec.title)}. {_tex(' '.join(caption(table)))}}}",
+        rf"\caption{{{escaping.latex(said)}}}",
         rf"\label{{tab:{table.spec.name}}}",
         rf"\begin{{tabular}}{{l{'r' * len(header)}}}",
         r"\toprule",
@@ -214,7 +221,9 @@ def comma_separated(table: Table) -> str:
                 cell.reported.value if cell.reported else "",
                 cell.reported.source if cell.reported else "",
             ]
-        writer.writerow(row)
+        writer.writerow(
+            [escaping.comma_separated(cell) if isinstance(cell, str) else cell for cell in row]
+        )
     return stream.getvalue()
 
 
@@ -247,7 +256,7 @@ def as_json(table: Table) -> str:
         "rows": rows,
         "results": [result.to_json() for result in table.results],
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return escaping.json(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def terminal(table: Table) -> Group:
@@ -257,16 +266,18 @@ def terminal(table: Table) -> Group:
     """
     # with many metrics a paper's number stands below the measured one, and headings wrap
     stacked = len(table.columns) > 2
-    shown = RichTable(title=table.spec.title, title_justify="left", show_lines=stacked)
+    title = escaping.terminal(table.spec.title)
+    shown = RichTable(title=title, title_justify="left", show_lines=stacked)
     shown.add_column("Row", min_width=16 if stacked else 24)
     for column in table.columns:
-        shown.add_column(heading(table, column), justify="right", no_wrap=not stacked)
+        named = escaping.terminal(heading(table, column))
+        shown.add_column(named, justify="right", no_wrap=not stacked)
         if compared(table, column) and not stacked:
             shown.add_column("reported", justify="right", style="dim", no_wrap=True)
     shown.add_column("N", justify="right", no_wrap=True)
     remarks: dict[str, list[str]] = {}
     for line in table.lines:
-        row = [Text(line.row)]
+        row = [escaping.terminal(line.row)]
         for column in table.columns:
             cell = line.cells[column.metric]
             value = number(column, cell)
@@ -282,7 +293,10 @@ def terminal(table: Table) -> Group:
         if remark := run_or_note(line):
             remarks.setdefault(remark, []).append(line.row)
     below = [f"{remark}: {'; '.join(rows)}." for remark, rows in remarks.items()]
-    return Group(shown, *(Text(note, style="dim") for note in [*below, *notes(table, "see above")]))
+    lines = [escaping.terminal(note) for note in [*below, *notes(table, "see above")]]
+    for line in lines:
+        line.stylize("dim")
+    return Group(shown, *lines)
 
 
 def plain(table: Table, width: int = 120) -> str:
@@ -322,26 +336,3 @@ def write_table(table: Table, folder: Path) -> list[Path]:
         write_text(path, function(table))
         paths.append(path)
     return paths
-
-
-def _pipe(text: str) -> str:
-    return text.replace("|", r"\|")
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    MARK: r"$^\dagger$",
-    MISSING: "--",
-    "×": r"$\times$",
-    "°": r"$^\circ$",
-}
-_RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-
-
-def _tex(text: str) -> str:
-    plain = "".join(_TEX.get(character, character) for character in text)
-    return re.sub(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: f"$^{{{m[0].translate(_RAISED)}}}$", plain)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gan3d_bench.benchmarks.result_files import read_rows
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
 
@@ -41,8 +42,8 @@ class Result:
         data: data set and split, in words.
         protocol: everything that must agree between two rows of one table.
         items: indices of the test items, ascending.
-        values: metric -> one number per item; NaN where an item could not be compared. Keys that
-            are no column, ``metric@x``, are points of curves.
+        values: metric -> one number per item; none that is finite where an item could not be
+            compared. Keys that are no column, ``metric@x``, are points of curves.
         sets: metric -> estimate for the whole set of items (FID, KID).
         provenance: method, preset, seed, config hash, commit, versions, machine, time, networks.
     """
@@ -70,21 +71,21 @@ class Result:
         return None if any(math.isnan(value) for value in values) else Estimate.over(values)
 
     def at(self, metric: str, items: Iterable[int]) -> list[float]:
-        """Return the values of `metric` for `items`."""
+        """Return the values of `metric` for `items`; NaN where one could not be compared."""
         by_item = dict(zip(self.items, self.values[metric], strict=True))
-        return [by_item[item] for item in items]
+        return [by_item[item] if math.isfinite(by_item[item]) else math.nan for item in items]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data; NaN becomes null, and means are added for the reader."""
+        """Return plain data; NaN and infinity become null, and means are added for the reader."""
         content = asdict(self)
         content["values"] = {
-            key: [None if math.isnan(value) else value for value in values]
+            key: [value if math.isfinite(value) else None for value in values]
             for key, values in self.values.items()
         }
         content["sets"] = {key: _finite(asdict(value)) for key, value in self.sets.items()}
         content["summary"] = {}
         for key, values in self.values.items():
-            known = [value for value in values if not math.isnan(value)]
+            known = [value for value in values if math.isfinite(value)]
             if known:
                 content["summary"][key] = _finite(asdict(Estimate.over(known)))
         return content
@@ -127,15 +128,11 @@ def load_results(path: Path) -> list[Result]:
     """Read the rows stored in a row's JSON file or in a table's.
 
     Raises:
-        UserError: the file is missing, or holds no results.
+        UserError: the file is missing, or holds no results, see `read_rows`.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = content.get("results", [content])
-        return [Result.from_json(row) for row in rows]
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected stored results") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return [Result.from_json(row) for row in read_rows(path)]
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: not stored results of a table ({type(error).__name__}: {error})"
         ) from error
@@ -155,4 +152,4 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: None if math.isnan(value) else value for key, value in values.items()}
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}

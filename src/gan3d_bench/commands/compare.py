@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gan3d_bench.benchmarks.formats import FORMATS, render, write_table
@@ -14,6 +14,8 @@ from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.registry import registry
+
+RESULTS = Path("results")
 
 
 def compare(
@@ -28,7 +30,7 @@ def compare(
     spec = registry("tables").get(table)
     if form not in ("rich", *FORMATS):
         raise unknown_name("format", form, ("rich", *FORMATS))
-    stored = choose_stored(files, paths)
+    stored = choose_stored(files, paths, [table])
     for run in stored.runs:
         if not rows_in(run.tables, table):
             raise UserError(
@@ -43,8 +45,8 @@ def compare(
     rows = stored.rows(table)
     if not rows and spec.measure:
         raise UserError(
-            f"table '{table}': no stored rows under {runs_root()}; expected those made by: "
-            f"gan3d-bench eval --table {table}"
+            f"table '{table}': no stored rows under {runs_root()} or in {RESULTS}; expected those "
+            f"made by: gan3d-bench eval --table {table}"
         )
     merged = assemble(spec, rows)
     if not (files or paths):
@@ -62,8 +64,10 @@ def compare(
     return 0
 
 
-def choose_stored(files: Sequence[Path], paths: Sequence[Path]) -> Stored:
+def choose_stored(files: Sequence[Path], paths: Sequence[Path], tables: Iterable[str]) -> Stored:
     """Return the stored rows of the files and runs that a user named.
+
+    Without any, and where no run has stored rows, of the `tables` that ``eval --out results`` left.
 
     Raises:
         UserError: a file is missing, or a folder is no run.
@@ -71,7 +75,12 @@ def choose_stored(files: Sequence[Path], paths: Sequence[Path]) -> Stored:
     for file in files:
         if not os.path.isfile(file):
             raise UserError(f"--results {file}: no such file; expected a table's JSON file")
-    return Stored(files, [Run.open(path) for path in paths], runs_root())
+    root = runs_root()
+    places = ("tables", "*/*/*/tables")
+    if not (files or paths or any(any(root.glob(f"{place}/*.row.json")) for place in places)):
+        kept = [RESULTS / f"{table}.json" for table in tables]
+        files = [file for file in kept if file.is_file()]
+    return Stored(files, [Run.open(path) for path in paths], root)
 
 
 def _name_unmeasured(table: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, SEEDS, require
+from gan3d_bench.benchmarks.formats import fixed
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder, write_errors
 from gan3d_bench.generators.names import pretrained, teacher_hash
@@ -27,7 +27,6 @@ YAWS = (-40, -25, -12, 0, 12, 25, 40)
 """Degrees to which faces are turned."""
 FACES = 8  # that are turned, other ones than the samples
 PICTURED = 4
-LEAST_SAMPLES, MOST_SAMPLES = 50, 100_000
 TILE = 128
 SHEET = "directions.png"
 
@@ -55,17 +54,8 @@ def directions(
         out: folder.
 
     Raises:
-        UserError: an option out of range, no such teacher, too few faces in its images, or a
-            missing asset.
+        UserError: no such teacher, too few faces in its images, or a missing asset.
     """
-    if not LEAST_SAMPLES <= samples <= MOST_SAMPLES:
-        raise UserError(f"--samples {samples}: expected {LEAST_SAMPLES} to {MOST_SAMPLES}")
-    if not 0 < truncation <= 1:
-        raise UserError(f"--truncation {truncation}: expected above 0, at most 1")
-    if not 0 <= seed < SEEDS:
-        raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
-    side = {"least": LEAST_SIDE, "most": MOST_SIDE, "power_of_two": True}
-    require("--image-size", image_size, **side)
     require_folder("--out", out)
 
     import torch
@@ -144,8 +134,9 @@ def directions(
     console.print(_table(turned, names))
     pose = card["pose"]
     print(
-        f"faces: {pose['faces']} of {samples} samples, yaw {pose['yaw_deg']['mean']:.1f} "
-        f"± {pose['yaw_deg']['std']:.1f}; yaw is linear in w with R2 {card['regression']['r2']:.2f}"
+        f"faces: {pose['faces']} of {samples} samples, yaw "
+        f"{fixed(pose['yaw_deg']['mean'], 1)} ± {fixed(pose['yaw_deg']['std'], 1)}; "
+        f"yaw is linear in w with R2 {fixed(card['regression']['r2'], 2)}"
     )
     for file in written:
         print(file)
@@ -215,7 +206,9 @@ def _table(turned: Mapping[str, RotatedFaces], names: Mapping[str, str]) -> Tabl
         row = faces.summary()
         cells = zip(row["mean"], row["std"], row["cosine"], strict=True)
         shown = [
-            "-" if mean is None or std is None else f"{round(mean)}±{round(std)}\n{cosine:.2f}"
+            "-"
+            if mean is None or std is None
+            else f"{round(mean)}±{round(std)}\n{fixed(cosine, 2)}"
             for mean, std, cosine in cells
         ]
         table.add_row(names[kind], *shown)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gan3d_bench import __version__
+from gan3d_bench.errors import printable
 from gan3d_bench.machine.environment import PACKAGES, installed_version
 from gan3d_bench.machine.optional_packages import PYTORCH3D, why_missing
 from gan3d_bench.machine.process_settings import waiting_threads
@@ -31,7 +32,7 @@ def doctor() -> int:
     ):
         print(title)
         for name, text, sound in lines:
-            print(f"  {name:18} {text}")
+            print(printable(f"  {name:18} {text}"))
             broken += not sound
     return 1 if broken else 0
 

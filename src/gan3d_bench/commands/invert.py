@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, SEEDS, check_values, require
+from gan3d_bench.benchmarks.formats import fixed
+from gan3d_bench.config import check_values
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
 from gan3d_bench.files.run_folder import write_json
@@ -54,15 +55,12 @@ def invert(
         out: folder.
 
     Raises:
-        UserError: an option out of range, no such teacher, or a picture that cannot be used.
+        UserError: a value of `config` or `align` that cannot be, no such teacher, or a picture that
+            cannot be used.
+        NonFiniteLossError: a loss became NaN or infinite.
     """
     if align not in ALIGN:
         raise UserError(f"--align {align}: expected {' or '.join(ALIGN)}")
-    if not 0 <= seed < SEEDS:
-        raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
-    side = {"least": LEAST_SIDE, "most": MOST_SIDE, "power_of_two": True}
-    require("--image-size", image_size, **side)
-    require("--pivotal", config.pivotal.steps, least=0)
     check_values(config, "--")
     require_folder("--out", out)
 
@@ -117,7 +115,8 @@ def invert(
         },
     )
     for row in _rows(names, whole):
-        print(f"{row['name']}: {whole.perceptual} {row['distance']:.4f}, PSNR {row['psnr']:.1f} dB")
+        numbers = f"{fixed(row['distance'], 4)}, PSNR {fixed(row['psnr'], 1)} dB"
+        print(f"{row['name']}: {whole.perceptual} {numbers}")
     for file in written:
         print(file)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gan3d_bench.errors import unknown_name
+from gan3d_bench.errors import one_line, printable, unknown_name
 from gan3d_bench.registry import BUILTIN, registry
 
 KINDS = (*BUILTIN, "presets", "assets")
@@ -35,10 +35,11 @@ def show(kind: str) -> None:
         rows = [(name, found.specs[name].title) for name in found.names()]
     _print_columns(rows)
     for name, reason in found.broken.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
+        print(one_line(f"left out: {name}: {reason}"), file=sys.stderr)
 
 
 def _print_columns(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip())
+        line = "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True))
+        print(printable(line.rstrip()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gan3d_bench.config import SEEDS
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run
@@ -19,17 +18,9 @@ def render(
     """Write pictures of the run's scene at each yaw (degrees), a turntable (MP4) and meshes (GLB).
 
     Raises:
-        UserError: not a run, no readable checkpoint, an option out of range, or nothing to show.
+        UserError: not a run, no readable checkpoint, or nothing to show.
     """
     run = Run.open(path)
-    if count < 1:
-        raise UserError(f"--count {count}: expected 1 or more")
-    if not 0 <= seed < SEEDS:
-        raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
-    for option, angles in (("--yaw", yaw), ("--pitch", [pitch]), ("--roll", [roll])):
-        for angle in angles:
-            if not -360 <= angle <= 360:
-                raise UserError(f"{option} {angle}: expected degrees, -360 to 360")
     folder = out or run.pictures / "render"
     require_folder("--out", folder)
     method = load_method(run)
@@ -51,7 +42,7 @@ def render(
         for angle in yaw:
             view = View.from_angles([angle] * scene.batch_size, pitch, roll)
             rgb = scene.render(view).rgb
-            written.append(folder / f"yaw_{angle:+.0f}.png")
+            written.append(folder / f"yaw_{angle + 0.0:+g}.png")
             save_image(rgb, written[-1], normalize=True, value_range=(-1, 1))
         if "mesh" in scene.capabilities:
             for index in range(min(count, scene.batch_size)):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from gan3d_bench.benchmarks.results import write_text
 from gan3d_bench.benchmarks.stored import Stored, assemble
-from gan3d_bench.commands.compare import choose_stored
+from gan3d_bench.commands.compare import RESULTS, choose_stored
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run, runs_root
@@ -27,7 +28,7 @@ def report(files: Sequence[Path], paths: Sequence[Path], out: Path | None) -> in
     if target.is_dir():
         raise UserError(f"--out {target}: is a folder; expected an HTML file")
     require_folder("--out", target.parent)
-    stored = choose_stored(files, paths)
+    stored = choose_stored(files, paths, registry("tables").names())
     for row in stored.of_files:
         registry("tables").get(row.table)
     sections = [_section(stored, name) for name in registry("tables").names()]
@@ -36,8 +37,8 @@ def report(files: Sequence[Path], paths: Sequence[Path], out: Path | None) -> in
     measured = [section for section in sections if section.table.results]
     if not measured and not shown:
         raise UserError(
-            f"no stored rows of any table under {runs_root()}; expected those made by: "
-            f"gan3d-bench eval --table {registry('tables').names()[0]}"
+            f"no stored rows of any table under {runs_root()} or in {RESULTS}; expected those "
+            f"made by: gan3d-bench eval --table {registry('tables').names()[0]}"
         )
     unmeasured = [s for s in sections if not s.table.results and not s.table.spec.measure]
     write_text(target, page([*measured, *unmeasured], shown))
@@ -58,5 +59,6 @@ def _section(stored: Stored, name: str) -> Section:
 def _runs(stored: Stored, sections: Sequence[Section]) -> list[Run]:
     """Return the runs named, and those of the rows as far as their folders are here."""
     named = [Path(row.run) for section in sections for row in section.table.results]
-    here = [Run(path) for path in named if (path / "config.yaml").is_file()]
+    # os.path.isfile: False for names that cannot be, too
+    here = [Run(path) for path in named if os.path.isfile(path / "config.yaml")]
     return list({run.path.resolve(): run for run in (*stored.runs, *here)}.values())

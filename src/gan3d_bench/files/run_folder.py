@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -183,9 +184,18 @@ def resumable(method: str, preset: str | None = None, root: Path | None = None) 
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one piece."""
+    """Write a JSON file in one piece; NaN and infinity, for which JSON has no word, become null."""
+    text = json.dumps(_finite(content), indent=2, default=str, allow_nan=False) + "\n"
     with atomic_write(path) as draft:
-        draft.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _method_of(path: Path) -> str:

@@ -29,14 +29,16 @@ def frechet_distance(
 
     With Ca = Q Q^T the trace of the root is the sum of the roots of the eigenvalues of Q^T Cb Q,
     which is symmetric: faster than a general eigenvalue problem and real by construction.
-    Means (D,), covariances (D, D), positive semidefinite; float64 is advised.
+    Means (D,), covariances (D, D), positive semidefinite; float64 is advised. Never negative: what
+    rounding leaves below zero, of a set and itself, is zero.
     """
     values, vectors = torch.linalg.eigh(covariance_a)
     root = vectors * values.clamp_min(0).sqrt()
     eigenvalues = torch.linalg.eigvalsh(root.T @ covariance_b @ root)
     trace_of_root = eigenvalues.clamp_min(0).sqrt().sum()
     trace = covariance_a.trace() + covariance_b.trace()
-    return (mean_a - mean_b).square().sum() + trace - 2 * trace_of_root
+    distance = (mean_a - mean_b).square().sum() + trace - 2 * trace_of_root
+    return distance.clamp_min(0)
 
 
 def fid_of_statistics(generated: FeatureStatistics, real: FeatureStatistics) -> Tensor:

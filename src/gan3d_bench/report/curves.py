@@ -15,6 +15,8 @@ from gan3d_bench.spec import Column
 
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
+LARGEST_ANGLE = 1e6
+SMALLEST_SPAN = 1e-300  # of an axis; what is smaller has no logarithm
 COLOURS = 8  # classes s0 ... s7 of the page's style
 
 
@@ -60,7 +62,7 @@ def curves(table: Table) -> list[Curve]:
         for key in result.values:
             metric, marked, place = key.partition("@")
             axis, _, x = place.rpartition("=")
-            if marked and _finite(x):
+            if marked and _is_angle(x):
                 keys.setdefault((metric, axis), {})[float(x)] = key
     columns = {column.metric: column for column in table.columns}
     order = [line.row for line in table.lines]
@@ -76,9 +78,9 @@ def curves(table: Table) -> list[Curve]:
     return found
 
 
-def _finite(text: str) -> bool:
+def _is_angle(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return abs(float(text)) <= LARGEST_ANGLE
     except ValueError:
         return False
 
@@ -139,13 +141,15 @@ def draw(curve: Curve) -> Markup:
 
 def ticks(low: float, high: float, most: int) -> list[float]:
     """Return the round numbers in [low, high], at most `most`; `low` if there are none."""
-    span = (high - low) or abs(high) or 1.0
+    span = high - low
+    if span < SMALLEST_SPAN:
+        span = max(abs(high), abs(low), 1.0)
     power = 10.0 ** math.floor(math.log10(span / most))
     for step in (factor * power for factor in (1, 1.5, 2, 3, 5, 10)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < most:
             break
-    return [round(step * k, 12) for k in range(first, last + 1)] or [low]
+    return [float(f"{step * k:.12g}") for k in range(first, last + 1)] or [low + 0.0]
 
 
 def _bar(point: Point) -> float:
@@ -170,7 +174,7 @@ def _text(x: float, y: float, anchor: str, text: str) -> Markup:
 
 def _mark(name: str, point: Point, x: float, y: float) -> Markup:
     bar = _bar(point)
-    number = f"{point.y.mean:.4g}" + (f" ± {bar:.2g}" if bar else "")
+    number = f"{point.y.mean + 0.0:.4g}" + (f" ± {bar:.2g}" if bar else "")
     return Markup('<circle class="{}" cx="{}" cy="{}" r="3.5"><title>{}</title></circle>').format(
         "whole" if point.whole else "part",
         f"{x:.1f}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ def exhibit(run: Run) -> Exhibit:
 def figures(table: str, folders: Iterable[Path]) -> tuple[list[Picture], list[str]]:
     """Return the figures of a table that lie beside its stored rows, and those left out."""
     left_out: list[str] = []
-    files = [file for folder in dict.fromkeys(folders) for file in folder.glob(f"{table}*.png")]
+    here = [folder for folder in dict.fromkeys(folders) if os.path.isdir(folder)]
+    files = [file for folder in here for file in folder.glob(f"{table}*.png")]
     found = [shown for file in sorted(files) if (shown := picture(file, left_out))]
     return found, left_out
 

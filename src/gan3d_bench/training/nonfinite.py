@@ -17,7 +17,7 @@ from typing import Any
 import lightning as L
 from torch import Tensor
 
-from gan3d_bench.errors import NonFiniteLossError, UserError
+from gan3d_bench.errors import NonFiniteLossError, UserError, one_line
 from gan3d_bench.files.checkpoints import AtomicCheckpointIO
 
 
@@ -42,7 +42,7 @@ class NonFiniteBatchSaver(L.Callback):
         try:
             save_nonfinite_batch(exception, _file(self.folder, trainer.global_rank))
         except UserError as error:  # what broke the training down is still to be told
-            print(f"gan3d-bench: {error}", file=sys.stderr)
+            print(one_line(f"gan3d-bench: {error}"), file=sys.stderr)
         # one process that ends may have the others killed, before they have saved theirs
         trainer.strategy.barrier()
         file = _file(self.folder, exception.rank)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import NonFiniteLossError, UserError
 from gan3d_bench.generators.base import Generator, Teacher
 from gan3d_bench.generators.inversion.config import InversionConfig
 from gan3d_bench.generators.inversion.pivotal import tune
@@ -95,6 +95,7 @@ def invert(
     Raises:
         UserError: the generator takes labels or has no noise maps to fit, the distance's asset is
             missing or it needs a discriminator, or `images` has the wrong shape.
+        NonFiniteLossError: a term of the loss became NaN or infinite.
     """
     generator, size = teacher.generator, images.shape[-1]
     if generator.label_dim:
@@ -189,6 +190,7 @@ class _Batch:
             terms |= code_terms(w, self.mean, self.deviation, config.prior, config.spread)
             if maps:
                 terms["noise"] = config.noise_regulariser * noise_regulariser(maps).sum()
+            _require_finite("projection", step, terms)
             loss = torch.stack(list(terms.values())).sum()
             gradients = torch.autograd.grad(loss, variables)
             for variable, gradient in zip(variables, gradients, strict=True):
@@ -246,16 +248,33 @@ class _Batch:
         else:
             images = _synthesise(self.generator, w, maps)
         small = resize(images, self.small.shape[-1]).float()
+        distance, error = self.distance(small), squared_error(small, self.small)
+        steps = self.config.pivotal.steps if tuned else self.config.steps
+        what = "pivotal tuning" if tuned else "projection"
+        _require_finite(what, steps, {"perceptual": distance, "pixel": error})
         return Inversion(
             w,
             images,
-            self.distance(small),
-            squared_error(small, self.small),
+            distance,
+            error,
             self.loss.name,
             maps,
             tuned,
             projection,
         )
+
+
+def _require_finite(what: str, step: int, terms: Mapping[str, Tensor]) -> None:
+    for name, value in terms.items():
+        if not value.isfinite().all():
+            values = {name: value.detach().sum().item() for name, value in terms.items()}
+            raise NonFiniteLossError(
+                f"{what}: term '{name}' is no finite number after step {step}; expected smaller "
+                "learning rates and weights",
+                what,
+                step,
+                values,
+            )
 
 
 def _synthesise(generator: Generator, w: Tensor, maps: Sequence[Tensor]) -> Tensor:
