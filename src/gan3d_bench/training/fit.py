@@ -8,11 +8,10 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
@@ -42,6 +41,7 @@ from gan3d_bench.training.callbacks import (
     evaluation_mode,
 )
 from gan3d_bench.training.nonfinite import NonFiniteBatchSaver
+from gan3d_bench.training.restoring import require_optimizer_states, restore
 
 
 class Interrupted(Exception):
@@ -79,43 +79,6 @@ def load_method(run: Run) -> Method:
     method = build(run.spec, run.config)
     restore(method, checkpoint, run.checkpoint)
     return method.eval().requires_grad_(False)
-
-
-def restore(method: Method, checkpoint: dict[str, Any], path: Path) -> None:
-    """Load the weights and progress in `checkpoint`, which came from `path`, into `method`.
-
-    Raises:
-        UserError: names or shapes of the weights differ (says how many and the first of each), or
-            the progress is beyond the method's phases.
-    """
-    method.on_load_checkpoint(checkpoint)
-    if isinstance(method, PhasedMethod):
-        lengths = [phase.steps for phase in method.schedule]
-        possible = [range(length) for length in lengths] + [range(1)]  # the last: finished
-        index, step = method.phase_index, method.phase_step
-        if index >= len(possible) or step not in possible[index]:
-            raise UserError(
-                f"{path}: does not fit this config: it stands at step {step} of phase {index + 1}, "
-                f"the phases have {lengths} steps"
-            )
-    given, expected = checkpoint["state_dict"], method.state_dict()
-    missing = [key for key in expected if key not in given]
-    extra = [key for key in given if key not in expected]
-    shapes = [key for key in expected if key in given and given[key].shape != expected[key].shape]
-    problems = []
-    if missing:
-        problems.append(f"{len(missing)} weights missing, first '{missing[0]}'")
-    if extra:
-        problems.append(f"{len(extra)} unknown, first '{extra[0]}'")
-    if shapes:
-        first = shapes[0]
-        problems.append(
-            f"{len(shapes)} of another shape, first '{first}' "
-            f"{tuple(given[first].shape)}, expected {tuple(expected[first].shape)}"
-        )
-    if problems:
-        raise UserError(f"{path}: does not fit this config: {'; '.join(problems)}")
-    method.load_state_dict(given)
 
 
 def fit(
@@ -162,27 +125,32 @@ def fit(
         raise UserError(f"method '{spec.name}' is not trained: it has no phases")
     if not method.total_steps:
         raise UserError(f"method '{spec.name}': nothing to train, every phase has 0 steps")
-    resumes = run is not None and run.checkpoint.exists()
-    if run is not None and resumes:
-        content = read_checkpoint(run.checkpoint, spec.name)
-        if not isinstance(content.get("optimizer_states"), list):
-            raise UserError(f"{run.checkpoint}: no state of the optimisers in it to go on with")
-        restore(method, content, run.checkpoint)
+    with ExitStack() as held:
+        resumes = False
+        if run is not None:
+            if main:
+                held.enter_context(run.locked())
+            resumes = run.checkpoint.exists()
+        if run is not None and resumes:
+            content = read_checkpoint(run.checkpoint, spec.name)
+            restore(method, content, run.checkpoint)
+            require_optimizer_states(method, content, run.checkpoint)
 
-    is_new = run is None and main
-    if is_new:
-        facts = {"precision": asdict(precision), "method": dict(method.extra_metadata())}
-        run = Run.create(config, {**environment.describe(spec.assets), **facts})
-    try:
-        checkpoint = run.checkpoint if run is not None and resumes else None
-        with _memory_errors():
-            said = f"precision: {precision.value} ({precision.reason})"
-            _train(method, config, run if main else None, checkpoint, list(callbacks), said)
-    except UserError:
-        if is_new and run is not None and not run.checkpoint.exists():
-            _discard(run)
-        raise
-    return run if main else None
+        is_new = run is None and main
+        if is_new:
+            facts = {"precision": asdict(precision), "method": dict(method.extra_metadata())}
+            run = Run.create(config, {**environment.describe(spec.assets), **facts})
+            held.enter_context(run.locked())
+        try:
+            checkpoint = run.checkpoint if run is not None and resumes else None
+            with _memory_errors():
+                said = f"precision: {precision.value} ({precision.reason})"
+                _train(method, config, run if main else None, checkpoint, list(callbacks), said)
+        except UserError:
+            if is_new and run is not None and not run.checkpoint.exists():
+                _discard(run)
+            raise
+        return run if main else None
 
 
 def with_precision(config: RunConfig, value: str) -> RunConfig:
