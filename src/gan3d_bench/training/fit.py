@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench.config import RunConfig, TrainerConfig
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import Interrupted, UserError
 from gan3d_bench.files.checkpoints import AtomicCheckpointIO, read_checkpoint
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
@@ -42,20 +43,6 @@ from gan3d_bench.training.callbacks import (
 )
 from gan3d_bench.training.nonfinite import NonFiniteBatchSaver
 from gan3d_bench.training.restoring import require_optimizer_states, restore
-
-
-class Interrupted(Exception):
-    """Training was told to stop and has saved its state.
-
-    Attributes:
-        run: the run to resume; None on processes other than rank zero.
-        signal: number of the signal that asked for it.
-    """
-
-    def __init__(self, run: Run | None, signal: int) -> None:
-        super().__init__(f"interrupted by signal {signal}")
-        self.run = run
-        self.signal = signal
 
 
 def build(spec: MethodSpec, config: RunConfig) -> Method:
@@ -104,7 +91,8 @@ def fit(
     Raises:
         UserError: a mistake in config, assets, data or checkpoint, or a full disk. A new run
             that has not saved a checkpoint by then leaves nothing behind.
-        Interrupted: told to stop by SIGINT or SIGTERM; the state is saved.
+        Interrupted: told to stop by SIGINT or SIGTERM; the state is saved, unless a second SIGINT
+            asked for haste.
         NonFiniteLossError: a loss, a gradient or a weight became NaN or infinite; see
             `training.nonfinite`.
             The run can be resumed from its last checkpoint.
@@ -146,6 +134,8 @@ def fit(
             with _memory_errors():
                 said = f"precision: {precision.value} ({precision.reason})"
                 _train(method, config, run if main else None, checkpoint, list(callbacks), said)
+        except KeyboardInterrupt:
+            raise Interrupted(run.path if run and main else None, signal.SIGINT, True) from None
         except UserError:
             if is_new and run is not None and not run.checkpoint.exists():
                 _discard(run)
@@ -208,17 +198,29 @@ def _train(
     began = time.monotonic()
     if not method.finished:
         trainer = _trainer(config.trainer, callbacks, loggers, run)
-        trainer.fit(method, ckpt_path=checkpoint, weights_only=True)
+        with _lightning_interrupts():
+            trainer.fit(method, ckpt_path=checkpoint, weights_only=True)
     elif run is not None:  # stopped between the last checkpoint and the last pictures
         with evaluation_mode(method):
             show(method.preview(), method.step, True)
         for logger in tracked:
             logger.finalize("success")
     if saving.signal and not method.finished:
-        raise Interrupted(run, saving.signal)
+        raise Interrupted(run.path if run else None, saving.signal)
     if run is not None:
         seconds = round(time.monotonic() - began, 1)
         run.finish({"steps": method.total_steps, "seconds_since_last_start": seconds})
+
+
+@contextmanager
+def _lightning_interrupts() -> Iterator[None]:
+    """Give back the KeyboardInterrupt that Lightning turns into an exit in silence."""
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _trainer(

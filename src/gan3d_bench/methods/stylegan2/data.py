@@ -198,17 +198,22 @@ def batches(count: int, batch: int, start: int, seed: int) -> Iterator[Tensor]:
         yield torch.stack(chosen)
 
 
+def is_rendered(folder: Path) -> bool:
+    """Return whether `folder` holds a whole set of `render_heads_once`."""
+    return (folder / IMAGES).exists()
+
+
 @rank_zero_only
 def render_heads_once(folder: Path, count: int, image_size: int, z_dim: int, seed: int) -> None:
     """Render `count` synthetic heads and the normalised latents that make them into `folder`.
 
     Resumes where an earlier call was killed; a finished set is left as it is.
     """
-    if (folder / IMAGES).exists():
+    if is_rendered(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # another run may want the same heads
-        if not (folder / IMAGES).exists():
+        if not is_rendered(folder):
             _render_heads(folder, count, image_size, z_dim, seed)
 
 
