@@ -194,3 +194,36 @@ def lose_gradient_at_step(step: int) -> None:
             next(p for p in self.parameters() if p.grad is not None).grad[0] = float("inf")
 
     PhasedMethod.manual_backward = backward  # type: ignore[method-assign]
+
+
+def interrupt_at_step(step: int, moment: str) -> None:
+    """Get two SIGINT, as of Ctrl-C pressed twice, in step `step` or while the data is prepared."""
+    from gan3d_bench.methods.phases import PhasedMethod
+
+    original = PhasedMethod._average_gradients
+
+    def average(self: Any, *arguments: Any) -> bool:
+        if self.step == step:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *arguments)
+
+    def prepare_data(self: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    if moment == "step":
+        PhasedMethod._average_gradients = average  # type: ignore[method-assign]
+    else:
+        PhasedMethod.prepare_data = prepare_data  # type: ignore[method-assign]
+
+
+def die_in_last_preview() -> None:
+    """SIGKILL when the last pictures are half written."""
+    from gan3d_bench.tracking import media
+
+    def write_video(frames: Any, path: Path, **options: Any) -> None:
+        with media.atomic_write(path) as temporary:
+            temporary.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    media.write_video = write_video  # type: ignore[assignment]

@@ -17,7 +17,7 @@ from gan3d_bench import __version__
 from gan3d_bench.assets.cli import assets_app
 from gan3d_bench.commands.importing import ExportCommand, ImportCommand
 from gan3d_bench.commands.options import ANGLES, SEEDS, SIDES, STEPS, SUBJECTS, WEIGHTS, number
-from gan3d_bench.errors import NonFiniteLossError, UserError, one_line
+from gan3d_bench.errors import Interrupted, NonFiniteLossError, UserError, one_line
 from gan3d_bench.machine.process_settings import restart_with_settings
 
 app = typer.Typer(
@@ -379,6 +379,9 @@ def run(arguments: list[str]) -> int:
         return app(arguments, standalone_mode=False) or 0
     except UserError as error:
         return _fail(str(error))
+    except Interrupted as stop:
+        _say(str(stop))
+        return 128 + stop.signal
     except NonFiniteLossError as error:
         _say(f"training stopped: {error}")
         return 1

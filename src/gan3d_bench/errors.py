@@ -15,6 +15,24 @@ class UserError(Exception):
     """
 
 
+class Interrupted(Exception):
+    """Training was told to stop, by SIGINT or SIGTERM: exit code 128 + signal.
+
+    Attributes:
+        run: folder of the run to resume; None on processes other than rank zero.
+        signal: its number.
+        at_once: whether a step was left unfinished, so that what was done since the last checkpoint
+            is lost; otherwise the state is saved.
+    """
+
+    def __init__(self, run: Path | None, signal: int, at_once: bool = False) -> None:
+        kept = "at once; what was saved before is kept" if at_once else "the state is saved"
+        super().__init__(f"interrupted{' ' if at_once else '; '}{kept}")
+        self.run = run
+        self.signal = signal
+        self.at_once = at_once
+
+
 class NonFiniteLossError(RuntimeError):
     """A loss or a gradient became NaN or infinite: training stops, exit code 1.
 

@@ -108,3 +108,28 @@ def test_signal_saves_and_says_how_to_go_on(
     assert "Traceback" not in stopped.text
     assert child(*command.split()[1:]).code == 0
     assert_same_end(only_run(toy), whole)
+
+
+@pytest.mark.parametrize("moment", ["step", "preparation"])
+def test_a_second_ctrl_c_does_not_wait(
+    child: Callable[..., Any], toy: Path, whole: Run, moment: str
+) -> None:
+    """Nor does one before the first step: 130 and a line that says how to go on."""
+    stopped = child(*FIT, *EVERY_STEP, prepare="interrupt_at_step", options=(3, moment))
+    assert stopped.code == 128 + signal.SIGINT, stopped.text
+    command = f"gan3d-bench fit --method toy --resume --run {only_run(toy).path.relative_to(toy)}"
+    said = "interrupted at once; what was saved before is kept. Go on with: " + command
+    assert said in stopped.text.splitlines()
+    assert "Traceback" not in stopped.text
+    assert child(*command.split()[1:]).code == 0
+    assert_same_end(only_run(toy), whole)
+
+
+def test_killed_during_the_last_pictures(child: Callable[..., Any], toy: Path, whole: Run) -> None:
+    assert child(*FIT, *EVERY_STEP, prepare="die_in_last_preview").code == -signal.SIGKILL
+    run = only_run(toy)
+    assert list(run.pictures.rglob(".draft-*"))
+    assert child("fit", "--method", "toy", "--resume").code == 0
+    shown, others = ({str(p.relative_to(r.path)) for p in r.path.rglob("*")} for r in (run, whole))
+    assert shown == others
+    assert_same_end(run, whole)

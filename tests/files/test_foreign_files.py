@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import pickle
+import sys
+import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -15,8 +18,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gan3d_bench
+from gan3d_bench.errors import UserError
+from gan3d_bench.files.checkpoints import read_checkpoint
 from gan3d_bench.files.pickles import RefusedPickle, UnknownName, read_pickle
-from gan3d_bench.files.torch_files import load_tensors, read_file
+from gan3d_bench.files.torch_files import load_tensors, read_everything, read_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import official_files as files
 
 LIMIT = 2**20
 QUICK = settings(max_examples=50, deadline=None)
@@ -229,6 +238,89 @@ def test_a_tensor_repeated_without_end_is_refused(tmp_path: Path) -> None:
     path = torch_file(tmp_path, {"a": torch.zeros(1).expand(2**40)})
     with pytest.raises(RefusedPickle, match="larger than the file"):
         load_tensors(read_file(path, {}), path.stat().st_size)
+
+
+def test_strides_are_those_that_were_saved(tmp_path: Path) -> None:
+    """An optimiser's state goes on in the layout of its weights, to the same bits."""
+    base = torch.randn(2, 3, 4, 5)
+    content = {
+        "nhwc": base.clone(memory_format=torch.channels_last),
+        "gaps": base[..., ::2],
+        "again": base[0],
+    }
+    found = read_everything(torch_file(tmp_path, content))
+    assert found["nhwc"].stride() == content["nhwc"].stride()
+    assert found["gaps"].is_contiguous()
+    assert all(torch.equal(found[key], value) for key, value in content.items())
+
+
+def test_views_of_large_storages_cost_little(tmp_path: Path) -> None:
+    """Thousands of single values of one storage; of two in turn, each is read again."""
+    one, two = torch.randn(2, 10_000)
+    two = two.clone()
+    found = read_everything(torch_file(tmp_path, [one[i] for i in range(2000)]))
+    assert torch.equal(torch.stack(found), one[:2000])
+    alternating = [x for i in range(500) for x in (one[i], two[i])]
+    with pytest.raises(RefusedPickle, match="many views of few values"):
+        read_everything(torch_file(tmp_path, alternating))
+
+
+@pytest.mark.parametrize("name", ["laughs", "compressed", "claims-size", "in-zip", "marks"])
+def test_hostile_run_checkpoints_are_refused_at_once(tmp_path: Path, name: str) -> None:
+    sentinel, path = tmp_path / "sentinel", tmp_path / "last.ckpt"
+    path.write_bytes(files.hostile(sentinel)[name])
+    began = time.process_time()
+    with pytest.raises(UserError, match=r"last\.ckpt: not a readable checkpoint"):
+        read_checkpoint(path)
+    assert time.process_time() - began < 5
+    assert not sentinel.exists()
+
+
+def test_layouts_other_than_strided_are_refused(tmp_path: Path) -> None:
+    for tensor in (
+        torch.eye(3).to_sparse(),
+        torch.quantize_per_tensor(torch.eye(3), 1, 0, torch.qint8),
+    ):
+        with pytest.raises(UserError, match="not a readable checkpoint"):
+            read_checkpoint(torch_file(tmp_path, {"state_dict": {"a": tensor}}))
+
+
+UNBOUNDED = {
+    *("torch.load", "torch.jit.load", "torch.hub.load", "torch.hub.load_state_dict_from_url"),
+    *("pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "yaml.load"),
+    *("shelve.open", "marshal.load", "dill.load", "pandas.read_pickle"),
+}
+
+
+def test_no_source_opens_files_of_strangers_in_another_way() -> None:
+    """All go through `torch_files` and its like, whose work and memory are bounded."""
+    found = []
+    for folder in (Path(gan3d_bench.__file__).parent, Path(__file__).parents[2] / "tools"):
+        for path in folder.rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if "load" in text or "pickle" in text:
+                nodes = ast.walk(ast.parse(text))
+                found += [f"{path.name}: {name}" for node in nodes for name in unbounded(node)]
+    assert found == ["inception.py: torch.jit.load"]  # of an asset, whose hash is pinned
+
+
+def unbounded(node: ast.AST) -> set[str]:
+    """What a node of a source refers to that opens files without bounds."""
+    match node:
+        case ast.Attribute(attr=attribute):
+            name = ast.unparse(node)
+            return {name} if name in UNBOUNDED or attribute == "load_from_checkpoint" else set()
+        case ast.ImportFrom(module=module, names=names):
+            return {f"{module}.{alias.name}" for alias in names} & UNBOUNDED
+        case ast.keyword(arg="allow_pickle", value=value) if ast.unparse(value) != "False":
+            return {"allow_pickle"}
+    return set()
+
+
+def test_openers_without_bounds_are_recognised() -> None:
+    source = "import torch\nfrom pickle import loads\ntorch.load(f)\nnp.load(f, allow_pickle=x)\n"
+    found = set().union(*(unbounded(node) for node in ast.walk(ast.parse(source))))
+    assert found == {"torch.load", "pickle.loads", "allow_pickle"}
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from gan3d_bench.config import RunConfig, compose
 from gan3d_bench.errors import UserError
 from gan3d_bench.files import checkpoints
 from gan3d_bench.files import run_folder as runs
+from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.files.checkpoints import AtomicCheckpointIO, card, read_checkpoint
 from gan3d_bench.files.run_folder import Run, resumable
 from gan3d_bench.machine.environment import describe
 from gan3d_bench.registry import registry
-from gan3d_bench.training.fit import build, load_method, restore
+from gan3d_bench.training.fit import build, fit, load_method
+from gan3d_bench.training.restoring import restore
 
 CONTENT = {"weight": torch.arange(1000.0)}
 
@@ -82,6 +84,31 @@ def test_a_run_that_cannot_be_written_leaves_nothing(
         Run.create(config, {})
     assert [path for path in toy.rglob("*") if path.is_file()] == []
     assert Run.find() == []
+
+
+def test_a_run_is_trained_by_one_process(config: RunConfig) -> None:
+    run = Run.create(config, {})
+    drafts = [run.path / ".draft-1-a.txt", run.pictures / ".draft-2-scene.png"]
+    for draft in drafts:
+        draft.write_text("half")
+    before = set(run.path.rglob("*")) - set(drafts)
+    with run.locked():
+        assert not any(draft.exists() for draft in drafts)  # of a process that was killed
+        drafts[0].write_text("half")
+        with pytest.raises(UserError, match="another process is training this run"):
+            fit(registry("methods").get("toy"), config, run)
+        assert drafts[0].exists()
+    with run.locked():
+        assert set(run.path.rglob("*")) == before
+
+
+def test_drafts_have_names_of_their_own(tmp_path: Path) -> None:
+    """Two processes, on machines with the same process numbers, do not share one."""
+    with atomic_write(tmp_path / "a.png") as one, atomic_write(tmp_path / "a.png") as other:
+        assert one != other and one.suffix == other.suffix == ".png"
+        one.write_text("1")
+        other.write_text("2")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.png", "1")]
 
 
 def test_resumable_is_the_latest_unfinished(config: RunConfig) -> None:

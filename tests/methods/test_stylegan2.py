@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import lightning as L
@@ -25,6 +26,7 @@ from gan3d_bench.methods.stylegan2.networks import build_generator, make_mapping
 from gan3d_bench.methods.stylegan2.scene import move, view_latents
 from gan3d_bench.methods.stylegan2.spec import SPEC
 from gan3d_bench.rendering.shading import LambertLight
+from gan3d_bench.training import fit
 
 Z_DIM, SIZE, COUNT = 160, 16, 24
 
@@ -348,3 +350,18 @@ def test_saved_networks_that_are_none(folder: Path, tmp_path: Path) -> None:
 def test_presets_compose(preset: str) -> None:
     config = compose(SPEC, preset)
     assert isinstance(build_generator(config.network), Generator)
+
+
+def test_last_pictures_are_made_up_for(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """Killed while it wrote them, a run writes all of them when it is resumed."""
+    monkeypatch.chdir(tmp_path)
+    config = compose(SPEC, "check", None, [f"data.path={folder}", "trainer.preview_every=-1"])
+    run = fit.fit(SPEC, config)
+    assert run is not None
+    shown = {path.name: path.read_bytes() for path in run.pictures.rglob("*.png")}
+    assert {"real.png", "reconstructed.png", "samples.png"} <= shown.keys()
+    shutil.rmtree(run.pictures)
+    (run.path / "finished.json").unlink()
+    assert fit.fit(SPEC, config, run) is run
+    assert {path.name: path.read_bytes() for path in run.pictures.rglob("*.png")} == shown
+    assert run.finished

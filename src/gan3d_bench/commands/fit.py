@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gan3d_bench.commands.keys import show_keys
 from gan3d_bench.config import RunConfig, compose, explained_yaml, override, require_preset
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import Interrupted, UserError
 from gan3d_bench.files.run_folder import Run, resumable
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
@@ -46,10 +46,10 @@ def fit(
 
     try:
         done = training.fit(spec, config, run)
-    except training.Interrupted as stop:
+    except Interrupted as stop:
         if stop.run is None:
             return 0  # rank zero's exit code tells
-        print(f"interrupted; the state is saved. Go on with: {_resume_command(spec, stop.run)}")
+        print(f"{stop}. Go on with: {_resume_command(spec, Run(stop.run))}")
         return 128 + stop.signal
     if done is not None:
         _say_what_next(spec, config, done)

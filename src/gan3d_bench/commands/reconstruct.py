@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan3d_bench.config import RunConfig, compose
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import Interrupted, UserError
 from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.registry import registry
@@ -55,7 +55,11 @@ def reconstruct(
 
     found = _faces(photographs, faces)
     if trained is None:
-        trained = _fit(spec, preset, found, out, overrides)
+        try:
+            trained = _fit(spec, preset, found, out, overrides)
+        except Interrupted as stop:
+            print(f"{stop}. The same command goes on from there")
+            return 128 + stop.signal
         if trained is None:  # another process than rank zero
             return 0
 

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gan3d_bench.errors import UserError
+
+DRAFT = ".draft-"
+
+
+def draft_of(path: Path) -> Path:
+    """Return a new name beside `path`, with its suffix, that no other process takes."""
+    return path.with_name(f"{DRAFT}{secrets.token_hex(4)}-{path.name}")
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in `folder` and below.
+
+    Nobody may be writing there.
+    """
+    for path in folder.rglob(f"{DRAFT}*"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -18,7 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Parent folders are created. If the body raises, `path` is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = draft_of(path)
     try:
         yield temporary
         os.replace(temporary, path)

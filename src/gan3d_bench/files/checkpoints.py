@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+import lightning
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from gan3d_bench import __version__
 from gan3d_bench.config import RunConfig, to_dict
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import draft_of
+from gan3d_bench.files.pickles import RefusedPickle
+from gan3d_bench.files.torch_files import read_everything
 from gan3d_bench.files.weights import is_state
 
 KEY = "gan3d_bench"
 FORMAT = 1
+OF_LIGHTNING = ("epoch", "global_step", "callbacks", "native_amp_scaling_state")
+"""Parts that Lightning writes and nothing of ours reads."""
 
 
 def _is_progress(part: Any) -> bool:
@@ -61,7 +65,7 @@ class AtomicCheckpointIO(CheckpointIO):
             UserError: the disk is full or the folder cannot be written; the former file stays.
         """
         target = Path(path)
-        draft = target.with_name(target.name + ".part")
+        draft = draft_of(target)
         try:
             with open(draft, "wb") as file:
                 writer = _Writer(file)
@@ -82,15 +86,22 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint; see `read_checkpoint`."""
-        return read_checkpoint(Path(path))
+        """Read a checkpoint, see `read_checkpoint`, for Lightning.
+
+        What Lightning keeps there of its own it is given anew: a method counts its steps itself.
+        """
+        checkpoint = read_checkpoint(Path(path))
+        for key in OF_LIGHTNING:
+            checkpoint.pop(key, None)
+        version = {"pytorch-lightning_version": lightning.__version__}
+        return {**checkpoint, **version, "loops": None, "lr_schedulers": []}
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, method: str | None = None) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, tensors and plain values only.
+    """Read a checkpoint onto the CPU, tensors and plain values only; see `torch_files`.
 
     Args:
         path: the file.
@@ -99,20 +110,14 @@ def read_checkpoint(path: Path, method: str | None = None) -> dict[str, Any]:
     Raises:
         UserError: missing, truncated or damaged, not one of ours, or of another method.
     """
+    if not path.exists():
+        raise UserError(f"{path}: no such checkpoint; the run has not saved one yet")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch itself reads past a wrong checksum
-        if damaged:
-            raise zipfile.BadZipFile(f"bad checksum of {damaged}")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such checkpoint; the run has not saved one yet") from error
-    except (zipfile.BadZipFile, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        checkpoint = read_everything(path)
+    except RefusedPickle as error:
         raise UserError(
-            f"{path}: not a readable checkpoint (truncated, damaged or not a checkpoint)"
+            f"{path}: not a readable checkpoint (truncated, damaged or not a checkpoint): {error}"
         ) from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict):
         raise UserError(f"{path}: not a checkpoint of gan3d-bench")
     found = checkpoint[KEY]

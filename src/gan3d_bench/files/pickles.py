@@ -21,6 +21,7 @@ import pickletools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -75,6 +76,10 @@ class EncodedBytes:
 
     def decode(self) -> bytes:
         """Raises RefusedPickle where these are no bytes."""
+        return self._bytes
+
+    @cached_property
+    def _bytes(self) -> bytes:
         if type(self.text) is not str:
             raise RefusedPickle("encoded bytes that are no text")
         try:
@@ -135,13 +140,14 @@ def open_bounded(path: Path) -> Iterator[BinaryIO]:
     Raises:
         RefusedPickle: missing, a folder, empty, above `MAX_BYTES`, damaged.
     """
-    if not path.is_file():
-        raise RefusedPickle("a folder" if path.is_dir() else "no such file")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise RefusedPickle(f"{size} bytes, more than {MAX_BYTES}")
-    if size == 0:
-        raise RefusedPickle("an empty file")
+    with refusing():
+        if not path.is_file():  # a pipe or a device would block
+            raise RefusedPickle("a folder" if path.is_dir() else "no such file")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise RefusedPickle(f"{size} bytes, more than {MAX_BYTES}")
+        if size == 0:
+            raise RefusedPickle("an empty file")
     with refusing(), path.open("rb") as file:
         yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # type: ignore[misc]
 
@@ -153,6 +159,8 @@ def refusing() -> Iterator[None]:
         yield
     except RefusedPickle:
         raise
+    except PermissionError as error:
+        raise RefusedPickle("it may not be read") from error
     except Exception as error:
         raise RefusedPickle("it cannot be read, or it is truncated or damaged") from error
 

@@ -9,6 +9,7 @@
 ``tables/``               tables this run was measured for
 ``finished.json``         there once training is complete
 ``nonfinite.pt``          if a loss became NaN: the batch, see `nonfinite`
+``.lock``                 held by the process that trains the run
 ========================= ========================================================
 
 Imports no torch.
@@ -23,19 +24,23 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from gan3d_bench.config import RunConfig, from_yaml, to_dict, to_yaml
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.atomic import atomic_write
+from gan3d_bench.files.atomic import atomic_write, remove_drafts
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
 
 FOLDERS = ("checkpoints", "pictures", "tables")
+LOCK = ".lock"
 
 
 def runs_root() -> Path:
@@ -66,6 +71,7 @@ class Run:
             draft.chmod(0o777 & ~_umask())
             for folder in FOLDERS:
                 (draft / folder).mkdir()
+            (draft / LOCK).touch()
             (draft / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
             write_json(draft / "environment.json", environment)
             return cls(_rename_to_free_name(draft, parent, datetime.now()))
@@ -121,6 +127,28 @@ class Run:
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Mark the run as complete, with facts worth keeping (steps, seconds)."""
         write_json(self.path / "finished.json", facts)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for training it; what a killed process left half-written in it goes.
+
+        Raises:
+            UserError: another process holds it, or nothing can be written there.
+        """
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise UserError(
+                f"{self}: another process is training this run; expected one at a time"
+            ) from None
+        except OSError as error:
+            raise UserError(f"{self}: cannot be written: {error.strerror}") from error
+        try:
+            remove_drafts(self.path)
+            yield
+        finally:
+            lock.release()
 
     @functools.cached_property
     def environment(self) -> dict[str, Any]:

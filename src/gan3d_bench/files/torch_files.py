@@ -14,6 +14,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +36,8 @@ from gan3d_bench.files.pickles import (
 
 MAX_TENSORS = 2000
 MAX_DIMENSIONS = 8
+MAX_READING = 16
+"""How often the bytes of a file's tensors may be read for them."""
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 
@@ -70,29 +73,52 @@ class StoredTensor:
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
-    def load(self, max_bytes: int) -> Tensor:
-        """Return the tensor, contiguous.
+
+class _Loader:
+    """Reads the tensors of one file, with a limit of their bytes and of the work.
+
+    Tensors may be views of one storage: it is read once for those that follow each other.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.bytes = max_bytes
+        self.reading = MAX_READING * max_bytes
+        self._last: tuple[Storage, bytearray] | None = None
+
+    def load(self, stored: StoredTensor) -> Tensor:
+        """Return a tensor of its own, with the strides that were saved if it has no gaps.
 
         Raises:
-            RefusedPickle: it reaches out of its storage, or is larger than `max_bytes`.
+            RefusedPickle: it reaches out of its storage, or there is too much to read.
         """
         with refusing():
-            return self._load(self.storage(), max_bytes)
+            return self._load(stored, stored.storage())
 
-    def _load(self, storage: Storage, max_bytes: int) -> Tensor:
-        if math.prod(self.size) * storage.dtype.itemsize > max_bytes:
+    def _load(self, stored: StoredTensor, storage: Storage) -> Tensor:
+        count = math.prod(stored.size)
+        self.bytes -= count * storage.dtype.itemsize
+        if self.bytes < 0:
             raise RefusedPickle("its tensors are larger than the file")
-        last = sum((side - 1) * step for side, step in zip(self.size, self.stride, strict=True))
-        if math.prod(self.size) and self.offset + last >= storage.numel:
+        if not count:
+            return torch.empty(stored.size, dtype=storage.dtype)
+        steps = zip(stored.size, stored.stride, strict=True)
+        if stored.offset + sum((side - 1) * step for side, step in steps) >= storage.numel:
             raise RefusedPickle("a tensor reaches out of its storage")
-        data = storage.read()
-        if len(data) != storage.numel * storage.dtype.itemsize:
-            raise RefusedPickle(f"a storage of {storage.numel} values has {len(data)} bytes")
-        if not math.prod(self.size):
-            return torch.empty(self.size, dtype=storage.dtype)
-        values = torch.frombuffer(bytearray(data), dtype=storage.dtype)
-        values = values.as_strided(self.size, self.stride, self.offset)
-        return values.clone(memory_format=torch.contiguous_format)
+        values = torch.frombuffer(self._content(storage), dtype=storage.dtype)
+        return values.as_strided(stored.size, stored.stride, stored.offset).clone()
+
+    def _content(self, storage: Storage) -> bytearray:
+        if self._last is not None and self._last[0] is storage:
+            return self._last[1]
+        length = storage.numel * storage.dtype.itemsize
+        self.reading -= length
+        if self.reading < 0:
+            raise RefusedPickle("its tensors are many views of few values")
+        content = bytearray(storage.read())
+        if len(content) != length:
+            raise RefusedPickle(f"a storage of {storage.numel} values has {len(content)} bytes")
+        self._last = storage, content
+        return content
 
 
 def load_tensors(part: Any, max_bytes: int) -> dict[str, Tensor]:
@@ -111,11 +137,8 @@ def load_tensors(part: Any, max_bytes: int) -> dict[str, Tensor]:
         raise RefusedPickle("expected the names and tensors of a network")
     if len(part) > MAX_TENSORS:
         raise RefusedPickle(f"{len(part)} tensors, expected at most {MAX_TENSORS}")
-    tensors = {}
-    for key, stored in part.items():
-        tensors[key] = stored.load(max_bytes)
-        max_bytes -= tensors[key].nbytes
-    return tensors
+    loader = _Loader(max_bytes)
+    return {key: loader.load(stored).contiguous() for key, stored in part.items()}
 
 
 def read_file(path: Path, names: Names) -> Any:
@@ -131,37 +154,35 @@ def read_file(path: Path, names: Names) -> Any:
     Raises:
         RefusedPickle: see there; also for a file that `pickles.open_bounded` refuses.
     """
-    size = path.stat().st_size if path.is_file() else 0
     # not closed at the end: storages are read from it later
     with open_bounded(path) as file:
+        size = path.stat().st_size
         if file.read(2) == b"PK":
             return _read_zip(path, size, names)
         file.seek(0)
         return _read_stream(file, size, names)
 
 
-def load_everything(part: Any, max_bytes: int) -> Any:
-    """Return what `read_file` found with all of its tensors read.
-
-    Args:
-        part: plain values and `StoredTensor`.
-        max_bytes: limit of all tensors together.
+def read_everything(path: Path) -> Any:
+    """Return what a file of ``torch.save`` holds: plain values and tensors, all of them read.
 
     Raises:
-        RefusedPickle: too many values, nested too deep, or tensors damaged or too large.
+        RefusedPickle: see `read_file`; too many values, nested too deep, or tensors damaged or
+            too large.
     """
+    part = read_file(path, {})
+    # tensors may share a storage, which the file holds once
+    loader = _Loader(2 * path.stat().st_size)
+    values = iter(range(MAX_OPCODES))
     loaded: dict[int, Tensor] = {}
-    left = {"values": MAX_OPCODES, "bytes": max_bytes}
 
     def whole(part: Any, depth: int) -> Any:
-        left["values"] -= 1
-        if left["values"] < 0 or depth > MAX_DEPTH:
+        if next(values, None) is None or depth > MAX_DEPTH:
             raise RefusedPickle("it holds too many values or nests them too deep")
         match part:
             case StoredTensor():
                 if id(part) not in loaded:
-                    loaded[id(part)] = part.load(left["bytes"])
-                    left["bytes"] -= loaded[id(part)].nbytes
+                    loaded[id(part)] = loader.load(part)
                 return loaded[id(part)]
             case dict():
                 return {key: whole(value, depth + 1) for key, value in part.items()}
@@ -214,6 +235,10 @@ class _Nested:
     content: Any
 
     def open(self) -> Storage:
+        return self._storage
+
+    @cached_property
+    def _storage(self) -> Storage:
         content = self.content
         if isinstance(content, EncodedBytes):
             content = content.decode()
@@ -252,12 +277,16 @@ def _read_zip(path: Path, size: int, names: Names) -> Any:
     if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
         raise RefusedPickle("numbers are big-endian, expected little-endian")
 
+    stored: dict[tuple[str, torch.dtype, int], Storage] = {}
+
     def storage(identity: Any) -> Storage:
-        key, dtype, numel = _storage_of(identity)
+        key, dtype, numel = described = _storage_of(identity)
         name = f"{root}data/{key}"
         if name not in entries:
             raise RefusedPickle(f"a storage is missing: {clip(name)}")
-        return Storage(dtype, numel, lambda: archive.read(name))
+        if described not in stored:
+            stored[described] = Storage(dtype, numel, lambda: archive.read(name))
+        return stored[described]
 
     return read_pickle(io.BytesIO(archive.read(found[0])), _names(names), storage)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.files.pickles import RefusedPickle
-from gan3d_bench.files.torch_files import load_everything, read_file
+from gan3d_bench.files.torch_files import read_everything
 
 FORMAT = "gan3d-bench/1"
 
@@ -41,18 +41,14 @@ def save_weights(
     Raises:
         UserError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {**(facts or {}), "format": FORMAT, "purpose": purpose}
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(tensors, partial, metadata)
-        os.replace(partial, path)
+        with atomic_write(path) as draft:
+            save_file(tensors, draft, metadata)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be written ({reason})") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_weights(path: Path, purpose: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -101,8 +97,7 @@ def read_torch(path: Path, expected: str) -> Any:
     if not path.is_file():
         raise UserError(f"no such file; expected {expected}")
     try:
-        # tensors may share a storage, which the file holds once
-        return load_everything(read_file(path, {}), 2 * path.stat().st_size)
+        return read_everything(path)
     except RefusedPickle as error:
         raise UserError(
             f"not a readable checkpoint of tensors and plain values; expected {expected}"

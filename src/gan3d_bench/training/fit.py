@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
@@ -23,7 +23,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench.config import RunConfig, TrainerConfig
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import Interrupted, UserError
 from gan3d_bench.files.checkpoints import AtomicCheckpointIO, read_checkpoint
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
@@ -42,20 +42,7 @@ from gan3d_bench.training.callbacks import (
     evaluation_mode,
 )
 from gan3d_bench.training.nonfinite import NonFiniteBatchSaver
-
-
-class Interrupted(Exception):
-    """Training was told to stop and has saved its state.
-
-    Attributes:
-        run: the run to resume; None on processes other than rank zero.
-        signal: number of the signal that asked for it.
-    """
-
-    def __init__(self, run: Run | None, signal: int) -> None:
-        super().__init__(f"interrupted by signal {signal}")
-        self.run = run
-        self.signal = signal
+from gan3d_bench.training.restoring import require_optimizer_states, restore
 
 
 def build(spec: MethodSpec, config: RunConfig) -> Method:
@@ -81,43 +68,6 @@ def load_method(run: Run) -> Method:
     return method.eval().requires_grad_(False)
 
 
-def restore(method: Method, checkpoint: dict[str, Any], path: Path) -> None:
-    """Load the weights and progress in `checkpoint`, which came from `path`, into `method`.
-
-    Raises:
-        UserError: names or shapes of the weights differ (says how many and the first of each), or
-            the progress is beyond the method's phases.
-    """
-    method.on_load_checkpoint(checkpoint)
-    if isinstance(method, PhasedMethod):
-        lengths = [phase.steps for phase in method.schedule]
-        possible = [range(length) for length in lengths] + [range(1)]  # the last: finished
-        index, step = method.phase_index, method.phase_step
-        if index >= len(possible) or step not in possible[index]:
-            raise UserError(
-                f"{path}: does not fit this config: it stands at step {step} of phase {index + 1}, "
-                f"the phases have {lengths} steps"
-            )
-    given, expected = checkpoint["state_dict"], method.state_dict()
-    missing = [key for key in expected if key not in given]
-    extra = [key for key in given if key not in expected]
-    shapes = [key for key in expected if key in given and given[key].shape != expected[key].shape]
-    problems = []
-    if missing:
-        problems.append(f"{len(missing)} weights missing, first '{missing[0]}'")
-    if extra:
-        problems.append(f"{len(extra)} unknown, first '{extra[0]}'")
-    if shapes:
-        first = shapes[0]
-        problems.append(
-            f"{len(shapes)} of another shape, first '{first}' "
-            f"{tuple(given[first].shape)}, expected {tuple(expected[first].shape)}"
-        )
-    if problems:
-        raise UserError(f"{path}: does not fit this config: {'; '.join(problems)}")
-    method.load_state_dict(given)
-
-
 def fit(
     spec: MethodSpec,
     config: RunConfig,
@@ -141,7 +91,8 @@ def fit(
     Raises:
         UserError: a mistake in config, assets, data or checkpoint, or a full disk. A new run
             that has not saved a checkpoint by then leaves nothing behind.
-        Interrupted: told to stop by SIGINT or SIGTERM; the state is saved.
+        Interrupted: told to stop by SIGINT or SIGTERM; the state is saved, unless a second SIGINT
+            asked for haste.
         NonFiniteLossError: a loss, a gradient or a weight became NaN or infinite; see
             `training.nonfinite`.
             The run can be resumed from its last checkpoint.
@@ -162,27 +113,34 @@ def fit(
         raise UserError(f"method '{spec.name}' is not trained: it has no phases")
     if not method.total_steps:
         raise UserError(f"method '{spec.name}': nothing to train, every phase has 0 steps")
-    resumes = run is not None and run.checkpoint.exists()
-    if run is not None and resumes:
-        content = read_checkpoint(run.checkpoint, spec.name)
-        if not isinstance(content.get("optimizer_states"), list):
-            raise UserError(f"{run.checkpoint}: no state of the optimisers in it to go on with")
-        restore(method, content, run.checkpoint)
+    with ExitStack() as held:
+        resumes = False
+        if run is not None:
+            if main:
+                held.enter_context(run.locked())
+            resumes = run.checkpoint.exists()
+        if run is not None and resumes:
+            content = read_checkpoint(run.checkpoint, spec.name)
+            restore(method, content, run.checkpoint)
+            require_optimizer_states(method, content, run.checkpoint)
 
-    is_new = run is None and main
-    if is_new:
-        facts = {"precision": asdict(precision), "method": dict(method.extra_metadata())}
-        run = Run.create(config, {**environment.describe(spec.assets), **facts})
-    try:
-        checkpoint = run.checkpoint if run is not None and resumes else None
-        with _memory_errors():
-            said = f"precision: {precision.value} ({precision.reason})"
-            _train(method, config, run if main else None, checkpoint, list(callbacks), said)
-    except UserError:
-        if is_new and run is not None and not run.checkpoint.exists():
-            _discard(run)
-        raise
-    return run if main else None
+        is_new = run is None and main
+        if is_new:
+            facts = {"precision": asdict(precision), "method": dict(method.extra_metadata())}
+            run = Run.create(config, {**environment.describe(spec.assets), **facts})
+            held.enter_context(run.locked())
+        try:
+            checkpoint = run.checkpoint if run is not None and resumes else None
+            with _memory_errors():
+                said = f"precision: {precision.value} ({precision.reason})"
+                _train(method, config, run if main else None, checkpoint, list(callbacks), said)
+        except KeyboardInterrupt:
+            raise Interrupted(run.path if run and main else None, signal.SIGINT, True) from None
+        except UserError:
+            if is_new and run is not None and not run.checkpoint.exists():
+                _discard(run)
+            raise
+        return run if main else None
 
 
 def with_precision(config: RunConfig, value: str) -> RunConfig:
@@ -240,17 +198,29 @@ def _train(
     began = time.monotonic()
     if not method.finished:
         trainer = _trainer(config.trainer, callbacks, loggers, run)
-        trainer.fit(method, ckpt_path=checkpoint, weights_only=True)
+        with _lightning_interrupts():
+            trainer.fit(method, ckpt_path=checkpoint, weights_only=True)
     elif run is not None:  # stopped between the last checkpoint and the last pictures
         with evaluation_mode(method):
             show(method.preview(), method.step, True)
         for logger in tracked:
             logger.finalize("success")
     if saving.signal and not method.finished:
-        raise Interrupted(run, saving.signal)
+        raise Interrupted(run.path if run else None, saving.signal)
     if run is not None:
         seconds = round(time.monotonic() - began, 1)
         run.finish({"steps": method.total_steps, "seconds_since_last_start": seconds})
+
+
+@contextmanager
+def _lightning_interrupts() -> Iterator[None]:
+    """Give back the KeyboardInterrupt that Lightning turns into an exit in silence."""
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _trainer(

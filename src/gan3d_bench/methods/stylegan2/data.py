@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from filelock import FileLock
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.progress import track
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from gan3d_bench.datamodules.base import DataModule, Item, open_data
 from gan3d_bench.datamodules.images import ImageFolderDataset
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 
 IMAGES, LATENTS = "image.npy", "latent.npy"
@@ -196,18 +198,29 @@ def batches(count: int, batch: int, start: int, seed: int) -> Iterator[Tensor]:
         yield torch.stack(chosen)
 
 
+def is_rendered(folder: Path) -> bool:
+    """Return whether `folder` holds a whole set of `render_heads_once`."""
+    return (folder / IMAGES).exists()
+
+
 @rank_zero_only
 def render_heads_once(folder: Path, count: int, image_size: int, z_dim: int, seed: int) -> None:
     """Render `count` synthetic heads and the normalised latents that make them into `folder`.
 
     Resumes where an earlier call was killed; a finished set is left as it is.
     """
+    if is_rendered(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # another run may want the same heads
+        if not is_rendered(folder):
+            _render_heads(folder, count, image_size, z_dim, seed)
+
+
+def _render_heads(folder: Path, count: int, image_size: int, z_dim: int, seed: int) -> None:
     # imported here: adversarial training on a user's own images needs no head model
     from gan3d_bench.heads.sampling import render_heads, sample_heads
 
-    if (folder / IMAGES).exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
     rng = torch.Generator().manual_seed(seed)
     latents = normalize_latent(torch.randn(count, z_dim, generator=rng)).half()
     np.save(folder / LATENTS, latents.numpy())
@@ -225,9 +238,8 @@ def render_heads_once(folder: Path, count: int, image_size: int, z_dim: int, see
         pixels = render_heads(parameters, image_size)["image"]
         images[start : start + chunk] = ((pixels + 1) * 127.5).round().byte().numpy()
         images.flush()
-        replacement = folder / "done.json.part"
-        replacement.write_text(json.dumps(start + chunk))
-        os.replace(replacement, progress)
+        with atomic_write(progress) as draft:
+            draft.write_text(json.dumps(start + chunk))
     os.replace(partial, folder / IMAGES)
     progress.unlink(missing_ok=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -177,19 +178,36 @@ class StyleGAN2(PhasedMethod):
     def images(self) -> data.Images:
         """The real images; synthetic heads are rendered on first use."""
         if self._images is None:
-            path, size = self.config.data.path, self.image_size
-            name = self.config.data.name
-            if not path and not name:
-                z_dim, seed = self.generator.z_dim, self.config.seed
-                count = self.config.data.count
-                folder = data.heads_folder(cache_dir(), count, size, z_dim, seed)
-                data.render_heads_once(folder, count, size, z_dim, seed)
+            folder = self._rendered
+            if folder is not None:
+                count, seed = self.config.data.count, self.config.seed
+                data.render_heads_once(folder, count, self.image_size, self.generator.z_dim, seed)
                 if rank_and_size()[1] > 1:
                     dist.barrier()
-                path = str(folder)
             z_dim = self.generator.z_dim if self._uses_pairs else None
-            self._images = data.open_images(path, size, z_dim, name, self.config.data.count)
+            given = self.config.data
+            path = given.path if folder is None else str(folder)
+            self._images = data.open_images(path, self.image_size, z_dim, given.name, given.count)
         return self._images
+
+    @property
+    def _rendered(self) -> Path | None:
+        """Where synthetic heads are rendered to; None where the config names other images."""
+        given = self.config.data
+        if given.path or given.name:
+            return None
+        size, z_dim, seed = self.image_size, self.generator.z_dim, self.config.seed
+        return data.heads_folder(cache_dir(), given.count, size, z_dim, seed)
+
+    @property
+    def _shown_images(self) -> data.Images | None:
+        """The real images, unless they are gone or have to be rendered first."""
+        if self._images is None and self._rendered and not data.is_rendered(self._rendered):
+            return None
+        try:
+            return self.images
+        except UserError:
+            return None
 
     # -- steps ----------------------------------------------------------------------------------
 
@@ -315,8 +333,9 @@ class StyleGAN2(PhasedMethod):
         # not the seed of the rendered heads, or these would be the training latents
         z = sample_z(32, z_dim, torch.Generator().manual_seed(self.config.seed + 1))
         shown = {"samples": sample_images(self.generator_ema, z.to(self.device)).cpu()}
-        if self._images is not None:
-            real, latents = self._images.read(torch.arange(min(32, len(self._images))))
+        images = self._shown_images
+        if images is not None:
+            real, latents = images.read(torch.arange(min(32, len(images))))
             shown["real"] = real
             if latents is not None and self._uses_pairs:
                 shown["reconstructed"] = sample_images(
