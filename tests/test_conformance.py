@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from gan3d_bench.config import compose
-from gan3d_bench.conformance import OVERRIDES, PRESET, Failed, Report, _check_rendering, _Checks
+from gan3d_bench.conformance.checks import OVERRIDES, PRESET, Report, _Checks
+from gan3d_bench.conformance.dependence import dependence, require_dependence
+from gan3d_bench.conformance.scenes import Failed, check_rendering
 from gan3d_bench.geometry.views import View
 from gan3d_bench.registry import registry
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.spec import MethodSpec
+from gan3d_bench.training.fit import build
 
 
 class Disc(Scene):
@@ -40,7 +43,7 @@ class Disc(Scene):
 
 def test_a_right_rendering_passes() -> None:
     scene = Disc()
-    _check_rendering("it", scene, scene.render(View.from_angles(0.0)))
+    check_rendering("it", scene, scene.render(View.from_angles(0.0)))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def test_a_right_rendering_passes() -> None:
 def test_a_wrong_rendering_fails(changes: dict[str, Any], message: str) -> None:
     scene = Disc(**changes)
     with pytest.raises(Failed, match=message):
-        _check_rendering("it", scene, scene.render(View.from_angles(0.0)))
+        check_rendering("it", scene, scene.render(View.from_angles(0.0)))
 
 
 def test_report_counts_failures_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,3 +133,62 @@ def test_training_that_changes_nothing_is_found(spec: MethodSpec, toy: Path) -> 
     found, report = checks(spec, toy, "colour_steps=0", "depth_steps=0")
     report.check("trains", found.trains)
     assert report.failed == ["trains"]
+
+
+def _same_depth(self: Any, images: torch.Tensor) -> Any:
+    from toy_plugin.scene import DiscScene
+
+    return DiscScene(self.encoder(images).clamp(-1, 1), torch.ones(len(images)), images.shape[-1])
+
+
+def _means(self: Any, images: torch.Tensor) -> Any:
+    """People differ; grey, noise and the first picture are turned into the mean."""
+    scene = _plain_reconstruct(self, images)
+    if len(images) == 3:  # with grey and noise
+        scene.vertices = scene.vertices.mean(0, keepdim=True).expand_as(scene.vertices)
+    return scene
+
+
+def _plain_reconstruct(self: Any, images: torch.Tensor) -> Any:
+    from toy_plugin.scene import DiscScene
+
+    colour = self.encoder(images)
+    depth = 1 + self.depth(colour)[:, 0]
+    return DiscScene(colour.clamp(-1, 1), depth, images.shape[-1])
+
+
+def test_a_method_that_gives_everybody_the_same_shape_fails(
+    spec: MethodSpec,
+    toy: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from toy_plugin.method import Toy
+
+    monkeypatch.setattr(Toy, "reconstruct", _same_depth)
+    found, report = checks(spec, toy)
+    report.check("trains", found.trains)
+    report.check("start", lambda: require_dependence(found.watcher.start))
+    report.check("result", lambda: require_dependence(found.watcher.end))
+    assert report.failed == ["start", "result"]
+    assert "the sample is the same whatever the input" in capsys.readouterr().out
+
+
+def test_grey_and_noise_must_make_a_difference(
+    spec: MethodSpec, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toy_plugin.method import Toy
+
+    def ratios() -> dict[str, float]:
+        return dependence(build(spec, compose(spec, PRESET, overrides=OVERRIDES)), spec)
+
+    assert set(ratios()) == {"sample", "reconstruct", "reconstruct of grey and noise"}
+    require_dependence(ratios())
+    monkeypatch.setattr(Toy, "reconstruct", _means)
+    with pytest.raises(Failed, match="the reconstruct of grey and noise is the same"):
+        require_dependence(ratios())
+
+
+def test_what_is_no_number_is_no_dependence() -> None:
+    with pytest.raises(Failed, match="varies nan as much"):
+        require_dependence({"sample": float("nan")})

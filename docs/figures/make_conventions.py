@@ -76,7 +76,7 @@ def sheet(rows: list[list[tuple[str, Tensor]]], path: Path) -> None:
             corner = (c * (SIZE + GAP), r * (SIZE + LABEL) + LABEL)
             page.paste(to_image(rgb).resize((SIZE, SIZE), Image.Resampling.NEAREST), corner)
             draw.text((corner[0] + 4, corner[1] - LABEL + 3), label, fill="black")
-    page.quantize(128).save(path, optimize=True)
+    page.save(path, optimize=True)
 
 
 def views_sheet() -> None:

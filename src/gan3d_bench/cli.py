@@ -340,7 +340,7 @@ def doctor() -> int:
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="a method")]) -> int:
     """Check a method, the suite's or a plug-in's: the definition of done."""
-    from gan3d_bench.conformance import check
+    from gan3d_bench.conformance.checks import check
 
     return check(name)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan3d_bench.benchmarks.relight.measure import SLOPES, equalised, new_light
-from gan3d_bench.conformance import Failed, _check_light_frame
+from gan3d_bench.conformance.scenes import Failed, check_light_frame
 from gan3d_bench.datamodules.heads import head_latents
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import HeadParameters, render_heads, sample_heads
@@ -89,10 +89,10 @@ def test_a_scenes_own_light_turns_with_the_subject(truth) -> None:
 
 def test_depth_and_mesh_scenes_agree_on_the_frame_at_40_degrees(exact, truth) -> None:
     for scene in (exact, truth):
-        _check_light_frame("exact", scene.render(View.from_angles(40.0), SIDE), SIDE)
+        check_light_frame("exact", scene.render(View.from_angles(40.0), SIDE), SIDE)
         wrong = scene.render(View.from_angles(40.0), SIDE.in_camera(View.from_angles(40.0)))
         with pytest.raises(Failed, match="a light that is given is in camera space"):
-            _check_light_frame("exact", wrong, SIDE)
+            check_light_frame("exact", wrong, SIDE)
 
 
 def a_light(kind: str, rng: torch.Generator) -> Light:

@@ -113,8 +113,9 @@ SPEC = MethodSpec(
     ),
     assets=("heads", "heads-teacher-64", "gan2shape-heads-64"),
     status=(
-        "networks, geometry, losses and offsets match the released code to 1e-4; the paper's "
-        "numbers need its data and teachers, which are not public here"
+        "networks and offsets match the released code to 1e-4, pictures and losses to 2e-4; the "
+        "paper's numbers need its release's data and teachers (README.md says how to get them) "
+        "and a GPU; on heads and faces shapes do not tell people apart yet"
     ),
     reported=(
         *_shape("GAN2Shape, symmetric, no regularisation", 0.925, 16.42, 1),

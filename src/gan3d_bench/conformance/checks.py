@@ -14,28 +14,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
 from gan3d_bench.config import RunConfig, compose, to_dict
+from gan3d_bench.conformance.dependence import dependence, require_dependence
+from gan3d_bench.conformance.scenes import (
+    SUBJECTS,
+    Failed,
+    check_capability,
+    check_rendering,
+    outputs,
+    render,
+    scenes_of,
+)
 from gan3d_bench.files.checkpoints import read_checkpoint
 from gan3d_bench.files.run_folder import Run, resumable
-from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.registry import registry
-from gan3d_bench.rendering.rendering import Rendering
-from gan3d_bench.rendering.shading import LambertLight, Light
 from gan3d_bench.scenes.base import Scene
-from gan3d_bench.spec import SAMPLE, MethodSpec
+from gan3d_bench.spec import MethodSpec
 from gan3d_bench.training.callbacks import evaluation_mode
 from gan3d_bench.training.fit import build, fit, load_method
 
 PRESET = "check"
-SUBJECTS = 2
 OVERRIDES = (
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",  # two processes against one: bfloat16 would blur what differs
@@ -47,12 +51,6 @@ EVERY_STEP = "trainer.checkpoint_minutes=1e-9"
 # Two processes add gradients in another order, and Adam's first steps amplify rounding: what may
 # differ is a small part of how far training has moved the weights.
 PROCESS_TOLERANCE = 0.05
-TURNED = 40.0  # degrees of yaw at which the frame of a light shows
-LIGHT_TOLERANCE = 0.05  # of shading: normals and shading are filtered apart
-
-
-class Failed(Exception):
-    """A check found what it must not find; the message says what."""
 
 
 class Report:
@@ -98,13 +96,15 @@ class _Checks:
     def __init__(self, spec: MethodSpec, config: RunConfig, report: Report, folder: Path) -> None:
         self.spec, self.config, self.report, self.folder = spec, config, report, folder
         self.trained: Run | None = None
-        self.shown: dict[str, Tensor] = {}
+        self.watcher = _Watcher(spec)
 
     def run(self) -> None:
         check = self.report.check
         check("trains", self.trains)
         if self.trained is None:
             return
+        check("start depends on its input", lambda: require_dependence(self.watcher.start))
+        check("result depends on its input", lambda: require_dependence(self.watcher.end))
         check("reloads without data, same outputs", self.reloads)
         check("resumes after SIGKILL, same weights", self.resumes)
         check("two processes, same weights", self.two_processes)
@@ -114,16 +114,14 @@ class _Checks:
             check(f"fills table {table}", lambda table=table: self.fills(table))
 
     def trains(self) -> str:
-        watcher = _Watcher(self.spec)
-        self.trained = fit(self.spec, self.config, callbacks=[watcher])
-        self.shown = watcher.outputs
+        self.trained = fit(self.spec, self.config, callbacks=[self.watcher])
         assert self.trained is not None
         before = build(self.spec, self.config).state_dict()
         after = _weights(self.trained)
         moved = sum(not torch.equal(before[key], after[key]) for key in after)
         if not moved:
             raise Failed("training changed no weight")
-        return f"{watcher.steps} steps changed {moved} of {len(after)} tensors"
+        return f"{self.watcher.steps} steps changed {moved} of {len(after)} tensors"
 
     def reloads(self) -> str:
         assert self.trained is not None
@@ -131,7 +129,7 @@ class _Checks:
         with _environment(GAN3D_BENCH_HOME=str(empty)):
             method = load_method(Run.open(self.trained.path))
             found = outputs(method, self.spec)
-        for key, expected in self.shown.items():
+        for key, expected in self.watcher.outputs.items():
             if key not in found or not torch.equal(found[key], expected):
                 raise Failed(f"'{key}' differs from the trained method's")
         return f"{len(found)} tensors equal to the bit"
@@ -139,9 +137,7 @@ class _Checks:
     def resumes(self) -> str:
         assert self.trained is not None
         root = self.folder / "killed"
-        code = (
-            f"from gan3d_bench.conformance import train_and_die; train_and_die('{self.spec.name}')"
-        )
+        code = f"from {__name__} import train_and_die; train_and_die('{self.spec.name}')"
         killed = _python("-c", code, runs=root)
         if killed.returncode != -signal.SIGKILL:
             raise Failed(f"the run to be killed ended otherwise: {_last_line(killed)}")
@@ -175,7 +171,7 @@ class _Checks:
 
     def scenes(self) -> str:
         checked = [
-            _check_rendering(f"{kind} at {angle} degrees", scene, _render(scene, angle))
+            check_rendering(f"{kind} at {angle} degrees", scene, render(scene, angle))
             for kind, scene in self._scenes().items()
             for angle in (0.0, 20.0)
         ]
@@ -188,7 +184,7 @@ class _Checks:
         scenes = self._scenes()
         for kind in claimed:
             for capability in sorted(claimed[kind]):
-                _check_capability(kind, scenes[kind], capability)
+                check_capability(kind, scenes[kind], capability)
         said = [f"{kind}: {', '.join(sorted(can)) or 'rgb only'}" for kind, can in claimed.items()]
         return "; ".join(said) or "none claimed"
 
@@ -234,49 +230,6 @@ def train_and_die(name: str) -> None:
     fit(spec, compose(spec, PRESET, overrides=(*OVERRIDES, EVERY_STEP)), callbacks=[_Killer()])
 
 
-def scenes_of(method: Method, spec: MethodSpec) -> dict[str, Scene]:
-    """Return what the method gives, by the name of the way it is got.
-
-    The images to reconstruct are the first of ``preview().images["input"]``.
-    """
-    scenes: dict[str, Scene] = {}
-    preview = method.preview()
-    if spec.samples:
-        scenes[SAMPLE] = method.sample(SUBJECTS, torch.Generator().manual_seed(0))
-    images = preview.images.get("input")
-    for kind in spec.scenes:
-        if kind == SAMPLE:
-            continue
-        if images is None:
-            raise Failed("its preview has no images named 'input' to reconstruct")
-        scenes[kind] = method.row_scene(kind, images[:SUBJECTS])
-    if not scenes and preview.scene is not None:
-        scenes["preview"] = preview.scene
-    return scenes
-
-
-def outputs(method: Method, spec: MethodSpec) -> dict[str, Tensor]:
-    """Render every scene of a method from the front; the pictures by name.
-
-    Of a method that makes no scenes (it claims none) the images of its preview.
-
-    Raises:
-        Failed: it gives neither.
-    """
-    with evaluation_mode(method):
-        found = {
-            f"{kind}/{name}": value.cpu()
-            for kind, scene in scenes_of(method, spec).items()
-            for name, value in vars(_render(scene, 0.0)).items()
-            if isinstance(value, Tensor)
-        }
-        if not found and not spec.scenes:
-            found = {f"preview/{name}": x.cpu() for name, x in method.preview().images.items()}
-            if not found:
-                raise Failed("it gives neither scenes nor images in its preview")
-        return found
-
-
 def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """Return the Euclidean distance of two sets of weights."""
     squares = [(a[key].double() - b[key].double()).square().sum() for key in a]
@@ -284,16 +237,32 @@ def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
 
 
 class _Watcher(L.Callback):
-    """Notes what the trained method gives, before it is dropped."""
+    """Notes what the method gives after its first step and, before it is dropped, trained.
+
+    Attributes:
+        outputs: what the trained method shows.
+        start, end: how much it depended on its input after the first step, and after the last.
+        steps: of training.
+    """
 
     def __init__(self, spec: MethodSpec) -> None:
         self.spec = spec
         self.outputs: dict[str, Tensor] = {}
+        self.start: dict[str, float] = {}
+        self.end: dict[str, float] = {}
         self.steps = 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
+        assert isinstance(pl_module, PhasedMethod)
+        if not self.start:
+            self.start = dependence(pl_module, self.spec)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, PhasedMethod)
         self.outputs = outputs(pl_module, self.spec)
+        self.end = dependence(pl_module, self.spec)
         self.steps = pl_module.total_steps
 
 
@@ -306,69 +275,6 @@ class _Killer(L.Callback):
         assert isinstance(pl_module, PhasedMethod)
         if pl_module.step == pl_module.total_steps // 2:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _render(scene: Scene, yaw: float, **options: Any) -> Rendering:
-    return scene.render(View.from_angles([yaw] * scene.batch_size), **options)
-
-
-def _check_rendering(what: str, scene: Scene, rendering: Rendering) -> None:
-    batch, _, height, width = rendering.rgb.shape
-    if batch != scene.batch_size:
-        raise Failed(f"{what}: {batch} pictures of {scene.batch_size} subjects")
-    channels = {"rgb": 3, "mask": 1, "depth": 1, "normal": 3, "albedo": 3}
-    limits = {"rgb": (-1, 1), "mask": (0, 1), "normal": (-1, 1), "albedo": (-1, 1)}
-    for name, count in channels.items():
-        value = getattr(rendering, name)
-        if value is None:
-            continue
-        if value.shape != (batch, count, height, width):
-            raise Failed(f"{what}: {name} has shape {tuple(value.shape)}")
-        if not torch.isfinite(value).all():
-            raise Failed(f"{what}: {name} is not finite everywhere")
-        low, high = limits.get(name, (float("-inf"), float("inf")))
-        if value.min() < low - 1e-4 or value.max() > high + 1e-4:
-            raise Failed(
-                f"{what}: {name} is in [{value.min():.3g}, {value.max():.3g}], "
-                f"expected [{low}, {high}]"
-            )
-    seen = rendering.mask.expand(batch, 1, height, width) > 0.5
-    if not seen.flatten(1).any(1).all():
-        raise Failed(f"{what}: nothing of a subject is in the picture")
-    if rendering.depth is not None and (rendering.depth[seen] <= 0).any():
-        raise Failed(f"{what}: depth behind the camera")
-
-
-def _check_capability(kind: str, scene: Scene, capability: str) -> None:
-    if capability not in scene.capabilities:
-        raise Failed(f"'{capability}' is claimed, but the {kind} scene does not have it")
-    if capability == "relight":
-        light = LambertLight.frontal(scene.batch_size)
-        direction = torch.tensor([-0.8, 0.0, -0.6]).expand(scene.batch_size, 3)
-        side = LambertLight(light.ambient, light.diffuse, direction)
-        one, other = (_render(scene, 0.0, light=choice).rgb for choice in (light, side))
-        if torch.equal(one, other):
-            raise Failed(f"the {kind} scene looks the same under two lights")
-        _check_light_frame(kind, _render(scene, TURNED, light=side), side)
-    elif capability == "mesh":
-        mesh = scene.mesh(0)
-        if not len(mesh.faces) or int(mesh.faces.max()) >= len(mesh.vertices):
-            raise Failed(f"the {kind} scene's mesh has no faces, or faces without vertices")
-    elif getattr(_render(scene, 0.0), capability) is None:
-        raise Failed(f"'{capability}' is claimed, but the {kind} scene's rendering lacks it")
-
-
-def _check_light_frame(kind: str, turned: Rendering, light: Light) -> None:
-    """Fail unless a turned scene was shaded by its normals as the camera sees them."""
-    if turned.normal is None or turned.shading is None:
-        return
-    error = (light.shade(turned.normal) - turned.shading).abs()
-    seen = (turned.mask > 0.99).expand_as(error)
-    if error[seen].median() > LIGHT_TOLERANCE:
-        raise Failed(
-            f"the {kind} scene at {TURNED:.0f} degrees: shading is {error[seen].median():.2f} off "
-            "what its normals give; a light that is given is in camera space"
-        )
 
 
 def _weights(run: Run) -> dict[str, Tensor]:
