@@ -7,6 +7,7 @@ and 2; masks as in GAN2Shape's released gan2shape/model.py. Normalised depth err
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
@@ -66,11 +67,12 @@ def filled(depth: Tensor, valid: Tensor) -> Tensor:
         if missing.all():
             result[index] = 1.0
         elif missing.any():
-            rows, columns = distance_transform_edt(
-                missing, return_distances=False, return_indices=True
+            found = np.zeros((2, *missing.shape), dtype=np.int32)
+            distance_transform_edt(
+                missing, return_distances=False, indices=found, return_indices=True
             )
-            nearest = torch.from_numpy(rows).long(), torch.from_numpy(columns).long()
-            result[index, 0] = depth[index, 0][nearest]
+            rows, columns = torch.from_numpy(found).long()
+            result[index, 0] = depth[index, 0, rows, columns]
     return result
 
 

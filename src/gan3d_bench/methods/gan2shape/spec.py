@@ -18,7 +18,7 @@ _PRIOR_ROWS = {
 }
 
 
-def _shape(row: str, side: float, mad: float, table: int) -> tuple[Reported, Reported]:
+def _shape(row: str, side: float, mad: float, table: int) -> tuple[Reported, ...]:
     source = f"{_PAPER}, Table {table}, BFM"
     return tuple(
         Reported("shape", row, metric, value, source, count=500)
