@@ -125,6 +125,23 @@ def test_fit_eval_render(cli: Callable[..., Any], toy: Path) -> None:
         assert Path(line).is_file()
 
 
+def test_seeds_are_a_dimension_of_a_table(cli: Callable[..., Any], toy: Path) -> None:
+    for seed in (0, 1):
+        assert cli(*FIT, f"seed={seed}").code == 0
+    assert cli(*FIT, "seed=2", "colour_steps=3").code == 0  # another setup, and the latest run
+    assert cli(*FIT, "seed=0").code == 0
+    shown = cli("eval", "--table", "toy-depth", "--samples", 2, "--seeds", 3, "--out", "tables")
+    assert shown.code == 0, shown.err
+    assert "Toy: 2 of 3 seeds have a finished run" in shown.err
+    table = json.loads((toy / "tables" / "toy-depth.json").read_text())
+    (row,) = (row for row in table["rows"] if row["row"] == "Toy")
+    assert len(row["run"].split("; ")) == 2
+    assert row["error"]["between_seeds"] > 0
+    seeds = [r["provenance"]["seed"] for r in table["results"] if r["row"] == "Toy"]
+    assert sorted(seeds) == [0, 1]
+    assert "2 runs with different seeds" in (toy / "tables" / "toy-depth.md").read_text()
+
+
 def test_a_loss_that_is_not_finite_stops_with_its_name(cli: Callable[..., Any]) -> None:
     found = cli(*FIT, "losses.depth=1e39")
     assert found.code == 1
