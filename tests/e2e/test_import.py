@@ -99,7 +99,23 @@ def test_without_mean_of_w_and_discriminator(cli: Cli, toy: Path, checkpoint: Pa
     card = json.loads((toy / "550000/card.json").read_text())
     assert card["w_mean"] == "computed from 10000 latents, seed 0"
     assert card["parameters"]["discriminator"] is None
+    assert card["noise_maps"] == "in the file" and card["notes"] == []
     assert not (toy / "550000/discriminator.safetensors").exists()
+
+
+def test_what_is_left_out_or_made_up_is_told(cli: Cli, toy: Path, checkpoint: Path) -> None:
+    content = files.rosinality()
+    content["d"]["mapping.weight"] = torch.zeros(3)
+    content["g_ema"] = {k: v for k, v in content["g_ema"].items() if not k.startswith("noises.")}
+    checkpoint.write_bytes(files.torch_bytes(content))
+    found = cli("import", checkpoint, "--as", "stylegan2")
+    assert found.code == 0, found.err
+    note = "discriminator left out: d: unknown key 'mapping.weight', expected a StyleGAN2 network"
+    assert f"note:     {note}" in found.out.splitlines()
+    card = json.loads((toy / "550000/card.json").read_text())
+    assert card["notes"] == [note]
+    assert card["noise_maps"] == "not in the file; drawn, seed 0"
+    assert card["parameters"]["discriminator"] is None
 
 
 def test_there_and_back(cli: Cli, toy: Path, snapshot: Path) -> None:

@@ -125,6 +125,8 @@ def test_an_untransposed_gemm_and_arithmetic(tmp_path):
             "Conv with padding that is not symmetric",
         ),
         ([helper.make_node("Gemm", ["x", "w"], ["y"], alpha=0.5)], "Gemm with transA, alpha"),
+        ([helper.make_node("Conv", ["x", "w"], ["y"], pads=3)], "Conv with "),
+        ([helper.make_node("Conv", ["x", "w"], ["y"], strides=3)], "Conv with "),
     ],
 )
 def test_unknown_graphs_are_refused_at_once(tmp_path, nodes, reason):
@@ -138,11 +140,50 @@ def test_other_files_are_refused(tmp_path):
     path.write_bytes(b"\xff\xfe no network" * 9)
     with pytest.raises(UserError, match="cannot be read as an ONNX file"):
         OnnxNetwork(path)
-    with pytest.raises(UserError, match="cannot be read by onnxruntime"):
+    with pytest.raises(UserError, match="cannot be read as an ONNX file"):
         open_session(path)
+    with pytest.raises(UserError, match="cannot be read by onnxruntime"):
+        open_session(write(path, [helper.make_node("Nonsense", ["x"], ["y"])], {}))
     nodes = [helper.make_node("Add", ["x", "z"], ["y"])]
     with pytest.raises(UserError, match="2 inputs and 1 outputs"):
         OnnxNetwork(write(path, nodes, {}, inputs=("x", "z")))
+
+
+def external(tensor: TensorProto) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "secret"), ("offset", "0"), ("length", "144")):
+        tensor.external_data.add(key=key, value=value)
+
+
+def texts(tensor: TensorProto) -> None:
+    tensor.CopyFrom(helper.make_tensor("w", TensorProto.STRING, [2], [b"a", b"b"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (external, "the values of 'w' are in another file, expected in it"),
+        (texts, "the values of 'w' are texts, expected numbers"),
+        (lambda tensor: setattr(tensor, "name", "v"), "Conv reads 'w', which is nowhere"),
+        (lambda tensor: tensor.dims.append(10**9), "cannot be read as an ONNX file"),
+        (lambda tensor: setattr(tensor, "data_type", 999), "cannot be read as an ONNX file"),
+    ],
+)
+def test_weights_that_are_not_there(tmp_path, monkeypatch, change, reason):
+    """Nothing is read from where the file says: its own folder or the working one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_bytes(bytes(144))
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    path = write(tmp_path / "net.onnx", nodes, {"w": np.ones((1, 4, 3, 3))})
+    model = onnx.load(path)
+    change(model.graph.initializer[0])
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=reason):
+        OnnxNetwork(path)
+    if change in (external, texts):
+        with pytest.raises(UserError, match=reason):
+            open_session(path)
 
 
 def test_arcface_of_a_local_file(tmp_path):

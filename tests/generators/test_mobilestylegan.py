@@ -449,6 +449,18 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: (f / "SynthesisNetwork.xml").write_bytes(b"\x80\x04\x95\0\0"),
         "cannot be read as an OpenVINO",
     ),
+    "unknown encoding": (
+        lambda f: (f / "SynthesisNetwork.xml").write_text(
+            '<?xml version="1.0" encoding="x9"?><net/>'
+        ),
+        "cannot be read as an OpenVINO",
+    ),
+    "encoding of several bytes": (
+        lambda f: (f / "SynthesisNetwork.xml").write_text(
+            '<?xml version="1.0" encoding="cp932"?><net/>'
+        ),
+        "cannot be read as an OpenVINO",
+    ),
     "entity bomb": (
         lambda f: (f / "SynthesisNetwork.xml").write_text(BOMB),
         "declares a document type",

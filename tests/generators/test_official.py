@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter, deque
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +197,19 @@ def drop(part: str, key: str) -> Callable[[dict[str, Any]], None]:
     return lambda content: content[part].pop(key)
 
 
+def double_latents(content: dict[str, Any]) -> None:
+    """What a conversion makes of a conditional network of NVIDIA's: labels are embedded before."""
+    g_ema = content["g_ema"]
+    g_ema["style.1.weight"] = torch.cat([g_ema["style.1.weight"]] * 2, 1)
+
+
+def prefixed(part: str, prefix: str) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        content[part] = {prefix + key: value for key, value in content[part].items()}
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -208,7 +223,6 @@ def drop(part: str, key: str) -> Callable[[dict[str, Any]], None]:
         ),
         (lambda c: c.update(g_ema={}), "g_ema: no StyleGAN2 generator in it"),
         (lambda c: c.update(g_ema=c["d"]), "g_ema: no StyleGAN2 generator in it"),
-        (lambda c: c.update(d=c["g_ema"]), "d: no StyleGAN2 discriminator in it"),
         (put("g_ema", "x\n", torch.zeros(3)), r"g_ema: unknown key 'x\n'"),
         (put("g_ema", "convs.0.noise.weight", "x"), "g_ema: expected the names and tensors"),
         (drop("g_ema", "convs.0.noise.weight"), "conv0.noise_strength' is missing"),
@@ -222,9 +236,8 @@ def drop(part: str, key: str) -> Callable[[dict[str, Any]], None]:
             put("g_ema", "convs.0.conv.blur.kernel", torch.ones(4, 4) / 4),
             "'convs.0.conv.blur.kernel' is another FIR kernel",
         ),
-        (put("d", "convs.1.skip.0.kernel", torch.ones(3)), "is another FIR kernel"),
-        (drop("d", "final_conv.1.bias"), "'conv.bias' is missing"),
-        (drop("d", "convs.0.0.weight"), "d: "),
+        (double_latents, "takes 48 numbers for stylecodes of 24; expected as many"),
+        (prefixed("g_ema", "generator."), "all of its keys begin with 'generator.', expected none"),
     ],
 )
 def test_checkpoints_that_are_refused(
@@ -237,6 +250,49 @@ def test_checkpoints_that_are_refused(
     assert message in str(error.value)
     assert "expected" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(d=c["g_ema"]), "d: no StyleGAN2 discriminator in it"),
+        (put("d", "convs.1.skip.0.kernel", torch.ones(3)), "is another FIR kernel"),
+        (drop("d", "final_conv.1.bias"), "'conv.bias' is missing"),
+        (drop("d", "convs.0.0.weight"), "d: "),
+        (put("d", "mapping.fc0.weight", torch.zeros(3)), "unknown key 'mapping.fc0.weight'"),
+    ],
+)
+def test_a_discriminator_of_another_design_is_left_out(
+    tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    content = files.rosinality()
+    change(content)
+    found = read_networks(write(tmp_path, content))
+    assert found.discriminator is None
+    assert message in found.left_out
+
+
+def test_wrappers_and_other_objects_change_nothing(tmp_path: Path) -> None:
+    """Names of parallel training and ``torch.compile``; objects of classes nobody has asked for."""
+    plain = read_networks(write(tmp_path, files.rosinality()))
+    content = files.rosinality()
+    prefixed("g_ema", "module._orig_mod.")(content)
+    prefixed("d", "module.")(content)
+    content["args"] = Fraction(1, 3)
+    content["counts"] = Counter("aab")
+    content["history"] = deque([1, 2])
+    content["g"] = torch.nn.Linear(2, 2)
+    wrapped = read_networks(write(tmp_path, content))
+    assert plain.discriminator is not None and wrapped.discriminator is not None
+    for one, other in (
+        (plain.generator, wrapped.generator),
+        (plain.discriminator, wrapped.discriminator),
+    ):
+        for key, value in one.state_dict().items():
+            assert torch.equal(other.state_dict()[key], value), key
+    content["g_ema"] = {**content["g_ema"], "input.input": Fraction(1, 3)}
+    with pytest.raises(UserError, match=r"g_ema: it asks for 'fractions\.Fraction', which is"):
+        read_networks(write(tmp_path, content))
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,17 @@ def test_nor_can_a_conditional_discriminator(tmp_path: Path, change: dict[str, A
         load_discriminator(tmp_path / "d.safetensors")
 
 
+@pytest.mark.parametrize(
+    "config", ["[" * 100_000, '{"a":' * 100_000, "[]", "3", '{"channels": {"4": 1e999}}', "{"]
+)
+def test_a_card_that_is_none(tmp_path: Path, config: str) -> None:
+    save_network(Generator(GeneratorConfig(8, 4, 4, 1, CHANNELS)), tmp_path / "g.safetensors")
+    state, metadata = open_weights(tmp_path / "g.safetensors")
+    save_file(state, tmp_path / "g.safetensors", {**metadata, "config": config})
+    with pytest.raises(UserError, match=r"g\.safetensors: its architecture is missing or damaged"):
+        load_generator(tmp_path / "g.safetensors")
+
+
 def test_precision_of_the_file(tmp_path: Path) -> None:
     network = Generator(GeneratorConfig(8, 4, 4, 1, CHANNELS))
     save_network(network, tmp_path / "g.safetensors", dtype=torch.float32)

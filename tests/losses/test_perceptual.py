@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.losses.cosine_perceptual import CosinePerceptualLoss, vgg_features
 from gan3d_bench.losses.perceptual import (
     LPIPS,
     DiscriminatorFeatureLoss,
     LPIPSLoss,
     build_perceptual,
+    least_size,
 )
 
 
@@ -112,7 +114,7 @@ def test_gradient_is_finite_where_all_channels_are_zero(pair):
 
 def test_small_or_odd_images_are_named(networks, pair):
     ours, _ = networks
-    least = ours.trunk.min_size
+    least = least_size(ours.net)
     assert ours(torch.zeros(1, 3, least, least), torch.ones(1, 3, least, least)).isfinite().all()
     with pytest.raises(ValueError, match=f"at least {least} pixels"):
         ours(torch.zeros(1, 3, least - 1, 64), torch.zeros(1, 3, least - 1, 64))
@@ -120,6 +122,46 @@ def test_small_or_odd_images_are_named(networks, pair):
         ours.features(torch.zeros(1, 1, 64, 64))
     with pytest.raises(ValueError, match="differ in shape"):
         ours(pair[0], pair[1][:1])
+
+
+@pytest.mark.parametrize("layers", range(1, 6))
+def test_the_first_layers_need_no_more_than_their_size(networks, layers):
+    ours, _ = networks
+    least = least_size(ours.net, layers)
+    images = torch.rand(1, 3, least, least)
+    found = ours.features(images, layers)
+    assert len(found) == layers and min(found[-1].shape) > 0
+    whole = ours.features(torch.rand(1, 3, 64, 64, generator=torch.manual_seed(0)))
+    some = ours.features(torch.rand(1, 3, 64, 64, generator=torch.manual_seed(0)), layers)
+    assert all(torch.equal(a, b) for a, b in zip(some, whole[:layers], strict=True))
+    if least > 1:
+        with pytest.raises(ValueError, match=f"at least {least} pixels"):
+            ours.features(images[..., 1:], layers)
+
+
+def test_the_loss_of_liftedgan_works_at_its_smallest_scale(networks):
+    """12 pixels: the released code's smallest, below what LPIPS as a whole can take."""
+    ours, _ = networks
+    if ours.net == "vgg":
+        loss = CosinePerceptualLoss(vgg_features(ours), 3, "vgg")
+        x, y = (loss.describe(torch.rand(1, 3, 48, 48)) for _ in range(2))
+        assert [len(scale) for scale in x.features] == [3, 3, 3]
+        assert 0 < loss.distance(x, y) < 4
+
+
+def test_images_that_are_too_small_are_told_before_anything_is_loaded():
+    class Halving(Pyramid):
+        blocks = (1, 2, 3)
+
+    for name, size, least in (
+        ("lpips-vgg", 15, 16),
+        ("lpips-alex", 16, 31),
+        ("discriminator", 7, 8),
+        ("discriminator-l1", 4, 8),
+    ):
+        with pytest.raises(UserError, match=f"'{name}' of images of {size} .* at least {least}$"):
+            build_perceptual(name, Halving(), size)
+    assert build_perceptual("discriminator", Halving(), 8)
 
 
 def test_weights_that_do_not_fit(networks):

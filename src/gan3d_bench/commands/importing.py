@@ -150,6 +150,8 @@ def _summarise(card: dict[str, Any], folder: Path, importer: Importer) -> None:
     pixels = f", {size} x {size} pixels" if size else ""
     print(f"holds:    {card['family']} of {card['origin']}{pixels}")
     print(f"weights:  {numbers}{f'; mean of w {w_mean}' if w_mean else ''}")
+    for note in card.get("notes", ()):
+        print(f"note:     {note}")
     print(f"licence:  {card['licence']}")
     print(f"written:  {folder}")
     setting = shlex.quote(importer.setting.format(folder=folder))

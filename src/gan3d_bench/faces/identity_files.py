@@ -9,9 +9,9 @@ import torch
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.resnet_embedding import DROPPED, ResNetEmbedding, from_state
-from gan3d_bench.files.pickles import RefusedPickle
+from gan3d_bench.files.pickles import Inert, RefusedPickle, UnknownName
 from gan3d_bench.files.torch_files import load_tensors, read_file
-from gan3d_bench.files.weights import read_weights, save_weights
+from gan3d_bench.files.weights import read_weights, save_weights, without_wrappers
 
 PURPOSE = "face embedding"
 """Of the safetensors that hold one, see `weights.save_weights`."""
@@ -19,7 +19,6 @@ NETWORK = "network.safetensors"
 """Their name in a folder that `import` or a tool wrote."""
 REPOSITORY = "seasonSH/LiftedGAN"
 OFFICIAL = f"{REPOSITORY}'s lresnet_casia.pth.tar"
-_PREFIX = "module."
 
 
 def read_network(path: Path) -> ResNetEmbedding:
@@ -46,13 +45,15 @@ def read_official(path: Path) -> ResNetEmbedding:
     """
     expected = f"expected one as {OFFICIAL}"
     try:
-        content = read_file(path, {})
+        content = read_file(path, {}, inert=True)
+        if isinstance(content, Inert):
+            raise UnknownName(content.name)
         if not isinstance(content, dict) or "model_state_dict" not in content:
             raise UserError(f"no model_state_dict in it; {expected}")
         state = load_tensors(content["model_state_dict"], path.stat().st_size)
     except RefusedPickle as error:
         raise UserError(f"not readable: {error}; {expected}") from error
-    return from_state({key.removeprefix(_PREFIX): value for key, value in state.items()})
+    return from_state(without_wrappers(state))
 
 
 def save_network(network: ResNetEmbedding, path: Path, dtype: torch.dtype = torch.float16) -> None:

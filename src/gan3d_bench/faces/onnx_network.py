@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gan3d_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from onnx import GraphProto, TensorProto
     from onnxruntime import InferenceSession
 
 Operation = Callable[..., Tensor]
@@ -46,15 +47,13 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        import onnx
-        from google.protobuf.message import DecodeError
         from onnx import helper, numpy_helper
 
+        graph = _read_graph(path)
         try:
-            # external data would be read from wherever the file says
-            graph = onnx.load(path, load_external_data=False).graph
-            weights = {w.name: numpy_helper.to_array(w).copy() for w in graph.initializer}
-        except (DecodeError, OSError, ValueError, TypeError) as error:
+            arrays = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
+            weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        except (ValueError, TypeError, LookupError) as error:
             raise UserError(f"{path} cannot be read as an ONNX file: {error}") from error
         inputs = [value.name for value in graph.input if value.name not in weights]
         if len(inputs) != 1 or len(graph.output) != 1:
@@ -65,12 +64,17 @@ class OnnxNetwork(nn.Module):
         self._buffer_of: dict[str, str] = {}
         for index, (name, values) in enumerate(weights.items()):
             self._buffer_of[name] = f"weight_{index}"
-            self.register_buffer(f"weight_{index}", torch.from_numpy(values), persistent=False)
+            self.register_buffer(f"weight_{index}", values, persistent=False)
 
         readers = Counter(name for node in graph.node for name in node.input)
         readers[self.output] += 1
         self.steps: list[_Step] = []
+        known = {self.input, *weights}
         for node in graph.node:
+            absent = [name for name in node.input if name not in known]
+            if absent:
+                raise UserError(f"{path}: {node.op_type} reads {absent[0]!r:.60}, which is nowhere")
+            known.update(node.output)
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type not in OPERATORS or len(node.output) != 1:
                 raise UserError(
@@ -78,7 +82,7 @@ class OnnxNetwork(nn.Module):
                 )
             try:
                 operation = OPERATORS[node.op_type](attributes)
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 raise UserError(f"{path}: {node.op_type} with {error}") from error
             readers.subtract(node.input)
             spent = {n for n in node.input if not readers[n] and n not in weights}
@@ -103,6 +107,43 @@ class OnnxNetwork(nn.Module):
     def _value(self, values: Mapping[str, Tensor], name: str) -> Tensor:
         buffer = self._buffer_of.get(name)
         return values[name] if buffer is None else self.get_buffer(buffer)
+
+
+def _read_graph(path: Path) -> GraphProto:
+    """Return the graph of an ONNX file that holds all of its numbers itself.
+
+    Raises:
+        UserError: not an ONNX file, weights in another file (which would be read from wherever
+            this one says), or weights that are no numbers.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import uses_external_data
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except (DecodeError, OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as an ONNX file: {error}") from error
+    for tensor in _tensors(graph):
+        name = f"{tensor.name!r:.60}"
+        if uses_external_data(tensor):
+            raise UserError(f"{path}: the values of {name} are in another file, expected in it")
+        if tensor.data_type == onnx.TensorProto.STRING:
+            raise UserError(f"{path}: the values of {name} are texts, expected numbers")
+    return graph
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """All constants: of the graph, of its nodes' attributes, and of the graphs in these."""
+    waiting = [graph]
+    while waiting:
+        graph = waiting.pop()
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for attribute in (attribute for node in graph.node for attribute in node.attribute):
+            yield from (*attribute.tensors, *([attribute.t] if attribute.HasField("t") else []))
+            waiting += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
 
 def _conv(attributes: Mapping[str, Any]) -> Operation:
@@ -169,10 +210,11 @@ def open_session(path: Path) -> InferenceSession:
     """Open an ONNX file in onnxruntime on the CPU, with as many threads as torch has.
 
     Raises:
-        UserError: onnxruntime cannot read it.
+        UserError: onnxruntime cannot read it, or its weights are in another file.
     """
     import onnxruntime
 
+    _read_graph(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # no warning whenever a batch is larger than the file declares
     options.intra_op_num_threads = torch.get_num_threads()

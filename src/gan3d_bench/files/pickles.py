@@ -68,6 +68,13 @@ class Global:
 
 
 @dataclass(frozen=True)
+class Inert:
+    """Stands for an object of a class, `name`, that nobody has asked for; nothing of it is kept."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class EncodedBytes:
     """Answers ``_codecs.encode``: bytes as protocol 2 holds them, one character for each."""
 
@@ -99,6 +106,7 @@ def read_pickle(
     persistent: Callable[[Any], Any] | None = None,
     max_opcodes: int = MAX_OPCODES,
     build: Build | None = None,
+    inert: bool = False,
 ) -> Any:
     """Return the value of the pickle that begins at the position of `file`, and go past it.
 
@@ -112,11 +120,13 @@ def read_pickle(
         persistent: answers persistent ids; None refuses them.
         max_opcodes: limit of the work.
         build: sets what a pickle wants to set; None leaves it out.
+        inert: names outside the allow-list, and what is made of them, become `Inert` instead of
+            being refused: they may stand beside what is wanted.
 
     Raises:
         RefusedPickle: see there.
     """
-    machine = _Machine(names, persistent, build)
+    machine = _Machine(names, persistent, build, inert)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if count == max_opcodes:
@@ -167,9 +177,14 @@ def refusing() -> Iterator[None]:
 
 class _Machine:
     def __init__(
-        self, names: Names, persistent: Callable[[Any], Any] | None, build: Build | None
+        self,
+        names: Names,
+        persistent: Callable[[Any], Any] | None,
+        build: Build | None,
+        inert: bool,
     ) -> None:
         self.names = names
+        self.inert = inert
         self.persistent = persistent
         self.build = build
         self.stack: list[Any] = []
@@ -215,8 +230,13 @@ class _Machine:
         elif opcode in ("REDUCE", "NEWOBJ"):
             arguments = self._pop()
             stack.append(self._call(self._pop(), arguments))
+        elif opcode == "NEWOBJ_EX" and self.inert:
+            keywords, arguments = self._pop(), self._pop()
+            stack.append(self._call(self._pop(), (*arguments, keywords)))
         elif opcode == "BUILD":
             state = self._pop()
+            if isinstance(stack[-1], Inert):
+                return
             if isinstance(stack[-1], Global):
                 raise RefusedPickle(f"it changes {clip(stack[-1].name)}, which is never done")
             if self.build is not None:
@@ -252,12 +272,16 @@ class _Machine:
         self.stack.append(tuple(reversed(items)))
 
     def _extend(self, items: list[Any]) -> None:
+        if isinstance(self.stack[-1], Inert):
+            return
         if type(self.stack[-1]) is not list:
             raise RefusedPickle("it is damaged: items for something that is no list")
         self.stack[-1].extend(items)
 
     def _update(self, items: list[Any]) -> None:
         target, keys = self.stack[-1], items[::2]
+        if isinstance(target, Inert):
+            return
         if type(target) is not dict or len(items) % 2:
             raise RefusedPickle("it is damaged: items for something that is no dictionary")
         for key in keys:
@@ -267,11 +291,16 @@ class _Machine:
         target.update(zip(keys, items[1::2], strict=True))
 
     def _global(self, name: str) -> None:
-        if name not in self.names:
+        if name in self.names:
+            self.stack.append(Global(name))
+        elif self.inert:
+            self.stack.append(Inert(name))
+        else:
             raise UnknownName(name)
-        self.stack.append(Global(name))
 
     def _call(self, function: Any, arguments: Any) -> Any:
+        if isinstance(function, Inert):
+            return function
         if not isinstance(function, Global) or type(arguments) is not tuple:
             raise RefusedPickle("it is damaged: a call of something that is no function")
         answer = self.names[function.name]

@@ -36,6 +36,7 @@ from filelock import FileLock, Timeout
 from gan3d_bench.config import RunConfig, from_yaml, to_dict, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write, remove_drafts
+from gan3d_bench.files.json_text import parse_json
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
 
@@ -154,7 +155,7 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """What ``environment.json`` says; empty when it is missing or damaged."""
         try:
-            return json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            return parse_json((self.path / "environment.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
 

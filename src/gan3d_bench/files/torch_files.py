@@ -26,8 +26,10 @@ from gan3d_bench.files.pickles import (
     MAX_OPCODES,
     EncodedBytes,
     Global,
+    Inert,
     Names,
     RefusedPickle,
+    UnknownName,
     clip,
     open_bounded,
     read_pickle,
@@ -131,6 +133,9 @@ def load_tensors(part: Any, max_bytes: int) -> dict[str, Tensor]:
     Raises:
         RefusedPickle: `part` is something else, or its tensors are damaged or too large.
     """
+    for value in (part, *(part.values() if isinstance(part, dict) else ())):
+        if isinstance(value, Inert):
+            raise UnknownName(value.name)
     if not isinstance(part, dict) or not all(
         isinstance(key, str) and isinstance(value, StoredTensor) for key, value in part.items()
     ):
@@ -141,12 +146,13 @@ def load_tensors(part: Any, max_bytes: int) -> dict[str, Tensor]:
     return {key: loader.load(stored).contiguous() for key, stored in part.items()}
 
 
-def read_file(path: Path, names: Names) -> Any:
+def read_file(path: Path, names: Names, inert: bool = False) -> Any:
     """Return what a file holds: of ``torch.save`` in either of its formats, or a plain pickle.
 
     Args:
         path: the file.
         names: allow-list in addition to PyTorch's tensors.
+        inert: leaves objects of unknown classes where they are, as `Inert`; see `read_pickle`.
 
     Returns:
         plain values, with a `StoredTensor` for each tensor.
@@ -158,9 +164,9 @@ def read_file(path: Path, names: Names) -> Any:
     with open_bounded(path) as file:
         size = path.stat().st_size
         if file.read(2) == b"PK":
-            return _read_zip(path, size, names)
+            return _read_zip(path, size, names, inert)
         file.seek(0)
-        return _read_stream(file, size, names)
+        return _read_stream(file, size, names, inert)
 
 
 def read_everything(path: Path) -> Any:
@@ -263,7 +269,7 @@ def _storage_of(identity: Any) -> tuple[str, torch.dtype, int]:
 # -- files --------------------------------------------------------------------------------------
 
 
-def _read_zip(path: Path, size: int, names: Names) -> Any:
+def _read_zip(path: Path, size: int, names: Names, inert: bool) -> Any:
     archive = zipfile.ZipFile(path)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
         raise RefusedPickle("an archive with compressed entries, which torch.save never writes")
@@ -288,10 +294,13 @@ def _read_zip(path: Path, size: int, names: Names) -> Any:
             stored[described] = Storage(dtype, numel, lambda: archive.read(name))
         return stored[described]
 
-    return read_pickle(io.BytesIO(archive.read(found[0])), _names(names), storage)
+    content = io.BytesIO(archive.read(found[0]))
+    return read_pickle(content, _names(names), storage, inert=inert)
 
 
-def _read_stream(file: BinaryIO, size: int, names: Names, max_opcodes: int = MAX_OPCODES) -> Any:
+def _read_stream(
+    file: BinaryIO, size: int, names: Names, inert: bool = False, max_opcodes: int = MAX_OPCODES
+) -> Any:
     """Read the old format of ``torch.save``, or a plain pickle."""
     stored: dict[str, Storage] = {}
     places: dict[str, int] = {}
@@ -307,7 +316,7 @@ def _read_stream(file: BinaryIO, size: int, names: Names, max_opcodes: int = MAX
         return known
 
     def value(names: Names, persistent: Callable[[Any], Any] | None = None) -> Any:
-        return read_pickle(file, names, persistent, max_opcodes)
+        return read_pickle(file, names, persistent, max_opcodes, inert=inert)
 
     first = value(_names(names))
     if first != MAGIC:

@@ -17,6 +17,8 @@ from gan3d_bench.files.pickles import RefusedPickle
 from gan3d_bench.files.torch_files import read_everything
 
 FORMAT = "gan3d-bench/1"
+WRAPPERS = ("module.", "_orig_mod.")
+"""Of PyTorch's data parallel training and of ``torch.compile``."""
 
 Shapes = dict[str, tuple[int, ...]]
 """Names of a state dict's tensors and their shapes."""
@@ -102,6 +104,18 @@ def read_torch(path: Path, expected: str) -> Any:
         raise UserError(
             f"not a readable checkpoint of tensors and plain values; expected {expected}"
         ) from error
+
+
+def without_wrappers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights without what wrappers put before all of their names, see `WRAPPERS`."""
+    names = list(state)
+    while names and (prefix := next((w for w in WRAPPERS if _all_begin(names, w)), "")):
+        names = [name.removeprefix(prefix) for name in names]
+    return dict(zip(names, state.values(), strict=True))
+
+
+def _all_begin(names: list[str], prefix: str) -> bool:
+    return all(name.startswith(prefix) for name in names)
 
 
 def shapes_of(network: nn.Module) -> Shapes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import write_errors
+from gan3d_bench.files.json_text import parse_json
 from gan3d_bench.files.run_folder import write_json
 from gan3d_bench.files.weights import read_weights, save_weights
 from gan3d_bench.generators.base import Generator
@@ -147,7 +147,7 @@ class Directions:
         """
         state, _ = read_weights(folder / WEIGHTS, PURPOSE)
         try:
-            card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+            card = parse_json((folder / CARD).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{folder / CARD}: expected the card of directions") from error
         try:

@@ -89,12 +89,16 @@ def _unit(features: Tensor) -> Tensor:
     return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10)
 
 
+VGG_LAYERS = 4
+"""Of LPIPS's five, up to relu4_3."""
+
+
 def vgg_features(lpips: LPIPS) -> Features:
     """relu2_2, relu3_3 and relu4_3 of the VGG16 trunk that LPIPS carries, ImageNet's weights.
 
     Its input normalisation is ImageNet's, expressed for images in [-1, 1].
     """
-    return lambda images: lpips.features(images)[1:4]
+    return lambda images: lpips.features(images, VGG_LAYERS)[1:]
 
 
 def discriminator_features(discriminator: FeatureExtractor, layers: int) -> Features:

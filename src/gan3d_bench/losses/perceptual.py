@@ -44,7 +44,6 @@ class _Trunk(NamedTuple):
     asset: str
     key: str
     convs: tuple[_Conv, ...]
-    min_size: int
 
 
 # torchvision's vgg16 and alexnet up to the last layer LPIPS looks at; taps are after the ReLU.
@@ -67,7 +66,6 @@ _TRUNKS: dict[Net, _Trunk] = {
             _Conv(512),
             _Conv(512, tap=True),
         ),
-        min_size=16,
     ),
     "alex": _Trunk(
         "alexnet-lpips",
@@ -79,9 +77,27 @@ _TRUNKS: dict[Net, _Trunk] = {
             _Conv(256, tap=True),
             _Conv(256, tap=True),
         ),
-        min_size=31,
     ),
 }
+
+
+LAYERS = 5
+
+
+def least_size(net: Net, layers: int = LAYERS) -> int:
+    """Return the pixels a side that the first `layers` activations of an LPIPS network need."""
+    size = 1
+    for conv in reversed(_up_to(net, layers)):
+        size = max(1, (size - 1) * conv.stride + conv.kernel - 2 * conv.padding)
+        size = (size - 1) * 2 + conv.pool if conv.pool else size
+    return size
+
+
+def _up_to(net: Net, layers: int) -> tuple[_Conv, ...]:
+    """The convolutions up to the last of `layers` taps."""
+    convs = _TRUNKS[net].convs
+    taps = [index for index, conv in enumerate(convs) if conv.tap]
+    return convs[: taps[layers - 1] + 1]
 
 
 class LPIPS(nn.Module):
@@ -133,23 +149,28 @@ class LPIPS(nn.Module):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"the LPIPS '{self.net}' weights do not fit: {error}") from error
 
-    def features(self, images: Images) -> list[Tensor]:
-        """Return the five activations after ReLU, each (B, C, h, w), of images in [-1, 1].
+    def features(self, images: Images, layers: int = LAYERS) -> list[Tensor]:
+        """Return the first activations after ReLU, each (B, C, h, w), of images in [-1, 1].
+
+        Args:
+            images: (B, 3, H, W), at least `least_size` pixels a side.
+            layers: how many, of five; what lies behind them is not computed.
 
         Raises:
-            ValueError: images are not (B, 3, H, W), or smaller than the network can take.
+            ValueError: images are not (B, 3, H, W), or smaller than these layers can take.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images: expected (B, 3, H, W), got {tuple(images.shape)}")
-        if min(images.shape[-2:]) < self.trunk.min_size:
+        least = least_size(self.net, layers)
+        if min(images.shape[-2:]) < least:
             raise ValueError(
-                f"images: LPIPS '{self.net}' needs at least {self.trunk.min_size} pixels a side, "
-                f"got {tuple(images.shape[-2:])}"
+                f"images: LPIPS '{self.net}' needs at least {least} pixels a side, got "
+                f"{tuple(images.shape[-2:])}"
             )
         taps = []
         with torch.autocast(images.device.type, enabled=False):
             x = (images.float() - self.shift) / self.scale
-            for index, conv in enumerate(self.trunk.convs):
+            for index, conv in enumerate(_up_to(self.net, layers)):
                 if conv.pool:
                     x = F.max_pool2d(x, conv.pool, stride=2)
                 kernel, bias = self.get_buffer(f"kernel_{index}"), self.get_buffer(f"bias_{index}")
@@ -324,28 +345,42 @@ class DiscriminatorFeatureLoss(nn.Module):
         return (distance * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-7)
 
 
+_LPIPS: dict[str, Net] = {"lpips-vgg": "vgg", "lpips-alex": "alex"}
 PERCEPTUAL_LOSSES = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 
 
-def build_perceptual(name: str, discriminator: FeatureExtractor | None = None) -> PerceptualLoss:
+def build_perceptual(
+    name: str, discriminator: FeatureExtractor | None = None, image_size: int | None = None
+) -> PerceptualLoss:
     """Return the perceptual loss called `name`.
 
     Args:
         name: ``lpips-vgg``, ``lpips-alex`` (assets), ``discriminator`` or ``discriminator-l1``.
         discriminator: needed by the last two; the teacher's.
+        image_size: pixels a side of the images that it will compare; None: not known yet.
 
     Raises:
         UserError: unknown name; the asset is missing (with the command that gets it); no
-            discriminator was given.
+            discriminator was given; the images are too small for it.
     """
     if name not in PERCEPTUAL_LOSSES:
         raise unknown_name("perceptual loss", name, PERCEPTUAL_LOSSES)
-    if name == "lpips-vgg":
-        return LPIPSLoss("vgg")
-    if name == "lpips-alex":
-        return LPIPSLoss("alex")
+    if name in _LPIPS:
+        _require_size(name, image_size, least_size(_LPIPS[name]))
+        return LPIPSLoss(_LPIPS[name])
     if discriminator is None:
         raise UserError(f"perceptual loss '{name}' needs a teacher with a discriminator")
-    return DiscriminatorFeatureLoss(
+    loss = DiscriminatorFeatureLoss(
         discriminator, distance="unit" if name == "discriminator" else "l1"
     )
+    # each block halves the images; a discriminator of small ones has few
+    blocks = len(getattr(discriminator, "blocks", range(loss.layers)))
+    _require_size(name, image_size, 2 ** min(loss.layers, blocks))
+    return loss
+
+
+def _require_size(name: str, image_size: int | None, least: int) -> None:
+    if image_size is not None and image_size < least:
+        raise UserError(
+            f"perceptual loss '{name}' of images of {image_size} pixels: expected at least {least}"
+        )

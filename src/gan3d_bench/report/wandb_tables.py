@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from gan3d_bench.benchmarks import formats
 from gan3d_bench.benchmarks.stored import row_slug, rows_in
 from gan3d_bench.benchmarks.table import Line, Table
+from gan3d_bench.files.json_text import parse_json
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.spec import Column
 from gan3d_bench.tracking.loggers import RunWandbLogger, measured_tables
@@ -100,7 +100,7 @@ def _numbers(table: Table, line: Line, column: Column) -> list[Any]:
 def _steps(folder: Path) -> int | None:
     """Steps of a finished run."""
     try:
-        steps = json.loads((folder / "finished.json").read_text(encoding="utf-8")).get("steps")
+        steps = parse_json((folder / "finished.json").read_text(encoding="utf-8")).get("steps")
     except (OSError, ValueError, AttributeError):
         return None
     return steps if isinstance(steps, int) else None

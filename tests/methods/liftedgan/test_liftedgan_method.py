@@ -172,6 +172,8 @@ def test_mixed_precision_trains(spec, tmp_path, monkeypatch) -> None:
         ("geometry.blur_radius=9", "geometry.blur_radius=9"),
         ("warmup.far=1.2", "warmup.near=0.91 warmup.far=1.2"),
         ("perceptual.scales=9", "perceptual.scales=9"),
+        ("perceptual.network=vgg perceptual.scales=3", "image_size=16 has 4 pixels, expected at"),
+        ("perceptual.layers=4 perceptual.scales=4", "has 2 pixels, expected at least 4 for percep"),
         ("batch=0", "batch=0"),
         ("decay=2", "decay=2.0: expected a number from 0 to 1"),
         ("warmup.styles=0", "warmup.styles=0"),
@@ -183,8 +185,12 @@ def test_mixed_precision_trains(spec, tmp_path, monkeypatch) -> None:
 )
 def test_bad_settings_are_named(spec, override: str, message: str) -> None:
     with pytest.raises(UserError) as error:
-        compose(spec, "check", None, [override])
+        compose(spec, "check", None, override.split())
     assert message in str(error.value)
+
+
+def test_the_loss_needs_no_more_than_its_layers(spec) -> None:
+    compose(spec, "check", None, ["perceptual.network=vgg", "perceptual.scales=2"])
 
 
 def test_a_teacher_of_another_size_is_refused(spec) -> None:

@@ -94,7 +94,7 @@ def invert(
 
     Raises:
         UserError: the generator takes labels or has no noise maps to fit, the distance's asset is
-            missing or it needs a discriminator, or `images` has the wrong shape.
+            missing, it needs a discriminator or larger images, or `images` has the wrong shape.
         NonFiniteLossError: a term of the loss became NaN or infinite.
     """
     generator, size = teacher.generator, images.shape[-1]
@@ -110,7 +110,9 @@ def invert(
             f"noise_maps=true: the noise of teacher={teacher.name!r} is fixed; expected false"
         )
     device = generator.w_mean.device
-    loss = build_perceptual(perceptual_name(teacher, config), teacher.discriminator)  # type: ignore[arg-type]
+    compared = min(size, generator.image_size, config.compare_size)
+    name = perceptual_name(teacher, config)
+    loss = build_perceptual(name, teacher.discriminator, compared)  # type: ignore[arg-type]
     if isinstance(loss, nn.Module):
         loss.to(device)
     mean, channels = w_statistics(generator, rng)

@@ -23,6 +23,7 @@ from gan3d_bench.errors import UserError
 
 _TYPES = {"f32": np.dtype("<f4"), "i64": np.dtype("<i8"), "i32": np.dtype("<i4")}
 _PIECE = 1 << 16
+_DAMAGE = (expat.ExpatError, ParseError, ValueError, AssertionError)
 MAX_XML_BYTES = 16 << 20
 
 
@@ -158,7 +159,7 @@ def _same_shape(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
 def _read_layers(path: Path) -> dict[str, Layer]:
     try:
         root = _parse(path)
-    except (OSError, expat.ExpatError, ParseError, ValueError, AssertionError) as error:
+    except (OSError, LookupError, *_DAMAGE) as error:  # LookupError: an unknown encoding
         raise UserError(f"{path} cannot be read as an OpenVINO IR: {error}") from error
     if root.tag != "net" or root.find("layers") is None:
         raise UserError(f"{path} is not an OpenVINO IR: expected <net> with <layers>")

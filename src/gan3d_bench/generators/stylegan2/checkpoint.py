@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.files.json_text import parse_json
 from gan3d_bench.files.weights import (
     Shapes,
     open_weights,
@@ -88,7 +89,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 def _read(path: Path, purpose: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     state, metadata = read_weights(path, purpose)
     try:
-        return state, json.loads(metadata["config"])
+        return state, parse_json(metadata["config"])
     except (KeyError, ValueError) as error:
         raise UserError(f"{path}: {DAMAGED}") from error
 
@@ -99,7 +100,7 @@ def _config(schema: type, values: dict[str, Any], path: str | Path) -> Any:
         if not isinstance(values.get("conv_clamp"), int | float | None):
             raise TypeError("conv_clamp")
         return schema(channels=channels, **values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path}: {DAMAGED}") from error
 
 

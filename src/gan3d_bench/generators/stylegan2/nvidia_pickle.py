@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.pickles import Names, RefusedPickle, UnknownName, clip
+from gan3d_bench.files.pickles import Inert, Names, RefusedPickle, UnknownName, clip
 from gan3d_bench.files.torch_files import StoredTensor
 
 MAX_MODULES = 500
@@ -125,6 +125,8 @@ def read_discriminator(record: Any) -> Network:
 
 def _walk(record: Any, kind: str) -> dict[str, Module]:
     """Return the modules of a network by their paths; "" is the network itself."""
+    if isinstance(record, Inert):
+        raise UnknownName(record.name)
     if not isinstance(record, Module) or record.kind != kind:
         found = clip(record.kind) if isinstance(record, Module) else "no network"
         raise UserError(f"{found}, expected a {kind} of StyleGAN2")
@@ -154,6 +156,9 @@ def _entries(module: Module, part: str, valid: Callable[[Any], bool]) -> list[tu
     if not isinstance(entries, dict):
         raise RefusedPickle(f"a module without {part}")
     named = [(name, entry) for name, entry in entries.items() if entry is not None]
+    for _, entry in named:
+        if isinstance(entry, Inert):
+            raise UnknownName(entry.name)
     if len(named) > MAX_ENTRIES or not all(
         type(name) is str and len(name) < 100 and valid(entry) for name, entry in named
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.pickles import RefusedPickle, UnknownName, clip
+from gan3d_bench.files.pickles import Inert, RefusedPickle, UnknownName, clip
 from gan3d_bench.files.torch_files import load_tensors, read_file
-from gan3d_bench.files.weights import is_state
+from gan3d_bench.files.weights import is_state, without_wrappers
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.generators.stylegan2 import nvidia_pickle, ops
 from gan3d_bench.generators.stylegan2.checkpoint import build, network_shapes
@@ -50,20 +50,34 @@ class Official:
         generator: the averaged one (g_ema, G_ema), with statistics of w.
         discriminator: None where the file has none.
         has_w_mean: whether the mean of w was in the file; else it is that of `W_SAMPLES` latents.
+        has_noise: whether the noise maps were in the file; else they are drawn with seed 0.
+        left_out: why a discriminator that is in the file is not here; "" for none.
     """
 
     origin: str
     generator: Generator
     discriminator: Discriminator | None
     has_w_mean: bool
+    has_noise: bool
+    left_out: str = ""
 
 
 # -- files --------------------------------------------------------------------------------------
 
 
 def read_official(path: Path) -> tuple[Generator, Discriminator | None]:
-    """Return the networks of an official file, see `read_networks`."""
+    """Return the networks of an official file, see `read_networks`.
+
+    Raises:
+        UserError: see there; its discriminator is of another design, so that what is trained with
+            it would be without.
+    """
     found = read_networks(path)
+    if found.left_out:
+        raise UserError(
+            f"{found.left_out}; expected a discriminator of StyleGAN2 or none: "
+            "`gan3d-bench import` makes a folder without it"
+        )
     return found.generator, found.discriminator
 
 
@@ -75,9 +89,7 @@ def read_networks(path: Path) -> Official:
             The message leaves it to the caller to name the file.
     """
     try:
-        content = read_file(path, nvidia_pickle.NAMES)
-    except UnknownName as error:
-        raise UserError(f"{nvidia_pickle.explain(error)}; expected {EXPECTED}") from error
+        content = read_file(path, nvidia_pickle.NAMES, inert=True)
     except RefusedPickle as error:
         raise UserError(f"not readable: {error}; expected {EXPECTED}") from error
     limit = path.stat().st_size
@@ -87,6 +99,10 @@ def read_networks(path: Path) -> Official:
         case {"G_ema": g_ema}:
             found = _read_nvidia(content, g_ema, limit)
         case _:
+            for part in (content, *(content if isinstance(content, list | tuple) else ())):
+                if isinstance(part, Inert):
+                    reason = nvidia_pickle.explain(UnknownName(part.name))
+                    raise UserError(f"{reason}; expected {EXPECTED}")
             keys = list(content)[:5] if isinstance(content, dict) else []
             shown = f" but {', '.join(clip(str(key), 20) for key in keys)}" if keys else ""
             raise UserError(f"no g_ema or G_ema in it{shown}; expected {EXPECTED}")
@@ -106,28 +122,44 @@ def _read_rosinality(content: dict[Any, Any], g_ema: Any, limit: int) -> Officia
         w_mean = _part(
             "latent_avg", lambda: load_tensors({"latent_avg": content["latent_avg"]}, limit)
         )["latent_avg"]
-    generator = _part("g_ema", lambda: convert_generator(load_tensors(g_ema, limit), w_mean))
-    discriminator = None
+    state = _part("g_ema", lambda: without_wrappers(load_tensors(g_ema, limit)))
+    generator = _part("g_ema", lambda: convert_generator(state, w_mean))
+    discriminator, left_out = None, ""
     if "d" in content:
-        discriminator = _part("d", lambda: convert_discriminator(load_tensors(content["d"], limit)))
-    return Official(ROSINALITY, generator, discriminator, w_mean is not None)
+        weights = _part("d", lambda: without_wrappers(load_tensors(content["d"], limit)))
+        discriminator, left_out = _or_why("d", lambda: convert_discriminator(weights))
+    has_noise = any(key.startswith("noises.") for key in state)
+    return Official(ROSINALITY, generator, discriminator, w_mean is not None, has_noise, left_out)
 
 
 def _read_nvidia(content: dict[Any, Any], g_ema: Any, limit: int) -> Official:
-    def generator() -> tuple[Generator, bool]:
+    def generator() -> tuple[Generator, bool, bool]:
         network = nvidia_pickle.read_generator(g_ema)
         state = load_tensors(network.state, limit)
         made = convert_generator(state, conv_clamp=network.conv_clamp)
-        return made, "mapping.w_avg" in state
+        has_noise = any(key.endswith(".noise_const") for key in state)
+        return made, "mapping.w_avg" in state, has_noise
 
     def discriminator() -> Discriminator:
         network = nvidia_pickle.read_discriminator(content["D"])
         state = load_tensors(network.state, limit)
         return convert_discriminator(state, network.conv_clamp, network.stddev_group)
 
-    made, has_w_mean = _part("G_ema", generator)
-    there = content.get("D") is not None
-    return Official(NVIDIA, made, _part("D", discriminator) if there else None, has_w_mean)
+    made, has_w_mean, has_noise = _part("G_ema", generator)
+    found, left_out = None, ""
+    if content.get("D") is not None:
+        found, left_out = _or_why("D", discriminator)
+    return Official(NVIDIA, made, found, has_w_mean, has_noise, left_out)
+
+
+def _or_why(name: str, read: Callable[[], Discriminator]) -> tuple[Discriminator | None, str]:
+    """A discriminator; or why it is another design. A generator is of use without."""
+    try:
+        return read(), ""
+    except RefusedPickle as error:
+        raise UserError(f"{name}: {error}; expected {EXPECTED}") from error
+    except UserError as error:
+        return None, f"{name}: {error}"
 
 
 def _part(name: str, read: Any) -> Any:
@@ -162,6 +194,7 @@ def convert_generator(
     """
     rosinality = "input.input" in _require_state(state)
     weights = _without_kernels(state)
+    _require_no_prefix(weights)
     image_size, layers = generator_shape(weights, rosinality)
     conditional = not rosinality and mapping_shape(weights)[1]
     names = generator_names(image_size, layers, conditional)
@@ -169,6 +202,12 @@ def convert_generator(
     if w_mean is not None:
         converted["w_mean"] = w_mean
     w_dim, inputs = _mapping_sizes(converted, layers)
+    if rosinality and inputs != w_dim:
+        raise UserError(
+            f"its mapping network takes {inputs} numbers for stylecodes of {w_dim}; expected as "
+            f"many, as {ROSINALITY} has them (is it a conditional network, whose labels are "
+            "embedded elsewhere?)"
+        )
     label_dim = _label_dim(converted) if conditional else 0
     config = GeneratorConfig(
         image_size=image_size,
@@ -203,6 +242,7 @@ def convert_discriminator(
     """
     rosinality = "convs.0.0.weight" in _require_state(state)
     weights = _without_kernels(state)
+    _require_no_prefix(weights)
     image_size = discriminator_size(weights, rosinality)
     layers, conditional = (0, False) if rosinality else mapping_shape(weights)
     names = discriminator_names(image_size, layers, conditional)
@@ -285,6 +325,12 @@ def _require_state(state: Any) -> State:
     if not is_state(state):
         raise UserError("expected the names and tensors of a StyleGAN2 network")
     return state
+
+
+def _require_no_prefix(state: State) -> None:
+    first = {key.partition(".")[0] for key in state}
+    if len(first) == 1 < len(state):
+        raise UserError(f"all of its keys begin with {clip(first.pop() + '.')}, expected none so")
 
 
 def _without_kernels(state: State) -> dict[str, Tensor]:

@@ -49,6 +49,8 @@ def import_file(source: Path, folder: Path) -> dict[str, Any]:
         },
         "w_mean": "in the file" if found.has_w_mean else computed,
         "w_std": computed,
+        "noise_maps": "in the file" if found.has_noise else "not in the file; drawn, seed 0",
+        "notes": [f"discriminator left out: {found.left_out}"] if found.left_out else [],
     }
 
 

@@ -73,11 +73,16 @@ class FrozenTeacher(nn.Module):
         """The perceptual loss called `name` (by default the run's), built once.
 
         Raises:
-            UserError: its asset is missing.
+            UserError: its asset is missing, or the run's images are too small for it.
         """
         name = name or self.config.perceptual
         if name not in self._perceptual:
-            loss = build_perceptual(name, self.discriminator)
+            config, sizes = self.config, []
+            if name == config.perceptual:
+                sizes.append(config.image_size)
+            if name == config.inversion.perceptual:
+                sizes.append(min(self.generator.image_size, config.inversion.compare_size))
+            loss = build_perceptual(name, self.discriminator, min(sizes, default=None))
             self._perceptual[name] = loss.to(self.generator.w_mean.device)  # type: ignore[attr-defined]
         return self._perceptual[name]  # type: ignore[return-value]
 

@@ -71,7 +71,9 @@ class PerceptualConfig:
     network: str = key(
         "vgg", "vgg (asset vgg16-lpips), the teacher's discriminator, or none", choices=PERCEPTUAL
     )
-    scales: int = key(3, "sizes at which images are compared, each half the one before", above=0)
+    scales: int = key(
+        3, "sizes at which images are compared, each half the one before", above=0, most=8
+    )
     layers: int = key(4, "blocks of the discriminator that are compared", above=0)
 
 
@@ -162,17 +164,27 @@ class LiftedGANConfig(RunConfig):
         """See `RunConfig.validate`."""
         super().validate()
         require("pooling", self.pooling, most=self.image_size)
-        if self.image_size % 2 ** (self.perceptual.scales - 1):
-            raise UserError(
-                f"perceptual.scales={self.perceptual.scales}: too many halvings of "
-                f"image_size={self.image_size}"
-            )
+        self._validate_perceptual()
         self._validate_geometry()
         self._validate_warmup()
         if self.inversion.space != "w":
             raise UserError(
                 f"inversion.space={self.inversion.space!r}: expected 'w', as D_L, D_V and M take "
                 "one stylecode an image"
+            )
+
+    def _validate_perceptual(self) -> None:
+        perceptual, smallest = self.perceptual, self.image_size >> (self.perceptual.scales - 1)
+        blocks = self.image_size.bit_length() - 3  # of a discriminator: down to 4x4
+        least = {
+            "vgg": 2**3,  # relu4_3 lies behind three poolings
+            "discriminator": 2 ** min(perceptual.layers, blocks),
+        }.get(perceptual.network, 1)
+        if smallest < least:
+            raise UserError(
+                f"perceptual.scales={perceptual.scales}: the smallest of image_size="
+                f"{self.image_size} has {smallest} pixels, expected at least {least} for "
+                f"perceptual.network={perceptual.network}"
             )
 
     def _validate_warmup(self) -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.pickles import RefusedPickle, clip
+from gan3d_bench.files.pickles import Inert, RefusedPickle, UnknownName, clip
 from gan3d_bench.files.torch_files import load_tensors, read_file
+from gan3d_bench.files.weights import without_wrappers
 from gan3d_bench.methods.liftedgan.architecture import (
     MAX_BLOCKS,
     Architecture,
@@ -32,7 +33,6 @@ from gan3d_bench.methods.liftedgan.official_names import (
 
 ORIGIN = "seasonSH/LiftedGAN"
 EXPECTED = f"a checkpoint_XXX.pth of {ORIGIN} with {', '.join(ENTRIES)} and global_step"
-PARALLEL = "module."
 OFFICIAL = {ours: entry for entry, ours in ENTRIES.items()}
 
 
@@ -61,7 +61,9 @@ def read_liftedgan(path: Path) -> LiftedGANWeights:
             message leaves it to the caller to name the file.
     """
     try:
-        content = read_file(path, {})
+        content = read_file(path, {}, inert=True)
+        if isinstance(content, Inert):
+            raise UnknownName(content.name)
         if not isinstance(content, dict):
             raise RefusedPickle("it holds no dictionary")
         entries = {entry: _entry(content, entry, path.stat().st_size) for entry in ENTRIES}
@@ -77,12 +79,9 @@ def _entry(content: dict[Any, Any], entry: str, limit: int) -> dict[str, Tensor]
     if entry not in content:
         raise UserError(f"no '{entry}' in it; expected {EXPECTED}")
     try:
-        state = load_tensors(content[entry], limit)
+        return without_wrappers(load_tensors(content[entry], limit))
     except RefusedPickle as error:
         raise RefusedPickle(f"{entry}: {error}") from error
-    if all(key.startswith(PARALLEL) for key in state):  # saved from several GPUs
-        return {key.removeprefix(PARALLEL): value for key, value in state.items()}
-    return state
 
 
 def from_official(entries: Mapping[str, State], steps: int = 0) -> LiftedGANWeights:

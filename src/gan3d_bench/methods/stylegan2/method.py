@@ -68,7 +68,8 @@ class StyleGAN2(PhasedMethod):
             config.adversarial, config.batch, config.augment, config.adversarial
         )
         if config.regression.perceptual != "none" and self._uses_pairs:
-            self._perceptual = [build_perceptual(config.regression.perceptual)]
+            name, size = config.regression.perceptual, self.image_size
+            self._perceptual = [build_perceptual(name, image_size=size)]
         else:
             self._perceptual = []  # in a list: no part of the checkpoint
         self._images: data.Images | None = None
