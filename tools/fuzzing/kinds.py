@@ -42,7 +42,6 @@ from gan3d_bench.spec import load
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import official_files
 
-SECONDS = 30.0
 QUICK = ("trainer.accelerator=cpu", "trainer.preview_every=-1", "trainer.checkpoint_minutes=1e-6")
 NOT_TRIED = ("check", "dashboard", "doctor", "fetch")
 """Commands that take minutes, or a network, whatever their arguments are."""
@@ -99,7 +98,7 @@ class Campaign:
             noted.write_text(json.dumps(" ".join(map(repr, arguments))[:2000]))
             return cli.run(arguments)
 
-        ended = forked(work, folder, SECONDS, signals)
+        ended = forked(work, folder, signals)
         wrong = fault(ended, folder, before, [number for _, number in signals])
         if kind.stopped and not wrong and any(folder.glob("runs/*/*/*/config.yaml")):
             ended, wrong = self._resumed(ended, folder, before)
@@ -113,7 +112,7 @@ class Campaign:
         if any(folder.glob("runs/*/*/*/finished.json")):
             return ended, ""
         line = ["fit", "--method", self.method, "--resume"]
-        again = forked(lambda: cli.run(line), folder, SECONDS)
+        again = forked(lambda: cli.run(line), folder)
         wrong = fault(again, folder, before)
         if not wrong and not any(folder.glob("runs/*/*/*/finished.json")):
             wrong = "resumed, and not finished"
@@ -128,7 +127,7 @@ class Campaign:
             folder = self.folder / "runs" / method
             folder.mkdir(parents=True)
             began = time.monotonic()
-            ended = forked(lambda: cli.run(_fit(method)), folder, 20 * SECONDS)
+            ended = forked(lambda: cli.run(_fit(method)), folder)
             if ended.code != 0:
                 raise RuntimeError(f"no run of '{method}': {ended.err}")
             (found,) = folder.glob("runs/*/*/*/config.yaml")
