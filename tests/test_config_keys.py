@@ -98,7 +98,7 @@ def test_exactly_the_choices_are_accepted(choices: list[str], value: str) -> Non
     one = config_of(str, key(choices[0], "made", choices=choices))
     several = config_of(list[str], key([], "made", choices=choices))
     assert accepts(one, value) == (value in choices)
-    assert accepts(several, [choices[0], value]) == (value in choices)
+    assert accepts(several, [choices[0], value]) == (value in choices[1:])
     assert accepts(several, [])
 
 
@@ -300,3 +300,11 @@ def test_specs_of_presets_that_ask_for_more_list_their_keys() -> None:
     assert rows["share"][3] == "each one of depth, albedo, view, light, encoder"
     with pytest.raises(UserError, match="unknown preset"):
         key_rows(spec, "paper-dog")
+
+
+def test_lists_of_choices_have_each_once() -> None:
+    both = Key(choices=("depth", "view"))
+    both.check("share", ["view", "depth"])
+    with pytest.raises(UserError, match=r"share=\['depth', 'depth'\]: expected each value once"):
+        both.check("share", ["depth", "depth"])
+    Key(least=0).check("numbers", [1, 1])

@@ -64,6 +64,17 @@ def test_english_is_not_a_citation(text: str) -> None:
     assert not OUTSIDE.search(text)
 
 
+def test_torchrun_hands_on_the_commands_of_the_docs() -> None:
+    from torch.distributed.run import parse_args
+
+    text = "".join(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))
+    commands = re.findall(r"^torchrun (.* -- )(gan3d_bench .*)$", text, re.M)
+    assert commands
+    for own, ours in commands:
+        parsed = parse_args([*own.split(), *ours.split()])
+        assert [parsed.training_script, *parsed.training_script_args] == ours.split()
+
+
 def test_the_site_is_built_and_its_links_lead_somewhere(tmp_path, monkeypatch) -> None:
     specification = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
     assert specification is not None and specification.loader is not None

@@ -396,11 +396,20 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse_repeated(arguments: list[str]) -> None:
-    """Raise a `UserError` for an option given twice, of which only the last would count."""
-    options = [text.partition("=")[0] for text in arguments if text.startswith("--")]
-    for name in sorted(set(options) - set(REPEATABLE.get(arguments[0], ()) if arguments else ())):
-        if options.count(name) > 1:
-            raise UserError(f"{name} is given {options.count(name)} times; expected once")
+    """Raise a `UserError` for an option given twice, of which only the last would count.
+
+    An option that may be repeated may not have the same value twice.
+    """
+    repeatable = REPEATABLE.get(arguments[0], ()) if arguments else ()
+    given: list[str] = []
+    for text, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, sign, value = text.partition("=")
+        if name.startswith("--"):
+            own = value if sign else after
+            given.append(f"{name} {own}" if name in repeatable else name)
+    for option in sorted(set(given)):
+        if given.count(option) > 1:
+            raise UserError(f"{option} is given {given.count(option)} times; expected once")
 
 
 def _fail(message: str) -> int:

@@ -74,6 +74,13 @@ def refused(cli: Cli, toy: Path) -> Callable[..., str]:
         (["eval", "--table", "toy-depth", "--device", ""], ["--device ''", "cpu"]),
         (["eval", "--table", "toy-depth", "--samples", "1", "--samples", "2"], ["--samples"]),
         (["fit", "--method", "toy", "--method", "gan2shape"], ["--method is given 2 times"]),
+        (["eval", "--table", "shape", "--run", "a", "--run=a"], ["--run a is given 2 times"]),
+        (["render", "--run", "a", "--yaw", "9", "--yaw", "9"], ["--yaw 9 is given 2 times"]),
+        (["compare", "shape", "--results", "a", "--results", "a"], ["--results a is given 2"]),
+        (
+            ["eval", "--table", "shape", "--network", "lpips=vgg", "--network", "lpips=alex"],
+            ["--network lpips=...", "given 2 times"],
+        ),
         (["fit", "--method", "toy", "--preset", ""], ["unknown preset of method 'toy' ''"]),
         (["render", "--run", "nowhere"], ["nowhere", "not a run folder"]),
         (["render", "--run", "n" * 5000], ["not a run folder"]),

@@ -41,6 +41,10 @@ def evaluate(
     for text in networks:
         if not all(text.partition("=")):
             raise UserError(f"--network {text!r}: expected METRIC=NAME, such as identity=FILE")
+    metrics = [text.partition("=")[0] for text in networks]
+    for metric in metrics:
+        if (times := metrics.count(metric)) > 1:
+            raise UserError(f"--network {metric}=...: given {times} times; expected once")
     runs = choose_runs(table, paths, methods, latest, seeds)
     for path in results:
         if not os.path.isfile(path):

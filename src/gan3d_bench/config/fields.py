@@ -101,6 +101,8 @@ class Key:
             return
         if isinstance(value, list) and self.length and len(value) != self.length:
             raise UserError(f"{name}={value}: expected {self.length} numbers")
+        if self.choices and isinstance(value, list) and len(set(map(str, value))) < len(value):
+            raise UserError(f"{name}={value!r}: expected each value once")
         if self.required and not value:
             text = self.required if isinstance(self.required, str) else self.required()
             raise UserError(f"{name}={value!r}: expected {text}")
