@@ -49,7 +49,9 @@ BUILTIN: dict[str, dict[str, str]] = {
         "depth-pose-ffhq": "gan3d_bench.benchmarks.depth_pose.spec:FACES",
         "inversion": "gan3d_bench.benchmarks.inversion.spec:SPEC",
         "iou": "gan3d_bench.benchmarks.iou.spec:SPEC",
+        "annotation": "gan3d_bench.benchmarks.annotation.spec:SPEC",
         "camera-init": "gan3d_bench.benchmarks.camera_init.spec:SPEC",
+        "user-study": "gan3d_bench.benchmarks.user_study.spec:SPEC",
     },
     "generators": {
         "stylegan2": "gan3d_bench.generators.specs:STYLEGAN2",

@@ -33,6 +33,7 @@ from gan3d_bench.generators.stylegan2.checkpoint import (
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.methods.gan2shape.checkpoint import ENTRIES
 from gan3d_bench.methods.gan2shape.checkpoint import PURPOSE as GAN2SHAPE
+from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.model import GAN2ShapeNetworks
 from gan3d_bench.methods.gan2shape.photogeometry import Renderer
 from gan3d_bench.methods.gan2shape.spec import SPEC
@@ -71,7 +72,8 @@ def gan2shape(path: Path) -> Ratios:
     """D, A, V, L and E as the preset that starts from them builds them."""
     own = [preset for preset in SPEC.presets if not preset.startswith("paper-")]
     configs = [compose(SPEC, preset, overrides=["instances=1"]) for preset in own]
-    config = next(x for x in configs if x.start == path.parent.name)  # type: ignore[attr-defined]
+    ours = [config for config in configs if isinstance(config, GAN2ShapeConfig)]
+    config = next(config for config in ours if config.start == path.parent.name)
     state, _ = open_weights(path)
     codes = [value for key, value in state.items() if key.startswith("encoder.")][-1].shape[0]
     networks = GAN2ShapeNetworks(config, codes, Renderer.from_config(config))

@@ -1,0 +1,1 @@
+"""Table `annotation`: how large data sets are, and how long their annotation takes."""

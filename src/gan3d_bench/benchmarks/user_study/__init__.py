@@ -1,0 +1,1 @@
+"""Table `user-study`: which reconstructions people prefer."""
