@@ -22,9 +22,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench.config import RunConfig, TrainerConfig
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.checkpoints import AtomicCheckpointIO, read_checkpoint
+from gan3d_bench.files.fingerprint import fingerprints, require_same
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
 from gan3d_bench.machine.precision import resolve
@@ -140,7 +142,7 @@ def fit(
 
     Raises:
         UserError: a mistake in config, assets, data or checkpoint, or a full disk. A new run
-            that has not saved a checkpoint by then leaves nothing behind.
+            that has not made a step by then leaves nothing behind; one that has saves its state.
         Interrupted: told to stop by SIGINT or SIGTERM; the state is saved.
         NonFiniteLossError: a loss, a gradient or a weight became NaN or infinite; see
             `training.nonfinite`.
@@ -164,6 +166,7 @@ def fit(
         raise UserError(f"method '{spec.name}': nothing to train, every phase has 0 steps")
     resumes = run is not None and run.checkpoint.exists()
     if run is not None and resumes:
+        require_same(config, run.environment.get("data"), run.path)
         content = read_checkpoint(run.checkpoint, spec.name)
         if not isinstance(content.get("optimizer_states"), list):
             raise UserError(f"{run.checkpoint}: no state of the optimisers in it to go on with")
@@ -171,7 +174,11 @@ def fit(
 
     is_new = run is None and main
     if is_new:
-        facts = {"precision": asdict(precision), "method": dict(method.extra_metadata())}
+        facts = {
+            "precision": asdict(precision),
+            "method": dict(method.extra_metadata()),
+            "data": fingerprints(config),
+        }
         run = Run.create(config, {**environment.describe(spec.assets), **facts})
     try:
         checkpoint = run.checkpoint if run is not None and resumes else None
@@ -179,7 +186,9 @@ def fit(
             said = f"precision: {precision.value} ({precision.reason})"
             _train(method, config, run if main else None, checkpoint, list(callbacks), said)
     except UserError:
-        if is_new and run is not None and not run.checkpoint.exists():
+        # what was trained is saved by now, unless there is no room or other processes took part
+        worthless = not method.step or rank_and_size()[1] == 1
+        if is_new and run is not None and worthless and not run.checkpoint.exists():
             _discard(run)
         raise
     return run if main else None
