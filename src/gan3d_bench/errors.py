@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ class NonFiniteLossError(RuntimeError):
     def __str__(self) -> str:
         kept = f"; what it came from is in {self.file}" if self.file is not None else ""
         return super().__str__() + kept
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put what the user called it, such as a key and its value, before the `UserError`s within."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -103,7 +103,13 @@ def test_mistakes(cli, toy, photos):
     for arguments, message in (
         ([*INVERT, "--space", "z"], "--space='z': expected one of w, w+"),
         ([*INVERT, "--batch", "0"], "--batch=0: expected a number above 0"),
-        ([*INVERT, "--pivotal", "-1"], "--pivotal=-1: expected 0 or more"),
+        ([*INVERT, "--pivotal", "-1"], "--pivotal=-1: expected a number from 0 to"),
+        ([*INVERT, "--lr", "inf"], "--lr=inf: expected a finite number"),
+        ([*INVERT, "--lr", "1e30"], "--lr=1e+30: expected a number above 0, at most 10"),
+        ([*INVERT, "--noise", "nan"], "--noise=nan: expected a finite number"),
+        ([*INVERT, "--pivotal", "9" * 10], "--pivotal=9999999999: expected a number from 0 to 1"),
+        ([*INVERT, "--on-bad", "skp"], "--on-bad skp: expected refuse or skip"),
+        ([*INVERT, "bad.png", "--on-bad", "skip", "--seed", "-1"], "--seed -1: expected 0"),
         ([*INVERT, "--seed", "-1"], "--seed -1: expected 0 or more"),
         ([*INVERT, "--image-size", "20"], "--image-size=20: expected a power of two"),
         ([*INVERT, "--steps", "9"], "--steps is given 2 times"),
@@ -123,6 +129,18 @@ def test_mistakes(cli, toy, photos):
         assert found.err.count("\n") == 1, found.err
         assert message in found.err
         assert sorted(toy.rglob("*")) == before, arguments
+
+
+def test_bad_pictures_are_skipped(cli, toy, photos, caplog):
+    (photos / "bad.png").write_bytes(b"no picture")
+    assert "bad.png' is not a readable image" in cli(*INVERT).err
+    found = cli(*INVERT, "--on-bad", "skip")
+    assert found.code == 0, found.err
+    assert "1 of 3 pictures left out: 'bad.png' is not a readable image" in caplog.text
+    assert (toy / "out" / "b.pt").is_file() and not (toy / "out" / "bad.pt").exists()
+    (photos / "b.png").write_bytes(b"")
+    (photos / "a.png").write_bytes(b"")
+    assert cli(*INVERT, "--on-bad", "skip").code == 2
 
 
 def test_a_picture_without_a_face_is_refused(cli, toy, photos):
