@@ -11,6 +11,8 @@ from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.training.fit import load_method
 
+MOST = 1024  # subjects
+
 
 def render(
     path: Path, yaw: Sequence[float], pitch: float, roll: float, count: int, seed: int,
@@ -22,8 +24,8 @@ def render(
         UserError: not a run, no readable checkpoint, an option out of range, or nothing to show.
     """
     run = Run.open(path)
-    if count < 1:
-        raise UserError(f"--count {count}: expected 1 or more")
+    if not 1 <= count <= MOST:
+        raise UserError(f"--count {count}: expected 1 to {MOST}")
     if not 0 <= seed < SEEDS:
         raise UserError(f"--seed {seed}: expected 0 or more, below {SEEDS}")
     for option, angles in (("--yaw", yaw), ("--pitch", [pitch]), ("--roll", [roll])):

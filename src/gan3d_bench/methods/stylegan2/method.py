@@ -176,6 +176,8 @@ class StyleGAN2(PhasedMethod):
         if module is not None:
             with named(self._key):
                 module.prepare("train")
+        elif not self.config.data.path:
+            self._render_heads()
 
     @cached_property
     def module(self) -> DataModule | None:
@@ -199,13 +201,9 @@ class StyleGAN2(PhasedMethod):
         if self._images is None:
             path, size = self.config.data.path, self.image_size
             if not path and not self.config.data.name:
-                z_dim, seed = self.generator.z_dim, self.config.seed
-                count = self.config.data.count
-                folder = data.heads_folder(cache_dir(), count, size, z_dim, seed)
-                data.render_heads_once(folder, count, size, z_dim, seed)
+                path = self._render_heads()
                 if rank_and_size()[1] > 1:
                     dist.barrier()
-                path = str(folder)
             if self.module is None:
                 given = replace(self.config.data, path=path)
                 self._images = data.open_images(given, size, self._paired)
@@ -213,6 +211,13 @@ class StyleGAN2(PhasedMethod):
                 with named(self._key):
                     self._images = data.ModuleImages(self.module, self._paired)
         return self._images
+
+    def _render_heads(self) -> str:
+        """Render what the cache lacks of the synthetic heads; returns their folder."""
+        count, size, z_dim = self.config.data.count, self.image_size, self.generator.z_dim
+        folder = data.heads_folder(cache_dir(), count, size, z_dim, self.config.seed)
+        data.render_heads_once(folder, count, size, z_dim, self.config.seed)
+        return str(folder)
 
     # -- steps ----------------------------------------------------------------------------------
 
