@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ class NonFiniteLossError(RuntimeError):
 
 LONGEST_LINE = 1000
 """Characters of a message; a longer one loses its middle, since what was expected stands last."""
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put what the user called it, such as a key and its value, before the `UserError`s within."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def one_line(message: object) -> str:

@@ -21,9 +21,13 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
+from gan3d_bench.config import MOST_BATCH, MOST_ITEMS, require
+from gan3d_bench.datamodules.specs import ON_BAD, OnBad
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import DataModuleSpec, load
+
+MOST_WORKERS = 1024
 
 Item = dict[str, Any]
 Split = Literal["train", "val", "test"]
@@ -42,15 +46,26 @@ class DataModule(L.LightningDataModule, ABC, Generic[DatasetT]):
 
     Subclasses implement `open` and `build`, and `prepare` where something is made or checked.
 
+    Attributes:
+        on_bad: what modules of somebody's pictures do with those that cannot be used.
+        on_bad_key: the key that says so, for errors.
+
     Args:
         batch_size: images a batch.
         num_workers: worker processes of each loader.
+
+    Raises:
+        UserError: one of these out of range.
     """
 
     def __init__(self, batch_size: int, num_workers: int) -> None:
         super().__init__()
+        require("batch_size", batch_size, least=1, most=MOST_BATCH)
+        require("num_workers", num_workers, least=0, most=MOST_WORKERS)
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.on_bad: OnBad = "refuse"
+        self.on_bad_key = "on_bad"
         self._datasets: dict[Split, DatasetT] = {}
 
     @classmethod
@@ -141,6 +156,12 @@ class DataModule(L.LightningDataModule, ABC, Generic[DatasetT]):
         )
 
 
+def require_counts(least: int = 0, **counts: int | None) -> None:
+    """Raise a `UserError` unless each number of items, by name, is in range; None is allowed."""
+    for name, count in counts.items():
+        require(name, count, least=least, most=MOST_ITEMS, also=(None,))
+
+
 def require_items(numbers: Sequence[int], count: int, where: str, what: str = "items") -> None:
     """Raise a `UserError` unless all `numbers` are below `count`, the size of `where`."""
     if any(number >= count for number in numbers):
@@ -154,8 +175,10 @@ def open_data(
     *,
     counts: Mapping[Split, int] | None = None,
     seed: int = 0,
+    on_bad: str = "refuse",
+    on_bad_key: str = "on_bad",
 ) -> DataModule[Any]:
-    """Open a registered data module by its name; see `DataModule.open`.
+    """Open a registered data module by its name; see `DataModule` and `DataModule.open`.
 
     Raises:
         UserError: no such data module, or one that cannot be imported; as `DataModule.open`.
@@ -169,4 +192,8 @@ def open_data(
         raise UserError(
             f"datamodule '{name}': {spec.module} is no gan3d_bench.datamodules.base.DataModule"
         )
-    return module.open(path, image_size, counts=counts or {}, seed=seed)
+    if on_bad not in ON_BAD:
+        raise unknown_name(on_bad_key, on_bad, ON_BAD)
+    opened = module.open(path, image_size, counts=counts or {}, seed=seed)
+    opened.on_bad, opened.on_bad_key = on_bad, on_bad_key
+    return opened
