@@ -207,7 +207,7 @@ def _table(turned: Mapping[str, RotatedFaces], names: Mapping[str, str]) -> Tabl
         cells = zip(row["mean"], row["std"], row["cosine"], strict=True)
         shown = [
             "-"
-            if mean is None or std is None
+            if mean is None or std is None or cosine is None
             else f"{round(mean)}±{round(std)}\n{fixed(cosine, 2)}"
             for mean, std, cosine in cells
         ]

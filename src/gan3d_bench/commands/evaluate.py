@@ -37,7 +37,7 @@ def evaluate(
         UserError: unknown table or method, no finished run, a run that is not of this table.
     """
     spec = registry("tables").get(table)
-    samples = spec.samples if samples is None else samples
+    count: int = spec.samples if samples is None else samples
     for text in networks:
         if not all(text.partition("=")):
             raise UserError(f"--network {text!r}: expected METRIC=NAME, such as identity=FILE")
@@ -62,7 +62,7 @@ def evaluate(
     measured = runner.evaluate(
         spec,
         runs,
-        samples=samples,
+        samples=count,
         out=folder,
         runs_root=runs_root(),
         results=list(results),

@@ -121,7 +121,7 @@ class LPIPS(nn.Module):
         super().__init__()
         if net not in _TRUNKS:
             raise unknown_name("LPIPS network", net, _TRUNKS)
-        self.net = net
+        self.net: Net = net
         self.trunk = _TRUNKS[net]
         self._load(weights or load_array_pickle(asset_path(self.trunk.asset)))
         # ImageNet mean and deviation, expressed for images in [-1, 1] (Zhang et al. 2018)

@@ -178,7 +178,7 @@ class StyleGAN2(PhasedMethod):
         if module is not None:
             with named(self._key):
                 module.prepare("train")
-        elif not self.config.data.path:
+        else:
             self._render_heads()
 
     @cached_property
@@ -201,12 +201,9 @@ class StyleGAN2(PhasedMethod):
     def images(self) -> data.Images:
         """The real images; synthetic heads are rendered on first use."""
         if self._images is None:
-            folder, size = self._rendered, self.image_size
-            if folder is not None:
-                count, seed = self.config.data.count, self.config.seed
-                data.render_heads_once(folder, count, size, self.generator.z_dim, seed)
-                if rank_and_size()[1] > 1:
-                    dist.barrier()
+            folder, size = self._render_heads(), self.image_size
+            if folder is not None and rank_and_size()[1] > 1:
+                dist.barrier()
             if self.module is None:
                 given = self.config.data
                 given = given if folder is None else replace(given, path=str(folder))
@@ -215,6 +212,14 @@ class StyleGAN2(PhasedMethod):
                 with named(self._key):
                     self._images = data.ModuleImages(self.module, self._paired)
         return self._images
+
+    def _render_heads(self) -> Path | None:
+        """Render what the cache lacks of the synthetic heads, if they are asked for."""
+        folder = self._rendered
+        if folder is not None:
+            count, seed = self.config.data.count, self.config.seed
+            data.render_heads_once(folder, count, self.image_size, self.generator.z_dim, seed)
+        return folder
 
     @property
     def _rendered(self) -> Path | None:
