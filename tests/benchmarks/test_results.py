@@ -190,6 +190,11 @@ def test_other_protocols_are_refused():
         merge(SPEC, [small, large])
 
 
+def test_rows_from_before_versions_go_with_those_of_the_first() -> None:
+    now = replace(result("Baseline", [0], [1.0]), protocol={"image_size": 64, "version": 1})
+    assert len(merge(SPEC, [result("Ours", [0], [1.0]), now]).results) == 2
+
+
 def test_rows_without_a_common_item_are_refused():
     with pytest.raises(UserError, match=r"Baseline \(runs/x\): 0-2; Ours \(runs/x\): 5, 7-8"):
         merge(
