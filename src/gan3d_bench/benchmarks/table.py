@@ -146,9 +146,9 @@ def _common_items(results: Sequence[Result]) -> list[int]:
         return []
     first = results[0]
     for result in results:
-        held = [{"version": 1, **r.protocol} for r in (first, result)]
-        for key in sorted({*held[0], *held[1]}):
-            ours, theirs = held[0].get(key), held[1].get(key)
+        known, other = ({"version": 1, **r.protocol} for r in (first, result))
+        for key in sorted({*known, *other}):
+            ours, theirs = known.get(key), other.get(key)
             if ours != theirs:
                 raise UserError(
                     f"row '{result.row}' ({result.run}) was measured with {key}={theirs!r}, row "
