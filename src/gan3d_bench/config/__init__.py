@@ -17,20 +17,36 @@ from gan3d_bench.config.compose import (
 from gan3d_bench.config.describe import explained_yaml, key_rows
 from gan3d_bench.config.fields import (
     LEAST_SIDE,
+    MOST_BATCH,
+    MOST_CHANNELS,
+    MOST_ITEMS,
     MOST_SIDE,
+    MOST_WEIGHT,
     SEEDS,
     Key,
     check_values,
     declared,
+    factor_key,
     key,
     keys_of,
+    rate_key,
     require,
+    steps_key,
+    weight_key,
 )
+from gan3d_bench.config.paths import paths_of
+from gan3d_bench.config.reading import read_mapping
 from gan3d_bench.config.run import RunConfig, TrackingConfig, TrainerConfig
+from gan3d_bench.config.values import MISSING
 
 __all__ = [
     "LEAST_SIDE",
+    "MISSING",
+    "MOST_BATCH",
+    "MOST_CHANNELS",
+    "MOST_ITEMS",
     "MOST_SIDE",
+    "MOST_WEIGHT",
     "SEEDS",
     "Key",
     "RunConfig",
@@ -40,14 +56,20 @@ __all__ = [
     "compose",
     "declared",
     "explained_yaml",
+    "factor_key",
     "from_yaml",
     "key",
     "key_rows",
     "keys_of",
     "override",
+    "paths_of",
     "preset_text",
+    "rate_key",
+    "read_mapping",
     "require",
     "require_preset",
+    "steps_key",
     "to_dict",
     "to_yaml",
+    "weight_key",
 ]

@@ -1,26 +1,33 @@
 """Schema <- preset <- user file <- ``key=value``, merged and strict at every step."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from omegaconf import Container, DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    InterpolationResolutionError,
-    OmegaConfBaseException,
-)
-from yaml import YAMLError
+import yaml
 
 from gan3d_bench.config.fields import WORDS, declared, keys_of, type_words
+from gan3d_bench.config.paths import with_whole_paths
+from gan3d_bench.config.reading import Plain, parse, parse_mapping, read_mapping
 from gan3d_bench.config.run import RunConfig
+from gan3d_bench.config.values import (
+    MISSING,
+    Misfit,
+    UnknownKey,
+    is_scalar,
+    plain,
+    type_at,
+    updated,
+)
 from gan3d_bench.errors import UserError, nearest, unknown_name
 from gan3d_bench.spec import MethodSpec, load
 
 CHOSEN = {"method": "--method", "preset": "--preset"}  # key -> the option that sets it
+MOST_DOTS = 16  # in a key
+SHOWN = 100  # characters of a key or value that errors repeat
+QUOTES = ("'", '"')
 
 
 def require_preset(spec: MethodSpec, preset: str) -> None:
@@ -48,22 +55,20 @@ def compose(
 ) -> RunConfig:
     """Merge schema, preset, user file and ``key=value`` overrides into the method's config object.
 
+    A preset that the file names is the run's. Paths are made whole: ``~`` is the home folder, and
+    what exists is named from the root on.
+
     Raises:
-        UserError: unknown preset or key, wrong type, unreadable file, malformed override, or a
-            value the config's `validate` rejects.
+        UserError: unknown preset or key, wrong type, unreadable file, malformed override, a file
+            of another method or preset, or a value the config's `validate` rejects.
     """
-    preset = spec.default_preset if preset is None else preset
-    merged = _with_preset(spec, preset)
-    if file is not None:
-        given = _parse(_read(file, "--config "), str(file))
-        if given.get("method", spec.name) not in ("", spec.name):
-            raise UserError(
-                f"--config {file}: a config of method '{given.method}', expected '{spec.name}'"
-            )
-        merged = _merge(merged, given, str(file))
-    merged = _override(merged, overrides)
-    merged.method, merged.preset = spec.name, preset
-    return _to_object(merged)
+    given = {} if file is None else read_mapping(file, "--config ")
+    preset = _agreed(spec, preset, file, given)
+    config = _with_preset(spec, preset)
+    config = _merged(config, given, str(file))
+    config = _overridden(config, overrides)
+    config = dataclasses.replace(config, method=spec.name, preset=preset)
+    return _valid(with_whole_paths(config))
 
 
 def preset_values(spec: MethodSpec, preset: str) -> dict[str, Any]:
@@ -74,9 +79,7 @@ def preset_values(spec: MethodSpec, preset: str) -> dict[str, Any]:
     Raises:
         UserError: unknown preset, or one that does not fit the method's config.
     """
-    values = OmegaConf.to_container(_with_preset(spec, preset), enum_to_str=True)
-    assert isinstance(values, dict)
-    return {str(name): value for name, value in values.items()}
+    return plain(_with_preset(spec, preset))
 
 
 def override(config: RunConfig, overrides: Iterable[str]) -> RunConfig:
@@ -85,12 +88,12 @@ def override(config: RunConfig, overrides: Iterable[str]) -> RunConfig:
     Raises:
         UserError: as `compose`.
     """
-    return _to_object(_override(OmegaConf.structured(config), overrides))
+    return _valid(with_whole_paths(_overridden(config, overrides)))
 
 
 def to_yaml(config: RunConfig) -> str:
     """Return the resolved config as YAML; `from_yaml` reads it back to an equal object."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=10_000)
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
@@ -104,99 +107,87 @@ def from_yaml(spec: MethodSpec, path: Path) -> RunConfig:
     Raises:
         UserError: the file is missing, damaged, or of another version of the method.
     """
-    merged = _merge(_schema(spec), _parse(_read(path), str(path)), str(path))
+    config = _merged(_schema(spec), read_mapping(path), str(path))
     try:
-        return _to_object(merged)
+        return _valid(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _with_preset(spec: MethodSpec, preset: str) -> DictConfig:
-    text = preset_text(spec, preset)
-    merged = _merge(_schema(spec), _parse(text, preset), f"preset {preset}")
-    merged.preset = preset
-    return merged
-
-
-def _schema(spec: MethodSpec) -> DictConfig:
-    schema = OmegaConf.structured(load(spec.config))
-    schema.method = spec.name
-    return schema
-
-
-def _read(path: Path, prefix: str = "") -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"{prefix}{path}: {reason}; expected a readable YAML file") from error
-
-
-def _parse(text: str, origin: str) -> DictConfig:
-    try:
-        parsed = OmegaConf.create(text)
-    except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise UserError(f"{origin}: not valid YAML{where} ({_first_line(error)})") from error
-    if not isinstance(parsed, DictConfig):
-        raise UserError(f"{origin}: expected YAML of the form 'key: value'")
-    return parsed
-
-
-def _override(base: DictConfig, overrides: Iterable[str]) -> DictConfig:
-    for text in overrides:
-        key, separator, _ = text.partition("=")
-        if not separator or not key:
-            raise UserError(f"'{text}': expected key=value, such as seed=1")
-        if key in CHOSEN:
-            raise UserError(f"{text}: expected {CHOSEN[key]} to choose the {key}")
-        try:
-            update = OmegaConf.from_dotlist([text])
-        except (YAMLError, OmegaConfBaseException, ValueError) as error:
-            raise UserError(f"{text}: not valid YAML ({_first_line(error)})") from error
-        base = _merge(base, update, text, key)
-    return base
-
-
-def _merge(base: DictConfig, update: DictConfig, origin: str, key: str = "") -> DictConfig:
-    """Merge `update`, which came from `origin`, into `base`; `key` is the one key it sets."""
-    try:
-        merged = OmegaConf.merge(base, update)
-        OmegaConf.resolve(merged)
-    except (OmegaConfBaseException, TypeError) as error:
-        wrong = str(getattr(error, "full_key", None) or key or _clash(base, update))
-        schema = OmegaConf.get_type(base) or RunConfig
-        if isinstance(error, ConfigKeyError | ConfigAttributeError):
+def _agreed(
+    spec: MethodSpec, preset: str | None, file: Path | None, given: Mapping[str, Any]
+) -> str:
+    """The preset that option and file name, or the default one."""
+    for key, option in (("method", spec.name), ("preset", preset)):
+        other = given.get(key) or option
+        if option is not None and other != option:
             raise UserError(
-                f"{origin}: unknown key '{wrong}'{nearest(wrong, keys_of(schema))}; "
-                f"`fit --method {base.method or '...'} --keys` lists all keys"
-            ) from error
-        where = "" if wrong == key else f"{wrong}: "
-        if isinstance(error, InterpolationResolutionError):
-            raise UserError(f"{origin}: {where}{_first_line(error)}") from error
-        raise UserError(f"{origin}: {where}expected {_expected(schema, wrong)}") from error
-    assert isinstance(merged, DictConfig)
-    return merged
+                f"--config {file}: a config of {key} '{_short(other)}', expected '{option}'"
+            )
+    if preset is not None:
+        return preset
+    named = str(given.get("preset") or "")
+    if named:
+        try:
+            require_preset(spec, named)
+        except UserError as error:
+            raise UserError(f"--config {file}: {error}") from error
+    return named or spec.default_preset
 
 
-def _clash(base: Any, update: Any) -> str:
-    """Return the key that is a mapping or list in `base` and something else in `update`."""
-    for name in update:
-        ours, theirs = (OmegaConf.select(side, str(name)) for side in (base, update))
-        if isinstance(ours, DictConfig) and isinstance(theirs, DictConfig):
-            inner = _clash(ours, theirs)
-            if inner:
-                return f"{name}.{inner}"
-        elif isinstance(ours, Container) and type(ours) is not type(theirs):
-            return str(name)
-    return ""
+def _with_preset(spec: MethodSpec, preset: str) -> RunConfig:
+    given = parse_mapping(preset_text(spec, preset), preset)
+    config = _merged(_schema(spec), given, f"preset {preset}")
+    return dataclasses.replace(config, preset=preset)
+
+
+def _schema(spec: MethodSpec) -> RunConfig:
+    return dataclasses.replace(load(spec.config)(), method=spec.name)
+
+
+def _overridden(config: RunConfig, overrides: Iterable[str]) -> RunConfig:
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UserError(f"'{_short(text)}': expected key=value, such as seed=1")
+        if key in CHOSEN:
+            raise UserError(f"{_short(text)}: expected {CHOSEN[key]} to choose the {key}")
+        given: Any = _value(value, type_at(type(config), key), _short(text))
+        for name in reversed(key.split(".", MOST_DOTS)):
+            given = {name: given}
+        config = _merged(config, given, _short(text), key)
+    return config
+
+
+def _value(text: str, kind: Any, origin: str) -> Any:
+    """What stands behind ``key=``: one word or text as it is, or YAML."""
+    if kind is None or not is_scalar(kind):
+        return parse(text, origin)
+    quoted = len(text) > 1 and text[0] in QUOTES and text[0] == text[-1]
+    return text[1:-1] if quoted else Plain(text)
+
+
+def _merged(config: RunConfig, given: Mapping[str, Any], origin: str, key: str = "") -> RunConfig:
+    """Merge `given`, which came from `origin`, into `config`; `key` is the one key it sets."""
+    try:
+        return updated(config, given)
+    except UnknownKey as error:
+        near = nearest(error.key, keys_of(type(config))) if len(error.key) <= SHOWN else ""
+        raise UserError(
+            f"{origin}: unknown key '{_short(error.key)}'{near}; "
+            f"`fit --method {config.method or '...'} --keys` lists all keys"
+        ) from error
+    except Misfit as error:
+        where = "" if error.key == key else f"{_short(error.key)}: "
+        raise UserError(
+            f"{origin}: {where}expected {_expected(type(config), error.key)}"
+        ) from error
 
 
 def _expected(schema: Any, wrong: str) -> str:
     """Return in words what the value of the key `wrong`, or what holds it, must be."""
     known = {item.name: item for item in declared(schema)}
-    name = wrong.partition("[")[0]
+    name = wrong
     while name and name not in known:
         name = name.rpartition(".")[0]
     if not name:
@@ -206,24 +197,34 @@ def _expected(schema: Any, wrong: str) -> str:
         keys = [f"{name}.{item.name}=..." for item in dataclasses.fields(kind)]
         return " or ".join(keys[:3]) + (" and so on" if len(keys) > 3 else "")
     if get_origin(kind) is list:
-        return f"a list such as [a,b], each {WORDS.get(get_args(kind)[0], 'a value')}"
+        return f"a list such as {_example(kind)}"
     if get_origin(kind) is dict:
         return "a mapping such as {a: b}"
     text = WORDS.get(kind, type_words(kind))
     if limits:
         return f"{text}, {limits}"
-    return text + (" ('\"\"' for none)" if kind is str else "")
+    return text + (" ('' for none)" if kind is str else "")
 
 
-def _to_object(merged: DictConfig) -> RunConfig:
-    missing = sorted(OmegaConf.missing_keys(merged))
+def _example(kind: Any) -> str:
+    (inner,) = get_args(kind) or (Any,)
+    if get_origin(inner) is list:
+        return f"[[a,b],[c,d]], each a {type_words(inner)}"
+    return f"[a,b], each {WORDS.get(inner, 'a value')}"
+
+
+def _valid(config: RunConfig) -> RunConfig:
+    missing = [
+        item.name
+        for item in declared(type(config))
+        if not item.section and item.of(config) == MISSING
+    ]
     if missing:
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=...")
-    config = OmegaConf.to_object(merged)
-    assert isinstance(config, RunConfig), "a method's config extends RunConfig"
     config.validate()
     return config
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _short(text: object) -> str:
+    text = str(text)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

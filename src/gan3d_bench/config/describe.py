@@ -1,14 +1,13 @@
 """A run's keys explained: YAML with comments, and the list of a method's keys."""
 
-from pathlib import PurePath
 from typing import Any
 
 import yaml
-from omegaconf import MISSING, OmegaConf
 
 from gan3d_bench.config.compose import CHOSEN, preset_values
 from gan3d_bench.config.fields import Declared, declared, type_words
 from gan3d_bench.config.run import RunConfig
+from gan3d_bench.config.values import MISSING, plain
 from gan3d_bench.spec import MethodSpec, load
 
 COLUMNS = ("key", "type", "default", "range", "unit", "help")
@@ -21,10 +20,7 @@ def explained_yaml(config: RunConfig) -> str:
     A value that differs from the method's default shows that default, too. ``--config`` reads the
     text back to an equal config.
     """
-    defaults, values = (
-        OmegaConf.to_container(OmegaConf.structured(side), enum_to_str=True)
-        for side in (type(config), config)
-    )
+    defaults, values = plain(type(config)()), plain(config)
     lines = []
     for item in declared(type(config)):
         *parents, name = item.name.split(".")
@@ -56,16 +52,14 @@ def key_rows(spec: MethodSpec, preset: str | None = None) -> list[tuple[str, ...
 
 def flow(value: Any) -> str:
     """Return a value as YAML in one line."""
-    value = str(value) if isinstance(value, PurePath) else value
-    plain, quoted = (
+    value = plain(value)
+    bare, quoted = (
         yaml.safe_dump(value, default_flow_style=True, default_style=style, width=float("inf"))
         .removesuffix("...\n")
         .rstrip("\n")
         for style in (None, '"')
     )
-    # text that OmegaConf takes for a number, such as 1e-3, or that has a line break needs quotes
-    whole = "\n" not in plain and OmegaConf.create(f"- {plain}")[0] == value
-    return plain if whole else quoted
+    return quoted if "\n" in bare else bare  # a line break in text
 
 
 def _comment(item: Declared, value: Any, default: Any) -> str:

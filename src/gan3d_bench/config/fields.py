@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import math
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -20,7 +20,15 @@ from gan3d_bench.errors import UserError, nearest
 
 SEEDS = 2**32  # NumPy takes no more
 LARGEST = SEEDS  # of whole numbers
+LARGEST_REAL = 1e9  # of other numbers, where a key does not say how large they may be
 LEAST_SIDE, MOST_SIDE = 16, 1024  # of square images, pixels
+MOST_STEPS = 100_000_000  # of training: hundreds of days
+MOST_ITEMS = 100_000_000  # of a data set
+MOST_BATCH = 65_536
+MOST_CHANNELS = 16_384  # of a network, and features or latents
+MOST_RATE = 10.0  # of an optimiser
+MOST_FACTOR = 1_000.0  # on a rate or a scale
+MOST_WEIGHT = 1e6  # of a loss term
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 SHORT = {int: "whole number", float: "number", bool: "true/false", str: "text"}
 METADATA = "gan3d_bench.key"  # of a dataclass field; its value is a `Key`
@@ -44,6 +52,9 @@ class Key:
         length: number of elements of a list; 0 for any number.
         required: for text that must not be empty: in words what it must be, or a function that
             says so; "" where it may be empty.
+        path: whether text is a path, or FAMILY:PATH: it is made whole (`config.paths`), and what is
+            there must be the same when a run is resumed.
+        names: with `path`, words that are names of something else, or a function that returns them.
 
     Raises:
         ValueError: two lower or two upper limits.
@@ -61,6 +72,8 @@ class Key:
     multiple_of: int = 0
     length: int = 0
     required: str | Callable[[], str] = ""
+    path: bool = False
+    names: Collection[str] | Callable[[], Collection[str]] = ()
 
     def __post_init__(self) -> None:
         if None not in (self.least, self.above) or None not in (self.most, self.below):
@@ -113,6 +126,15 @@ class Key:
                     limits = f"a number {limits}"
                 raise UserError(f"{name}={value!r}: expected {each}{limits}{near}")
 
+    def known_names(self) -> Collection[str]:
+        """Words that are names and no paths."""
+        return self.names() if callable(self.names) else self.names
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it is declared how large a number may be."""
+        return bool(self.choices) or self.most is not None or self.below is not None
+
     def _interval(self) -> str:
         if self.least is not None and self.most is not None:
             return f"from {self.least} to {self.most}"
@@ -138,6 +160,8 @@ def key(
     multiple_of: int = 0,
     length: int = 0,
     required: str | Callable[[], str] = "",
+    path: bool = False,
+    names: Collection[str] | Callable[[], Collection[str]] = (),
 ) -> Any:
     """Declare a key of a config dataclass.
 
@@ -151,7 +175,7 @@ def key(
     """
     found = Key(
         help, unit, least, above, most, below, tuple(choices), tuple(also),
-        power_of_two, multiple_of, length, required,
+        power_of_two, multiple_of, length, required, path, names,
     )  # fmt: skip
     metadata = {METADATA: found}
     if isinstance(default, list | dict):
@@ -159,6 +183,31 @@ def key(
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def steps_key(default: int, help: str, **limits: Any) -> Any:
+    """Declare a number of steps, 0 or more unless `limits` say otherwise; see `key`."""
+    return _bounded(default, help, MOST_STEPS, limits)
+
+
+def weight_key(default: float, help: str, **limits: Any) -> Any:
+    """Declare the weight of a loss term, likewise."""
+    return _bounded(default, help, MOST_WEIGHT, limits)
+
+
+def factor_key(default: float, help: str, **limits: Any) -> Any:
+    """Declare a factor on a rate or a scale, likewise."""
+    return _bounded(default, help, MOST_FACTOR, limits)
+
+
+def rate_key(default: float, help: str, **limits: Any) -> Any:
+    """Declare an optimiser's learning rate, above 0; see `key`."""
+    return _bounded(default, help, MOST_RATE, {"above": 0, **limits})
+
+
+def _bounded(default: Any, help: str, most: float, limits: dict[str, Any]) -> Any:
+    lower = {} if "above" in limits else {"least": 0}
+    return key(default, help, **{**lower, "most": most, **limits})
 
 
 @dataclass(frozen=True)
@@ -176,6 +225,10 @@ class Declared:
     type: Any
     key: Key
     section: bool
+
+    def of(self, config: Any) -> Any:
+        """The key's value in a config."""
+        return attrgetter(self.name)(config)
 
     @property
     def range(self) -> str:
@@ -229,8 +282,8 @@ def check_values(config: Any, prefix: str = "") -> None:
     """
     for item in declared(type(config)):
         if not item.section:
-            value = attrgetter(item.name)(config)
-            _require_numbers(prefix + item.name, value)
+            value = item.of(config)
+            _require_numbers(prefix + item.name, value, item.key)
             item.key.check(prefix + item.name, value)
 
 
@@ -258,11 +311,11 @@ def type_words(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def _require_numbers(name: str, value: Any) -> None:
+def _require_numbers(name: str, value: Any, key: Key) -> None:
     """Raise a `UserError` for a NaN, an infinite or a huge number anywhere in `value`."""
     if isinstance(value, Mapping):
         for inner, part in value.items():
-            _require_numbers(f"{name}.{inner}", part)
+            _require_numbers(f"{name}.{inner}", part, key)
         return
     for number in _flat(value):
         if isinstance(number, float) and not math.isfinite(number):
@@ -270,7 +323,12 @@ def _require_numbers(name: str, value: Any) -> None:
         if isinstance(number, int) and not -LARGEST < number < LARGEST:
             side = f"below {LARGEST}" if number > 0 else f"above {-LARGEST}"
             raise UserError(f"{name}={value}: expected a number {side}")
+        if isinstance(number, float) and abs(number) > LARGEST_REAL and not key.bounded:
+            limit = f"{LARGEST_REAL:.0f}"
+            raise UserError(f"{name}={value}: expected a number from -{limit} to {limit}")
 
 
 def _flat(value: Any) -> list[Any]:
-    return [x for item in value for x in _flat(item)] if isinstance(value, list) else [value]
+    if not isinstance(value, list | tuple):
+        return [value]
+    return [x for item in value for x in _flat(item)]

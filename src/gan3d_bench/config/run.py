@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gan3d_bench.config.fields import SEEDS, check_values, key
+from gan3d_bench.config.fields import SEEDS, check_values, key, steps_key
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
@@ -11,22 +11,28 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 class TrainerConfig:
     """Where and how a run trains: settings of Lightning's Trainer."""
 
-    accelerator: str = key("auto", "what trains, by Lightning's name: auto, cpu, gpu, ...")
-    devices: int = key(1, "processes on this node; -1: all GPUs", least=1, also=(-1,))
-    num_nodes: int = key(1, "computers that train together", above=0)
+    accelerator: str = key(
+        "auto",
+        "what trains, by Lightning's name: auto, cpu, gpu, ...",
+        required="auto, cpu, gpu or another of Lightning's names",
+    )
+    devices: int = key(1, "processes on this node; -1: all GPUs", least=1, also=(-1,), most=1024)
+    num_nodes: int = key(1, "computers that train together", above=0, most=4096)
     precision: str = key(
         "auto", "number format of training; auto: what the machine is fast in", choices=PRECISIONS
     )
-    checkpoint_minutes: float = key(2.0, "time between two checkpoints", unit="minutes", above=0)
-    log_every: int = key(10, "time between two rows of scalars", unit="steps", above=0)
-    preview_every: int = key(
+    checkpoint_minutes: float = key(
+        2.0, "time between two checkpoints", unit="minutes", above=0, most=100000
+    )
+    log_every: int = steps_key(10, "time between two rows of scalars", unit="steps", above=0)
+    preview_every: int = steps_key(
         0,
         "time between previews; 0: at ends of phases, -1: at the end only",
         unit="steps",
         least=-1,
     )
     deterministic: bool = key(False, "whether PyTorch may only use deterministic algorithms")
-    threads: int = key(0, "CPU threads; 0: PyTorch's choice", least=0)
+    threads: int = key(0, "CPU threads; 0: PyTorch's choice", least=0, most=1024)
 
 
 @dataclass

@@ -33,7 +33,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gan3d_bench.config import RunConfig, from_yaml, to_dict, to_yaml
+from gan3d_bench.config import RunConfig, from_yaml, read_mapping, to_dict, to_yaml
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write, remove_drafts
 from gan3d_bench.registry import registry
@@ -227,16 +227,13 @@ def _finite(value: Any) -> Any:
 
 
 def _method_of(path: Path) -> str:
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        method = read_mapping(path).get("method")
+    except UserError as error:
         raise UserError(f"{path}: not a readable run config") from error
-    if not isinstance(content, dict) or not isinstance(content.get("method"), str):
+    if not isinstance(method, str):
         raise UserError(f"{path}: not a run config: it names no method")
-    return content["method"]
+    return method
 
 
 def _rename_to_free_name(draft: Path, parent: Path, now: datetime) -> Path:

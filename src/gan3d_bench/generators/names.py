@@ -22,6 +22,11 @@ def pretrained() -> dict[str, tuple[GeneratorSpec, Pretrained]]:
     }
 
 
+def teacher_names() -> set[str]:
+    """Return what is a name and no path."""
+    return {*pretrained(), *(f"{RANDOM}{size}" for size in (16, 32))}
+
+
 def expected_teachers() -> str:
     """Return in words what a teacher may be."""
     return (

@@ -22,7 +22,6 @@ PACKAGES = (
     "easypytorch3d",
     "kornia",
     "torchmetrics",
-    "omegaconf",
     "wandb",
 )
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +18,7 @@ import torch.distributed as dist
 from lightning.pytorch.loggers import Logger
 
 from gan3d_bench.distributed.processes import rank_and_size
-from gan3d_bench.errors import NonFiniteLossError
+from gan3d_bench.errors import NonFiniteLossError, UserError
 from gan3d_bench.files.checkpoints import KEY, card
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.scenes.preview import Preview
@@ -76,6 +76,13 @@ class Checkpointing(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         self.on_train_end(trainer, pl_module)
+        method = _phased(pl_module)
+        # A picture that has gone bad, say: nothing of the step has been done. Saving takes all
+        # processes, and the others know nothing of it.
+        if isinstance(exception, UserError) and method.step and rank_and_size()[1] == 1:
+            with suppress(NonFiniteLossError, UserError):  # the first mistake is what is said
+                _require_finite(method)
+                trainer.save_checkpoint(self.path)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal and number == signal.SIGINT:

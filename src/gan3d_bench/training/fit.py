@@ -22,9 +22,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from gan3d_bench.config import RunConfig, TrainerConfig
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import Interrupted, UserError
 from gan3d_bench.files.checkpoints import AtomicCheckpointIO, read_checkpoint
+from gan3d_bench.files.fingerprint import fingerprints, require_same
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
 from gan3d_bench.machine.precision import resolve
@@ -90,7 +92,7 @@ def fit(
 
     Raises:
         UserError: a mistake in config, assets, data or checkpoint, or a full disk. A new run
-            that has not saved a checkpoint by then leaves nothing behind.
+            that has not made a step by then leaves nothing behind; one that has saves its state.
         Interrupted: told to stop by SIGINT or SIGTERM; the state is saved, unless a second SIGINT
             asked for haste.
         NonFiniteLossError: a loss, a gradient or a weight became NaN or infinite; see
@@ -120,13 +122,18 @@ def fit(
                 held.enter_context(run.locked())
             resumes = run.checkpoint.exists()
         if run is not None and resumes:
+            require_same(config, run.environment.get("data"), run.path)
             content = read_checkpoint(run.checkpoint, spec.name)
             restore(method, content, run.checkpoint)
             require_optimizer_states(method, content, run.checkpoint)
 
         is_new = run is None and main
         if is_new:
-            facts = {"precision": asdict(precision), "method": dict(method.extra_metadata())}
+            facts = {
+                "precision": asdict(precision),
+                "method": dict(method.extra_metadata()),
+                "data": fingerprints(config),
+            }
             run = Run.create(config, {**environment.describe(spec.assets), **facts})
             held.enter_context(run.locked())
         try:
@@ -137,7 +144,9 @@ def fit(
         except KeyboardInterrupt:
             raise Interrupted(run.path if run and main else None, signal.SIGINT, True) from None
         except UserError:
-            if is_new and run is not None and not run.checkpoint.exists():
+            # what was trained is saved by now, unless there is no room or others took part
+            worthless = not method.step or rank_and_size()[1] == 1
+            if is_new and run is not None and worthless and not run.checkpoint.exists():
                 _discard(run)
             raise
         return run if main else None

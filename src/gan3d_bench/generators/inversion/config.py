@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import key
+from gan3d_bench.config import (
+    MOST_BATCH,
+    MOST_SIDE,
+    factor_key,
+    key,
+    rate_key,
+    steps_key,
+    weight_key,
+)
 
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 SPACES = ("w", "w+")
@@ -15,11 +23,11 @@ class ProjectionConfig:
     Karras et al. 2020, appendix D; defaults of ``projector.py`` of rosinality/stylegan2-pytorch.
     """
 
-    steps: int = key(1000, "steps of Adam on the stylecodes", least=0)
-    lr: float = key(0.1, "its learning rate", above=0)
+    steps: int = steps_key(1000, "steps of Adam on the stylecodes")
+    lr: float = rate_key(0.1, "its learning rate")
     ramp_up: float = key(0.05, "share of the steps with rising learning rate", above=0, most=1)
     ramp_down: float = key(0.25, "share with falling learning rate", above=0, most=1)
-    noise: float = key(0.05, "noise on w, relative to the deviation of w", least=0)
+    noise: float = factor_key(0.05, "noise on w, relative to the deviation of w")
     noise_ramp: float = key(0.75, "share of the steps with noise", above=0, most=1)
     perceptual: str = key(
         "",
@@ -27,10 +35,10 @@ class ProjectionConfig:
         choices=PERCEPTUAL,
         also=("",),
     )
-    pixel: float = key(0.0, "weight of the mean squared error", least=0)
-    batch: int = key(25, "images at once", above=0)
+    pixel: float = weight_key(0.0, "weight of the mean squared error")
+    batch: int = key(25, "images at once", above=0, most=MOST_BATCH)
     compare_size: int = key(
-        256, "images are compared at most at this size", unit="pixels", least=16
+        256, "images are compared at most at this size", unit="pixels", least=16, most=MOST_SIDE
     )
 
 
@@ -41,19 +49,19 @@ class PivotalConfig:
     Roich et al. 2021; ``configs/hyperparameters.py`` of danielroich/PTI.
     """
 
-    steps: int = key(0, "steps of Adam on the generator; 0: none", least=0)
-    lr: float = key(3e-4, "its learning rate", above=0)
-    perceptual: float = key(1.0, "weight of the perceptual distance", least=0)
-    pixel: float = key(1.0, "weight of the mean squared error", least=0)
-    stop: float = key(0.0, "perceptual distance that is near enough to stop", least=0)
-    locality: float = key(
-        0.0, "weight of staying the same elsewhere; 0.1 in the released code", least=0
+    steps: int = steps_key(0, "steps of Adam on the generator; 0: none")
+    lr: float = rate_key(3e-4, "its learning rate")
+    perceptual: float = weight_key(1.0, "weight of the perceptual distance")
+    pixel: float = weight_key(1.0, "weight of the mean squared error")
+    stop: float = weight_key(0.0, "perceptual distance that is near enough to stop")
+    locality: float = weight_key(
+        0.0, "weight of staying the same elsewhere; 0.1 in the released code"
     )
-    locality_radius: float = key(
+    locality_radius: float = weight_key(
         30.0, "distance in W+ from the pivot at which that is asked", above=0
     )
     locality_truncation: float = key(
-        0.5, "truncation psi of the random stylecodes that give the directions", least=0
+        0.5, "truncation psi of the random stylecodes that give the directions", least=0, most=10
     )
 
 
@@ -70,11 +78,11 @@ class InversionConfig(ProjectionConfig):
     noise: float = 0.0
     pixel: float = 1.0
     batch: int = 8
-    prior: float = key(
-        0.05, "weight of the squared distance from the mean of w, in deviations", least=0
+    prior: float = weight_key(
+        0.05, "weight of the squared distance from the mean of w, in deviations"
     )
-    spread: float = key(0.0, "weight of that among the layers' stylecodes in W+", least=0)
+    spread: float = weight_key(0.0, "weight of that among the layers' stylecodes in W+")
     space: str = key("w", "w: one stylecode an image; w+: one a layer", choices=SPACES)
     noise_maps: bool = key(False, "whether to fit the generator's noise maps, too")
-    noise_regulariser: float = key(1e5, "weight of their regulariser", least=0)
+    noise_regulariser: float = key(1e5, "weight of their regulariser", least=0, most=1e9)
     pivotal: PivotalConfig = field(default_factory=PivotalConfig)

@@ -4,11 +4,23 @@ import os
 from dataclasses import dataclass, field
 
 from gan3d_bench.assets.registry import BundledAsset, registry
-from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, RunConfig, key
+from gan3d_bench.config import (
+    LEAST_SIDE,
+    MOST_BATCH,
+    MOST_CHANNELS,
+    MOST_ITEMS,
+    MOST_SIDE,
+    RunConfig,
+    factor_key,
+    key,
+    rate_key,
+    steps_key,
+    weight_key,
+)
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import PERCEPTUAL, ProjectionConfig
-from gan3d_bench.generators.names import expected_teachers
+from gan3d_bench.generators.names import expected_teachers, teacher_names
 
 SAMPLES = "teacher"  # as `data`: the teacher's own samples
 PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
@@ -19,6 +31,7 @@ CATEGORIES = ("face", "synface", "cat", "car", "church", "other")
 EXACT = "exact"  # masks known with the data
 WHEN = ("never", "first", "later", "always")
 STATISTICS = "a built-in name (heads) or a file with mean and cov"
+VIEWS, LIGHTS = ("heads", "ffhq"), ("heads", "frontal")  # the built-in names
 START = "networks.safetensors"
 
 
@@ -31,9 +44,7 @@ class PriorConfig:
     far: float = key(
         1.02, "depth of its rim and of all beyond", unit="scene units", least=0.9, most=1.1
     )
-    steps: int = key(
-        1000, "steps of the fit; skipped when `start` is given, which 0 demands", least=0
-    )
+    steps: int = steps_key(1000, "steps of the fit; skipped when `start` is given, which 0 demands")
     category: str = key("other", "how the mask's extent is adjusted", choices=CATEGORIES)
     box: list[float] = key(
         [0.1, 0.95, 0.15, 0.85],
@@ -49,24 +60,25 @@ class PriorConfig:
 class WarmUpConfig:
     """Steps of the warm-up (`warmup.py`), which is ours; none in the paper."""
 
-    encoder: int = key(0, "steps of E on pairs of samples", least=0)
-    lifted: int = key(0, "steps of E on pseudo samples of lifted samples", least=0)
-    pose: int = key(0, "steps of V and L", least=0)
+    encoder: int = steps_key(0, "steps of E on pairs of samples")
+    lifted: int = steps_key(0, "steps of E on pseudo samples of lifted samples")
+    pose: int = steps_key(0, "steps of V and L")
     pool: int = key(
-        0, "samples that steps draw from, each made when first drawn; 0: always new ones", least=0
+        0,
+        "samples that steps draw from, each made when first drawn; 0: always new ones",
+        least=0,
+        most=MOST_ITEMS,
     )
-    truncation: float = key(1.0, "truncation psi of the samples", least=0)
+    truncation: float = key(1.0, "truncation psi of the samples", least=0, most=10)
 
 
 @dataclass
 class StepsConfig:
     """Iterations of the three steps of a stage."""
 
-    step1: int = key(600, "iterations of step 1: A learns the image", least=0)
-    step2: int = key(600, "iterations of step 2: E learns to project pseudo samples", least=0)
-    step3: int = key(
-        400, "iterations of step 3: D, A, V and L learn from projected samples", least=0
-    )
+    step1: int = steps_key(600, "iterations of step 1: A learns the image")
+    step2: int = steps_key(600, "iterations of step 2: E learns to project pseudo samples")
+    step3: int = steps_key(400, "iterations of step 3: D, A, V and L learn from projected samples")
 
 
 @dataclass
@@ -81,14 +93,14 @@ class StageConfig:
 class LearningRateConfig:
     """Adam's learning rates."""
 
-    prior: float = key(1e-4, "rate of the fit of D to the prior", above=0)
-    step1: float = key(1e-4, "rate of step 1", above=0)
-    step2: float = key(1e-4, "rate of step 2", above=0)
-    depth: float = key(1e-4, "rate of D in step 3", above=0)
-    albedo: float = key(1e-4, "rate of A in step 3", above=0)
-    view: float = key(1e-4, "rate of V in step 3", above=0)
-    light: float = key(1e-4, "rate of L in step 3", above=0)
-    warmup: float = key(5e-4, "rate of V and L in the warm-up", above=0)
+    prior: float = rate_key(1e-4, "rate of the fit of D to the prior")
+    step1: float = rate_key(1e-4, "rate of step 1")
+    step2: float = rate_key(1e-4, "rate of step 2")
+    depth: float = rate_key(1e-4, "rate of D in step 3")
+    albedo: float = rate_key(1e-4, "rate of A in step 3")
+    view: float = rate_key(1e-4, "rate of V in step 3")
+    light: float = rate_key(1e-4, "rate of L in step 3")
+    warmup: float = rate_key(5e-4, "rate of V and L in the warm-up")
 
 
 @dataclass
@@ -109,7 +121,7 @@ class OffsetConfig:
         "(paper, Table 1)",
         choices=("mapping", "none"),
     )
-    depth: int = key(2, "d of F1: the last d + 1 modules of the mapping network", least=0)
+    depth: int = key(2, "d of F1: the last d + 1 modules of the mapping network", least=0, most=64)
     relative: bool = key(True, "whether to subtract the code of the generated target")
 
 
@@ -118,9 +130,13 @@ class ViewConfig:
     """Views of pseudo samples; the mean is added to V's output too."""
 
     statistics: str = key(
-        "heads", "a built-in name, or a file with mean (6,) and cov (6, 6)", required=STATISTICS
+        "heads",
+        "a built-in name, or a file with mean (6,) and cov (6, 6)",
+        required=STATISTICS,
+        path=True,
+        names=VIEWS,
     )
-    yaw_scale: float = key(1.2, "factor on the sampled yaw", least=0)
+    yaw_scale: float = factor_key(1.2, "factor on the sampled yaw")
 
 
 @dataclass
@@ -131,30 +147,44 @@ class LightConfig:
         "heads",
         "mean added to L's output: a built-in name, or a file with mean (4,) and cov (4, 4)",
         required=STATISTICS,
+        path=True,
+        names=LIGHTS,
     )
-    x: list[float] = key([-1.0, 1.0], "range of the light's slope to the side", length=2)
-    y: list[float] = key([-0.2, 0.8], "range of the light's slope up or down", length=2)
-    diffuse: list[float] = key([-0.1, 0.6], "range of what is added to diffuse light", length=2)
-    ambient_factor: float = key(-0.6, "ambient light changes by this times what diffuse does")
+    x: list[float] = key(
+        [-1.0, 1.0], "range of the light's slope to the side", length=2, least=-10, most=10
+    )
+    y: list[float] = key(
+        [-0.2, 0.8], "range of the light's slope up or down", length=2, least=-10, most=10
+    )
+    diffuse: list[float] = key(
+        [-0.1, 0.6], "range of what is added to diffuse light", length=2, least=-10, most=10
+    )
+    ambient_factor: float = key(
+        -0.6, "ambient light changes by this times what diffuse does", least=-10, most=10
+    )
 
 
 @dataclass
 class LossConfig:
     """Weights of the losses; pixel terms weigh 1."""
 
-    perceptual: float = key(0.5, "weight of the perceptual loss", least=0)
-    smooth: float = key(0.01, "weight of the smoothness of depth", least=0)
-    offset: float = key(0.01, "weight of the squared offset of w", least=0)
-    mirrored: float = key(1.0, "weight of the mirrored copies, where symmetry is on", least=0)
+    perceptual: float = weight_key(0.5, "weight of the perceptual loss")
+    smooth: float = weight_key(0.01, "weight of the smoothness of depth")
+    offset: float = weight_key(0.01, "weight of the squared offset of w")
+    mirrored: float = weight_key(1.0, "weight of the mirrored copies, where symmetry is on")
 
 
 @dataclass
 class WidthConfig:
     """Channels after the first convolution; 0 takes the official width for the image size."""
 
-    shape: int = key(0, "channels of D and A; 0: official", least=0, multiple_of=4)
-    pose: int = key(0, "channels of V and L; 0: official", least=0, multiple_of=4)
-    encoder: int = key(0, "channels of E; 0: official", least=0, multiple_of=4)
+    shape: int = key(
+        0, "channels of D and A; 0: official", least=0, multiple_of=4, most=MOST_CHANNELS
+    )
+    pose: int = key(
+        0, "channels of V and L; 0: official", least=0, multiple_of=4, most=MOST_CHANNELS
+    )
+    encoder: int = key(0, "channels of E; 0: official", least=0, multiple_of=4, most=MOST_CHANNELS)
 
 
 @dataclass
@@ -181,33 +211,42 @@ class GAN2ShapeConfig(RunConfig):
         "samples",
     )
     split: str = key("test", "split of heads, of synface, or of the samples' seeds", choices=SPLITS)
-    images: str = key("", "path of the data, where it needs one")
+    images: str = key("", "path of the data, where it needs one", path=True)
     masks: str = key(
-        "", "folder of object masks named like the images; exact: those of the data; '': prior.box"
+        "",
+        "folder of object masks named like the images; exact: those of the data; '': prior.box",
+        path=True,
+        names=(EXACT,),
     )
-    latents: str = key("", "folder of <stem>.pt stylecodes; '': found by inversion")
-    first: int = key(0, "number of the first instance", least=0)
-    instances: int = key(8, "number of images", above=0)
+    latents: str = key("", "folder of <stem>.pt stylecodes; '': found by inversion", path=True)
+    first: int = key(0, "number of the first instance", least=0, most=MOST_ITEMS)
+    instances: int = key(8, "number of images", above=0, most=MOST_ITEMS)
     image_size: int = key(
         64, "side of the images", unit="pixels", least=LEAST_SIDE, most=MOST_SIDE, power_of_two=True
     )
     crop: int = key(
-        0, "side of the centre crop of the original image; 0: none", unit="pixels", least=0
+        0,
+        "side of the centre crop of the original image; 0: none",
+        unit="pixels",
+        least=0,
+        most=4096,
     )
     original_size: int = key(
-        256, "side of the original images that `crop` refers to", unit="pixels", above=0
+        256, "side of the original images that `crop` refers to", unit="pixels", above=0, most=4096
     )
     supersample: int = key(
         2, "sub-pixels along each axis of rendered depth; the paper's renderer: 2", above=0, most=16
     )
     use_mask: bool = key(False, "keep the background out of projected samples' losses")
     mask_target: bool = key(False, "keep it out of the target's own losses, too; ours")
-    truncation: float = key(0.7, "truncation psi of the samples of data=teacher", least=0)
+    truncation: float = key(0.7, "truncation psi of the samples of data=teacher", least=0, most=10)
 
     teacher: str = key(
         "heads-teacher-64",
         "the GAN: a name, a folder or an official StyleGAN2 file",
         required=expected_teachers,
+        path=True,
+        names=teacher_names,
     )
     perceptual: str = key("discriminator", "network of the perceptual loss", choices=PERCEPTUAL)
     projection: str = key(
@@ -217,7 +256,10 @@ class GAN2ShapeConfig(RunConfig):
         choices=("discriminator", "perceptual"),
     )
     start: str = key(
-        "", "asset, run folder or released checkpoint with the five networks to start from"
+        "",
+        "asset, run folder or released checkpoint with the five networks to start from",
+        path=True,
+        names=lambda: assets_with(START),
     )
 
     joint: bool = key(False, "pre-training: one set of weights for all instances, never reset")
@@ -230,20 +272,23 @@ class GAN2ShapeConfig(RunConfig):
         [], "networks that the instances of a group share even so", choices=NETWORKS
     )
     group: int = key(
-        0, "instances trained at once; weights are reset between groups; 0: all", least=0
+        0,
+        "instances trained at once; weights are reset between groups; 0: all",
+        least=0,
+        most=MOST_ITEMS,
     )
-    targets: int = key(0, "instances of the group in each step; 0: all", least=0)
+    targets: int = key(0, "instances of the group in each step; 0: all", least=0, most=MOST_ITEMS)
 
     warmup: WarmUpConfig = field(default_factory=WarmUpConfig)
-    stages: int = key(4, "number of stages of the three steps", above=0)
+    stages: int = key(4, "number of stages of the three steps", above=0, most=10000)
     steps: StageConfig = key(StageConfig, "iterations of the three steps")
-    batch: int = key(16, "pseudo samples of each instance in a step", above=0)
+    batch: int = key(16, "pseudo samples of each instance in a step", above=0, most=MOST_BATCH)
     projected_batch: int = key(
-        0, "projected samples of each instance in a step; 0: as `batch`", least=0
+        0, "projected samples of each instance in a step; 0: as `batch`", least=0, most=MOST_BATCH
     )
-    samples_per_instance: int = key(1600, "projected samples kept", above=0)
+    samples_per_instance: int = key(1600, "projected samples kept", above=0, most=1000000)
     lr: LearningRateConfig = field(default_factory=LearningRateConfig)
-    weight_decay: float = key(5e-4, "Adam's weight decay", least=0)
+    weight_decay: float = factor_key(5e-4, "Adam's weight decay")
     losses: LossConfig = field(default_factory=LossConfig)
     symmetry: SymmetryConfig = field(default_factory=SymmetryConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)

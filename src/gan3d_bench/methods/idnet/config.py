@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, RunConfig, key, require
+from gan3d_bench.config import (
+    LEAST_SIDE,
+    MOST_BATCH,
+    MOST_CHANNELS,
+    MOST_SIDE,
+    SEEDS,
+    RunConfig,
+    factor_key,
+    key,
+    rate_key,
+    require,
+    steps_key,
+)
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
@@ -16,13 +28,20 @@ class PeopleConfig:
     """Whose pictures; people of train and val are different ones."""
 
     # one class has nothing to be told from, one picture nothing to be normalised with
-    train: int = key(512, "people to learn; of a folder the first ones by name", least=2)
-    val: int = key(64, "people held out; of a folder the next ones", least=2)
-    pictures: int = key(
-        32, "pictures of each of train; of a folder at most; 0: all there are", least=0
+    train: int = key(
+        512, "people to learn; of a folder the first ones by name", least=2, most=1000000
     )
-    val_pictures: int = key(8, "pictures of each of val; of a folder at most", least=2)
-    seed: int = key(0, "seed of the heads, not of the run", least=0)
+    val: int = key(64, "people held out; of a folder the next ones", least=2, most=1000000)
+    pictures: int = key(
+        32,
+        "pictures of each of train; of a folder at most; 0: all there are",
+        least=0,
+        most=1000000,
+    )
+    val_pictures: int = key(
+        8, "pictures of each of val; of a folder at most", least=2, most=1000000
+    )
+    seed: int = key(0, "seed of the heads, not of the run", least=0, below=SEEDS - 1)
 
 
 @dataclass
@@ -35,8 +54,9 @@ class LossConfig:
         0.1,
         "margin of the cosine (cosface) or in radians (arcface); 0: the papers' 0.35 or 0.5",
         least=0,
+        most=10,
     )
-    scale: float = key(16.0, "factor on the logits", above=0)
+    scale: float = factor_key(16.0, "factor on the logits", above=0)
 
 
 @dataclass
@@ -48,22 +68,29 @@ class IdentityConfig(RunConfig):
         "heads: people of the head model; images: a folder with one of each person; or a data "
         "module that gives people",
     )
-    images: str = key("", "path of that folder (or a zip file), or of the data module's data")
+    images: str = key(
+        "", "path of that folder (or a zip file), or of the data module's data", path=True
+    )
     image_size: int = key(
         64, "side of the images", unit="pixels", least=LEAST_SIDE, most=MOST_SIDE, power_of_two=True
     )
-    width: int = key(12, "channels of the first stage; doubled at each of the other three", above=0)
-    dimensions: int = key(96, "length of the embedding", above=0)
+    width: int = key(
+        12,
+        "channels of the first stage; doubled at each of the other three",
+        above=0,
+        most=MOST_CHANNELS,
+    )
+    dimensions: int = key(96, "length of the embedding", above=0, most=MOST_CHANNELS)
     dropout: float = key(0.0, "share dropped before the last layer", least=0, below=1)
     mirror: float = key(0.5, "share of the pictures that is mirrored", least=0, most=1)
     soften: float = key(0.25, "share that is shrunk to half and enlarged again", least=0, most=1)
-    steps: int = key(800, "steps of training", above=0)
-    batch: int = key(128, "pictures a step over all processes", least=2)
+    steps: int = steps_key(800, "steps of training", above=0)
+    batch: int = key(128, "pictures a step over all processes", least=2, most=MOST_BATCH)
     optimizer: str = key("adamw", "adamw, or sgd with momentum 0.9", choices=OPTIMIZERS)
-    lr: float = key(0.01, "its learning rate", above=0)
-    lr_end: float = key(0.01, "factor on lr at the end of the cosine", least=0)
-    warmup: int = key(20, "steps in which lr rises to its value", least=0)
-    weight_decay: float = key(5e-4, "its weight decay", least=0)
+    lr: float = rate_key(0.01, "its learning rate")
+    lr_end: float = factor_key(0.01, "factor on lr at the end of the cosine")
+    warmup: int = steps_key(20, "steps in which lr rises to its value")
+    weight_decay: float = factor_key(5e-4, "its weight decay")
     people: PeopleConfig = field(default_factory=PeopleConfig)
     losses: LossConfig = field(default_factory=LossConfig)
 

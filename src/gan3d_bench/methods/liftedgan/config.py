@@ -2,10 +2,22 @@
 
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import RunConfig, key, require
+from gan3d_bench.assets.registry import registry
+from gan3d_bench.config import (
+    MOST_BATCH,
+    MOST_CHANNELS,
+    MOST_ITEMS,
+    RunConfig,
+    factor_key,
+    key,
+    rate_key,
+    require,
+    steps_key,
+    weight_key,
+)
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import InversionConfig
-from gan3d_bench.generators.names import expected_teachers
+from gan3d_bench.generators.names import expected_teachers, teacher_names
 
 PERCEPTUAL = ("vgg", "discriminator", "none")
 RENDERERS = ("exact", "released")
@@ -15,30 +27,26 @@ RENDERERS = ("exact", "released")
 class LossConfig:
     """Weights of the terms (`objective.py`); 0 leaves a term out."""
 
-    reconstruction: float = key(5.0, "R at a stylecode's own light and view against G", above=0)
-    perceptual: float = key(1.0, "weight of the perceptual part of every image distance", least=0)
-    flip: float = key(0.8, "mirrored shape and albedo, relative to reconstruction", least=0)
-    perturbation: float = key(
-        2.0, "turned and lit pictures against those of manipulated stylecodes, Eq. 4", least=0
+    reconstruction: float = weight_key(
+        5.0, "R at a stylecode's own light and view against G", above=0
     )
-    cycle: float = key(4.0, "light and view read back from a manipulated stylecode, Eq. 5", least=0)
-    cycle_light: float = key(
-        1.0, "light inside the cycle term, relative to view; 1 in the paper", least=0
+    perceptual: float = weight_key(1.0, "weight of the perceptual part of every image distance")
+    flip: float = weight_key(0.8, "mirrored shape and albedo, relative to reconstruction")
+    perturbation: float = weight_key(
+        2.0, "turned and lit pictures against those of manipulated stylecodes, Eq. 4"
     )
-    prior: float = key(0.5, "manipulated stylecodes against the distribution of w", least=0)
-    identity: float = key(1.0, "turned picture against the neutral one, Eq. 6", least=0)
-    albedo: float = key(0.01, "nuclear norm of fine albedo detail, Eq. 7", least=0)
-    smooth: float = key(
-        0.0, "second differences of canonical depth; ours, not in the paper", least=0
+    cycle: float = weight_key(4.0, "light and view read back from a manipulated stylecode, Eq. 5")
+    cycle_light: float = weight_key(
+        1.0, "light inside the cycle term, relative to view; 1 in the paper"
     )
-    keep: float = key(
-        0.0,
-        "M at a stylecode's own light and view gives it back; ours, not in the paper",
-        least=0,
+    prior: float = weight_key(0.5, "manipulated stylecodes against the distribution of w")
+    identity: float = weight_key(1.0, "turned picture against the neutral one, Eq. 6")
+    albedo: float = weight_key(0.01, "nuclear norm of fine albedo detail, Eq. 7")
+    smooth: float = weight_key(0.0, "second differences of canonical depth; ours, not in the paper")
+    keep: float = weight_key(
+        0.0, "M at a stylecode's own light and view gives it back; ours, not in the paper"
     )
-    light: float = key(
-        0.0, "strength of light away from its middle; ours, not in the paper", least=0
-    )
+    light: float = weight_key(0.0, "strength of light away from its middle; ours, not in the paper")
 
     @property
     def perturbs(self) -> bool:
@@ -58,10 +66,16 @@ class PerturbationConfig:
 class WidthConfig:
     """Sizes of the networks."""
 
-    depth: int = key(16, "channels of D_S at half the image size", least=4, multiple_of=4)
-    transformation: int = key(16, "channels of D_T there", least=4, multiple_of=4)
-    most: int = key(512, "channels of either at most", least=4, multiple_of=4)
-    hidden: int = key(512, "hidden features of the MLPs", least=4, multiple_of=4)
+    depth: int = key(
+        16, "channels of D_S at half the image size", least=4, multiple_of=4, most=MOST_CHANNELS
+    )
+    transformation: int = key(
+        16, "channels of D_T there", least=4, multiple_of=4, most=MOST_CHANNELS
+    )
+    most: int = key(512, "channels of either at most", least=4, multiple_of=4, most=MOST_CHANNELS)
+    hidden: int = key(
+        512, "hidden features of the MLPs", least=4, multiple_of=4, most=MOST_CHANNELS
+    )
 
 
 @dataclass
@@ -71,21 +85,25 @@ class PerceptualConfig:
     network: str = key(
         "vgg", "vgg (asset vgg16-lpips), the teacher's discriminator, or none", choices=PERCEPTUAL
     )
-    scales: int = key(3, "sizes at which images are compared, each half the one before", above=0)
-    layers: int = key(4, "blocks of the discriminator that are compared", above=0)
+    scales: int = key(
+        3, "sizes at which images are compared, each half the one before", above=0, most=8
+    )
+    layers: int = key(4, "blocks of the discriminator that are compared", above=0, most=16)
 
 
 @dataclass
 class GeometryConfig:
     """Canonical depth and the smoothing of the transformation map."""
 
-    near: float = key(0.9, "least canonical depth", unit="scene units", above=0)
-    far: float = key(1.1, "largest canonical depth", unit="scene units", above=0)
-    border: float = key(1.05, "depth of the outermost columns", unit="scene units", above=0)
-    blur_radius: int = key(
-        10, "radius of the blur; 10 belongs to 256 pixels", unit="pixels", least=0
+    near: float = key(0.9, "least canonical depth", unit="scene units", above=0, most=10)
+    far: float = key(1.1, "largest canonical depth", unit="scene units", above=0, most=10)
+    border: float = key(
+        1.05, "depth of the outermost columns", unit="scene units", above=0, most=10
     )
-    blur_sigma: float = key(
+    blur_radius: int = key(
+        10, "radius of the blur; 10 belongs to 256 pixels", unit="pixels", least=0, most=512
+    )
+    blur_sigma: float = factor_key(
         5.657, "its standard deviation; 5.657 belongs to 256 pixels", unit="pixels", above=0
     )
     clip_contours: bool = key(True, "no gradient to the depth at the borders of where there is any")
@@ -96,16 +114,20 @@ class GeometryConfig:
 class WarmUpConfig:
     """A start of ours, none in the paper: D_S is fitted to an ellipsoid, M to leave w as it is."""
 
-    steps: int = key(0, "steps of the warm-up; 0: none", least=0)
-    batch: int = key(16, "ellipsoids a step", above=0)
-    styles: int = key(16, "stylecodes a step that M is to leave as they are", above=0)
-    lr: float = key(1e-3, "Adam's learning rate", above=0)
-    near: float = key(0.91, "depth of the ellipsoid's summit", unit="scene units")
-    far: float = key(1.03, "depth of its rim and beyond", unit="scene units")
+    steps: int = steps_key(0, "steps of the warm-up; 0: none")
+    batch: int = key(16, "ellipsoids a step", above=0, most=MOST_BATCH)
+    styles: int = key(
+        16, "stylecodes a step that M is to leave as they are", above=0, most=MOST_BATCH
+    )
+    lr: float = rate_key(1e-3, "Adam's learning rate")
+    near: float = key(0.91, "depth of the ellipsoid's summit", unit="scene units", above=0, most=10)
+    far: float = key(1.03, "depth of its rim and beyond", unit="scene units", above=0, most=10)
     box: list[float] = key(
         [0.1, 0.95, 0.15, 0.85],
         "top, bottom, left, right of the ellipsoid as fractions of the image",
         length=4,
+        least=-1,
+        most=2,
     )
 
 
@@ -117,39 +139,52 @@ class LiftedGANConfig(RunConfig):
         256, "side of the images", unit="pixels", least=16, most=256, power_of_two=True
     )
     teacher: str = key(
-        "", "the GAN: a name, a folder or an official StyleGAN2 file", required=expected_teachers
+        "",
+        "the GAN: a name, a folder or an official StyleGAN2 file",
+        required=expected_teachers,
+        path=True,
+        names=teacher_names,
     )
     start: str = key(
-        "", "weights to begin with: a folder that `import --as liftedgan` made, or a run"
+        "",
+        "weights to begin with: a folder that `import --as liftedgan` made, or a run",
+        path=True,
     )
-    steps: int = key(50_000, "steps of training; the paper says 30,000", least=0)
-    batch: int = key(8, "stylecodes a step over all processes", above=0)
+    steps: int = steps_key(50_000, "steps of training; the paper says 30,000")
+    batch: int = key(8, "stylecodes a step over all processes", above=0, most=MOST_BATCH)
     micro_batch: int = key(
-        0, "images at once, by gradient accumulation; 0: all of a process's", least=0
+        0,
+        "images at once, by gradient accumulation; 0: all of a process's",
+        least=0,
+        most=MOST_BATCH,
     )
-    lr: float = key(1e-4, "Adam's learning rate", above=0)
+    lr: float = rate_key(1e-4, "Adam's learning rate")
     decay: float = key(
         0.0, "share of the steps, at the end, in which lr falls to 0; ours", least=0, most=1
     )
-    lr_depth: float = key(
-        1.0, "factor on lr for D_S; below 1 is ours: views first, shape after them", least=0
+    lr_depth: float = factor_key(
+        1.0, "factor on lr for D_S; below 1 is ours: views first, shape after them"
     )
-    weight_decay: float = key(5e-4, "Adam's weight decay", least=0)
-    truncation: float = key(0.7, "truncation psi of the samples", least=0)
-    statistics: int = key(50_000, "latents that mean and deviation of w are taken from", least=2)
+    weight_decay: float = factor_key(5e-4, "Adam's weight decay")
+    truncation: float = key(0.7, "truncation psi of the samples", least=0, most=10)
+    statistics: int = key(
+        50_000, "latents that mean and deviation of w are taken from", least=2, most=MOST_ITEMS
+    )
     renderer: str = key(
         "released",
         "released: rasterize and shade as the released code; exact: at pixel centres, colours "
         "interpolated in space, normals of length 1",
         choices=RENDERERS,
     )
-    identity: str = key("arcface-mbf", "network of the identity term")
-    identity_yaw: float = key(
-        25.0, "yaw of V' within which identity is compared", unit="degrees", above=0
+    identity: str = key(
+        "arcface-mbf", "network of the identity term", path=True, names=lambda: registry().assets
     )
-    pooling: int = key(4, "mean pooling of the albedo matrix", unit="pixels", above=0)
-    kept: int = key(256, "stylecodes a step of losses.keep", above=0)
-    samples: int = key(8, "subjects in previews", above=0)
+    identity_yaw: float = key(
+        25.0, "yaw of V' within which identity is compared", unit="degrees", above=0, most=180
+    )
+    pooling: int = key(4, "mean pooling of the albedo matrix", unit="pixels", above=0, most=256)
+    kept: int = key(256, "stylecodes a step of losses.keep", above=0, most=MOST_BATCH)
+    samples: int = key(8, "subjects in previews", above=0, most=1024)
     warmup: WarmUpConfig = field(default_factory=WarmUpConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     perturbation: PerturbationConfig = field(default_factory=PerturbationConfig)

@@ -4,7 +4,19 @@ from dataclasses import dataclass, field
 
 from gan3d_bench.adversarial import config as adversarial
 from gan3d_bench.adversarial.config import AugmentConfig
-from gan3d_bench.config import MOST_SIDE, RunConfig, key
+from gan3d_bench.config import (
+    MOST_BATCH,
+    MOST_CHANNELS,
+    MOST_ITEMS,
+    MOST_SIDE,
+    MOST_WEIGHT,
+    RunConfig,
+    factor_key,
+    key,
+    rate_key,
+    steps_key,
+    weight_key,
+)
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
@@ -18,20 +30,30 @@ class NetworkConfig:
     image_size: int = key(
         64, "side of the images", unit="pixels", least=8, most=MOST_SIDE, power_of_two=True
     )
-    z_dim: int = key(512, "length of latents z", above=0)
-    w_dim: int = key(512, "length of stylecodes w", above=0)
-    mapping_layers: int = key(8, "layers of the mapping network", above=0)
+    z_dim: int = key(512, "length of latents z", above=0, most=MOST_CHANNELS)
+    w_dim: int = key(512, "length of stylecodes w", above=0, most=MOST_CHANNELS)
+    mapping_layers: int = key(8, "layers of the mapping network", above=0, most=64)
     channel_base: int = key(
-        16384, "channels at a resolution are min(channel_base // resolution, channel_max)", above=0
+        16384,
+        "channels at a resolution are min(channel_base // resolution, channel_max)",
+        above=0,
+        most=1048576,
     )
-    channel_max: int = key(512, "most channels at any resolution", above=0)
+    channel_max: int = key(512, "most channels at any resolution", above=0, most=MOST_CHANNELS)
     channels: dict[int, int] = key(
-        {}, "channels by resolution, in the place of that rule if not empty", above=0
+        {},
+        "channels by resolution, in the place of that rule if not empty",
+        above=0,
+        most=MOST_CHANNELS,
     )
-    stddev_group: int = key(4, "images that share one minibatch standard deviation", above=0)
-    conv_clamp: float = key(0.0, "limit of activations; 0: none", least=0)
-    generator: str = key("", "saved generator to start from; its architecture replaces the above")
-    discriminator: str = key("", "saved discriminator to start from; likewise")
+    stddev_group: int = key(
+        4, "images that share one minibatch standard deviation", above=0, most=MOST_BATCH
+    )
+    conv_clamp: float = weight_key(0.0, "limit of activations; 0: none")
+    generator: str = key(
+        "", "saved generator to start from; its architecture replaces the above", path=True
+    )
+    discriminator: str = key("", "saved discriminator to start from; likewise", path=True)
 
 
 @dataclass
@@ -41,8 +63,15 @@ class DataConfig:
     name: str = key(
         "", "a data module that gives images (and latents, where needed); '': what is at `path`"
     )
-    path: str = key("", "pictures, or a folder of image.npy (+ latent.npy); '': synthetic heads")
-    count: int = key(60000, "synthetic heads to render and cache; of named data at most", above=0)
+    path: str = key(
+        "", "pictures, or a folder of image.npy (+ latent.npy); '': synthetic heads", path=True
+    )
+    count: int = key(
+        60000,
+        "synthetic heads to render and cache; of named data at most",
+        above=0,
+        most=MOST_ITEMS,
+    )
     mirror: bool = key(False, "also show images mirrored")
 
 
@@ -50,46 +79,49 @@ class DataConfig:
 class RegressionConfig:
     """Warm start: the generator learns the images that belong to given latents."""
 
-    steps: int = key(0, "steps of the warm start", least=0)
+    steps: int = steps_key(0, "steps of the warm start")
     # weights are N(0, 1): five times the usual rate of the adversarial phase
-    lr: float = key(1e-2, "Adam's learning rate", above=0)
-    lr_end: float = key(0.05, "factor on lr at the end of the cosine", least=0)
-    mapping_lr: float = key(
-        100.0, "factor on the rate of the mapping network, whose layers scale it by 0.01", least=0
+    lr: float = rate_key(1e-2, "Adam's learning rate")
+    lr_end: float = factor_key(0.05, "factor on lr at the end of the cosine")
+    mapping_lr: float = factor_key(
+        100.0, "factor on the rate of the mapping network, whose layers scale it by 0.01"
     )
-    warmup: int = key(100, "steps of linear warm-up", least=0)
+    warmup: int = steps_key(100, "steps of linear warm-up")
     # Eight random leaky ReLU layers would scramble what the latents stand for, and the regression
     # would first have to undo it.
     linear_mapping: bool = key(False, "start the mapping network as a linear map, w = scale * z")
     latent_scales: list[list[float]] = key(
-        [], "[first, last, scale] of latent entries, scale 1 elsewhere; needs linear_mapping"
+        [],
+        "[first, last, scale] of latent entries, scale 1 elsewhere; needs linear_mapping",
+        least=-MOST_WEIGHT,
+        most=MOST_WEIGHT,
     )
-    pixel: float = key(1.0, "weight of L1", least=0)
-    edges: float = key(1.0, "weight of L1 between finite differences", least=0)
+    pixel: float = weight_key(1.0, "weight of L1")
+    edges: float = weight_key(1.0, "weight of L1 between finite differences")
     perceptual: str = key("none", "network of the perceptual loss", choices=PERCEPTUAL)
-    perceptual_weight: float = key(0.5, "weight of the perceptual loss", least=0)
+    perceptual_weight: float = weight_key(0.5, "weight of the perceptual loss")
 
 
 @dataclass
 class AdversarialConfig(adversarial.AdversarialConfig, adversarial.PathLengthConfig):
     """GAN training."""
 
-    mapping_lr: float = key(1.0, "factor on the mapping network's rate", least=0)
+    mapping_lr: float = factor_key(1.0, "factor on the mapping network's rate")
     mixing: float = key(0.9, "probability of style mixing", least=0, most=1)
-    anchor: float = key(0.0, "weight of the warm start's loss", least=0)
-    anchor_end: float = key(1.0, "factor on `anchor` at the end", least=0)
+    anchor: float = weight_key(0.0, "weight of the warm start's loss")
+    anchor_end: float = factor_key(1.0, "factor on `anchor` at the end")
 
 
 @dataclass
 class StyleGAN2Config(RunConfig):
     """Keys of ``fit --method stylegan2``."""
 
-    batch: int = key(32, "images a step over all processes", above=0)
-    ema_kimg: float = key(
+    batch: int = key(32, "images a step over all processes", above=0, most=MOST_BATCH)
+    ema_kimg: float = weight_key(
         10.0, "half-life of the averaged weights", unit="thousand images", above=0
     )
-    ema_rampup: float = key(
-        0.0, "half-life is at most this share of the images seen; 0: no limit", least=0
+    ema_rampup: float = factor_key(
+        0.0, "half-life is at most this share of the images seen; 0: no limit"
     )
     network: NetworkConfig = field(default_factory=NetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)

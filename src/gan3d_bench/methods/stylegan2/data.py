@@ -133,7 +133,7 @@ def open_images(
         UserError: nothing usable there.
     """
     if not name:
-        folder = Path(path).expanduser()
+        folder = Path(path)
         if (folder / IMAGES).exists() or z_dim is not None:
             return ImageArray(_folder(path, z_dim), image_size, z_dim)
         name, path, count = "images", str(folder), 0
@@ -149,7 +149,7 @@ def prepare_images(path: str, image_size: int, name: str = "", count: int = 0) -
     Raises:
         UserError: nothing usable there.
     """
-    folder = Path(path).expanduser()
+    folder = Path(path)
     if not name and (not path or (folder / IMAGES).exists()):
         return
     name, path = name or "images", path if name else str(folder)
@@ -168,7 +168,7 @@ def _key(name: str, path: str) -> str:
 
 
 def _folder(path: str, z_dim: int | None) -> Path:
-    folder = Path(path).expanduser()
+    folder = Path(path)
     if not folder.is_dir():
         raise UserError(f"data.path={path}: no such folder; expected a folder of images")
     if z_dim is not None and not (folder / LATENTS).is_file():

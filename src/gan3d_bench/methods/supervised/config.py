@@ -3,7 +3,20 @@
 import dataclasses
 from dataclasses import dataclass, field
 
-from gan3d_bench.config import LEAST_SIDE, MOST_SIDE, RunConfig, key
+from gan3d_bench.config import (
+    LEAST_SIDE,
+    MOST_BATCH,
+    MOST_CHANNELS,
+    MOST_ITEMS,
+    MOST_SIDE,
+    SEEDS,
+    RunConfig,
+    factor_key,
+    key,
+    rate_key,
+    steps_key,
+    weight_key,
+)
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.errors import UserError
 
@@ -15,20 +28,22 @@ class DataConfig:
     """Images with depth to learn from; synthetic heads are rendered once and cached."""
 
     name: str = key("heads", "a data module that gives depth")
-    path: str = key("", "where its data lies, if it needs a path")
-    train: int = key(4096, "images of the train split", above=0)
-    val: int = key(32, "images of the val split, for the scalars at the end", above=0)
-    seed: int = key(0, "seed of the data set, not of the run", least=0)
+    path: str = key("", "where its data lies, if it needs a path", path=True)
+    train: int = key(4096, "images of the train split", above=0, most=MOST_ITEMS)
+    val: int = key(
+        32, "images of the val split, for the scalars at the end", above=0, most=MOST_ITEMS
+    )
+    seed: int = key(0, "seed of the data set, not of the run", least=0, below=SEEDS)
 
 
 @dataclass
 class LossConfig:
     """Weights of the loss terms; depths are first divided by half the depth range."""
 
-    absolute: float = key(1.0, "mean absolute depth error over the whole image", least=0)
-    scale_invariant: float = key(1.0, "deviation of the log-depth error over the subject", least=0)
-    gradient: float = key(
-        1.0, "mean absolute difference of log-depth slopes over the subject", least=0
+    absolute: float = weight_key(1.0, "mean absolute depth error over the whole image")
+    scale_invariant: float = weight_key(1.0, "deviation of the log-depth error over the subject")
+    gradient: float = weight_key(
+        1.0, "mean absolute difference of log-depth slopes over the subject"
     )
 
 
@@ -44,11 +59,12 @@ class SupervisedConfig(RunConfig):
         "channels at half the image size; doubled at each level, up to 256",
         above=0,
         multiple_of=8,
+        most=MOST_CHANNELS,
     )
-    steps: int = key(1500, "steps of training", above=0)
-    batch: int = key(16, "images a step over all processes", above=0)
-    lr: float = key(1e-3, "Adam's learning rate", above=0)
-    lr_end: float = key(0.02, "factor on lr at the end of the cosine", least=0)
+    steps: int = steps_key(1500, "steps of training", above=0)
+    batch: int = key(16, "images a step over all processes", above=0, most=MOST_BATCH)
+    lr: float = rate_key(1e-3, "Adam's learning rate")
+    lr_end: float = factor_key(0.02, "factor on lr at the end of the cosine")
     data: DataConfig = field(default_factory=DataConfig)
     losses: LossConfig = field(default_factory=LossConfig)
 
