@@ -24,6 +24,7 @@ from torch import Tensor
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2 import Generator, load_generator
+from gan3d_bench.methods.stylegan2.config import DataConfig
 from gan3d_bench.methods.stylegan2.data import Images, open_images
 from gan3d_bench.metrics.fid import collect_features, compare_features
 from gan3d_bench.metrics.inception import InceptionFeatures
@@ -83,7 +84,7 @@ def main() -> None:
 
     fetch("inception-fid")
     generator = load_generator(options.generator).to(options.device)
-    images = open_images(str(options.data), generator.image_size)
+    images = open_images(DataConfig(path=str(options.data)), generator.image_size)
     network = InceptionFeatures().to(options.device)
     real = real_features(options, images, network)
     fakes = generated(generator, options.samples, options.batch, options.seed, options.psi)

@@ -34,6 +34,9 @@ app.add_typer(assets_app, name="assets")
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
 HEAVY = ("fit", "eval", "render", "figures", "reconstruct", "invert", "directions", "check")
+OnBad = Annotated[
+    str, typer.Option("--on-bad", help="a picture that cannot be used: refuse, or skip and say")
+]
 REPEATABLE = {
     "eval": ("--run", "--method", "--results", "--network"),
     "compare": ("--run", "--results"),
@@ -186,11 +189,12 @@ def figures(
     ] = "ffhq",
     out: Annotated[Path | None, typer.Option(help="folder; default RUN/pictures/figures")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    on_bad: OnBad = "refuse",
 ) -> int:
     """Draw a run's figures: faces, sweeps, relighting; LiftedGAN: interpolation, style, too."""
     from gan3d_bench.commands.figures import figures
 
-    return figures(run, count, seed, image or [], style or [], align, out, device)
+    return figures(run, count, seed, image or [], style or [], align, out, device, on_bad)
 
 
 @app.command()
@@ -211,11 +215,12 @@ def reconstruct(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="config key to change; may be repeated"),
     ] = None,
+    on_bad: OnBad = "refuse",
 ) -> int:
     """Photographs of faces to 3D: aligned crop, views, depth, normals, mesh (GLB), turntable."""
     from gan3d_bench.commands.reconstruct import reconstruct
 
-    return reconstruct(photographs, method, preset, run, out, faces, override or [])
+    return reconstruct(photographs, method, preset, run, out, faces, override or [], on_bad)
 
 
 @app.command()
@@ -252,6 +257,7 @@ def invert(
     ] = 256,
     seed: Annotated[int, number("of all random numbers", **SEEDS)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    on_bad: OnBad = "refuse",
 ) -> int:
     """Find the stylecodes of photographs: GAN inversion into W or W+, with pivotal tuning."""
     from gan3d_bench.commands.invert import invert
@@ -261,7 +267,7 @@ def invert(
         space=space, steps=steps, lr=lr, perceptual=perceptual, pixel=pixel, prior=prior,
         noise=noise, noise_maps=noise_maps, batch=batch, pivotal=PivotalConfig(steps=pivotal),
     )  # fmt: skip
-    return invert(photographs, teacher, config, align, image_size, seed, device, out)
+    return invert(photographs, teacher, config, align, image_size, seed, device, out, on_bad)
 
 
 @app.command()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,15 @@ def reason(error: BaseException) -> str:
     except BaseException as another:  # its text may raise, too
         text = f"its text raises {type(another).__name__}"
     return one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put what the user called it, such as a key and its value, before the `UserError`s within."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

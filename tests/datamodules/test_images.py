@@ -21,6 +21,7 @@ from PIL import Image
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.datamodules import images as module
 from gan3d_bench.datamodules.images import ImageFolderDataModule
+from gan3d_bench.datamodules.survey import NAMED
 from gan3d_bench.errors import UserError
 from gan3d_bench.files import photographs
 from gan3d_bench.files.picture_sources import PictureZip, natural_key, open_source, read_named
@@ -67,13 +68,14 @@ def test_what_is_taken_of_pictures_has_names_of_its_own(folder: Path, archive: P
 
     alone = folder / "b" / "a1.png"
     taken = read_named([folder / "a10.png", folder / "a2.PNG", alone], brightness)
-    assert list(taken.items()) == [
+    assert list(taken.items.items()) == [
         ("a10", ("a10.png", 0)),
         ("a2-1", ("a2.PNG", 50)),
         ("a2-2", ("a2.PNG", 51)),
         ("a1", ("a1.png", 100)),
     ]
-    assert read_named([folder], lambda found, name: []) == {}
+    nothing = read_named([folder], lambda found, name: [])
+    assert (nothing.items, nothing.pictures, nothing.passed_over) == ({}, 3, ["notes.txt"])
     for paths in ([archive], [folder, alone]):  # a1.png and b/a1.png
         with pytest.raises(UserError, match=r"a1\.png.* called 'a1'; expected different names"):
             read_named(paths, brightness)
@@ -179,7 +181,7 @@ def test_bad_pictures_are_refused_with_the_first_and_their_number(folder, make):
     (folder / "a11.png").write_bytes(picture(0)[:-20])
     with pytest.raises(
         UserError,
-        match=r"images='.*pictures': 2 of 5 pictures cannot be used; on_bad=skip leaves them out; "
+        match=r"^'.*pictures': 2 of 5 pictures cannot be used; on_bad=skip leaves them out; "
         r"the first: '.*a3\.jpg' is not a readable image; expected a PNG",
     ) as error:
         make(folder).setup()
@@ -194,15 +196,15 @@ def test_bad_pictures_are_left_out_and_reported_once(folder, make, caplog):
         data.prepare_data()
         data.setup()
         assert contents(data) == ALL[:3]
-    assert len(caplog.records) == 1
-    message = caplog.records[0].getMessage()
+    message, others = (record.getMessage() for record in caplog.records)
+    assert others.endswith("pictures': 1 file passed over, no pictures, such as 'notes.txt'")
     assert "2 of 5 pictures left out: " in message
     assert "a3.jpg' is not a readable image" in message and "new.heic' is a HEIC image" in message
     assert list(data.skipped) == ["a3.jpg", "new.heic"]
 
 
 def test_many_bad_pictures_are_counted(folder, make, caplog):
-    for i in range(module.NAMED + 5):
+    for i in range(NAMED + 5):
         (folder / f"bad{i}.png").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         make(folder, on_bad="skip").setup()
@@ -320,7 +322,7 @@ def test_encrypted_and_damaged_members(archive, make):
 
 def test_a_zip_file_cut_short(archive):
     archive.write_bytes(archive.read_bytes()[:-30])
-    with pytest.raises(UserError, match=r"images='.*pictures\.zip': expected a folder of images"):
+    with pytest.raises(UserError, match=r"^'.*pictures\.zip': expected a folder of images"):
         open_source(archive)
     with pytest.raises(UserError, match=r"pictures\.zip' is not a readable zip file"):
         PictureZip(archive)
@@ -332,16 +334,16 @@ def test_what_is_no_source(tmp_path, folder):
     os.mkfifo(tmp_path / "pipe")
     expected = "expected a folder of images, a zip file or a text file of paths"
     for name in ("bytes.txt", "pipe", "a\0b", "n" * 5000):
-        with pytest.raises(UserError, match=rf"images='.*': (no such file; )?{expected}") as error:
+        with pytest.raises(UserError, match=rf"^'.*': (no such file; )?{expected}") as error:
             open_source(tmp_path / name)
         assert str(error.value).isprintable()
-    with pytest.raises(UserError, match=f"images='': {expected}"):
+    with pytest.raises(UserError, match=f"^'': {expected}"):
         open_source("")
-    with pytest.raises(UserError, match=rf"images='none': no such file; {expected}"):
+    with pytest.raises(UserError, match=rf"^'none': no such file; {expected}"):
         open_source("none")
-    with pytest.raises(UserError, match=r"images='.*empty\.txt': no images there; expected \.png"):
+    with pytest.raises(UserError, match=r"^'.*empty\.txt': no images there; expected \.png"):
         open_source(tmp_path / "empty.txt")
-    with pytest.raises(UserError, match=r"no images there \(.*recursive=true\)"):
+    with pytest.raises(UserError, match=r"no images there \(3 other files, such as 'bytes"):
         open_source(tmp_path)
 
 

@@ -90,8 +90,22 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 def test_missing_depth_map(root: Path) -> None:
     (root / "val/depth/000001_depth_1_1.png").unlink()
-    with pytest.raises(UserError, match=r"000001_image_1_1\.png: its depth map .* is missing"):
-        SynfaceDataset(root, "val")
+    missing = r"000001_image_1_1\.png: its depth map .* is missing"
+    with pytest.raises(UserError, match=missing):
+        SynfaceDataset(root, "val")[1]
+    with pytest.raises(UserError, match=rf"1 of \d pictures .*; on_bad=skip .*{missing}"):
+        SynfaceDataModule(root).setup("validate")
+
+
+def test_bad_images_are_skipped(root: Path) -> None:
+    (root / "val/depth/000000_depth_1_1.png").unlink()
+    (root / "val/image/._000000_image_1_1.png").write_bytes(b"a Macintosh's second file")
+    data = SynfaceDataModule(root)
+    data.on_bad = "skip"
+    names = [item["name"] for item in data.dataset("val")]
+    assert len(names) == len(SynfaceDataset(root, "val")) - 1
+    assert "000000_image_1_1" not in names
+    assert data.read("val", [0])[0]["name"] == names[0]
 
 
 def test_unreadable_and_small_images(root: Path) -> None:

@@ -141,7 +141,7 @@ def test_the_toy_brings_data_for_a_method_of_the_suite(cli: Cli, toy: Path) -> N
         ),
         (
             fit("idnet", "data=ramps", "images=number.txt", "people.train=99"),
-            "images='number.txt': 12 people in it, expected at least 99",
+            "number.txt': 12 people in it, expected at least 99",
         ),
     ],
 )

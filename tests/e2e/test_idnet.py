@@ -67,7 +67,7 @@ def test_people_of_a_folder(cli: Cli, toy: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("images=nowhere",), "images='nowhere': no such file"),
+        (("images=nowhere",), "images: 'nowhere': no such file"),
         (("images=people", "people.val=9"), "5 people in it, expected at least 12"),
     ],
 )

@@ -106,6 +106,7 @@ def test_mistakes(cli, toy, photos):
         ([*INVERT, "--pivotal", "-1"], "--pivotal -1: expected from 0 to 1000000"),
         ([*INVERT, "--seed", "-1"], "--seed -1: expected from 0 to 4294967295"),
         ([*INVERT, "--image-size", "20"], "--image-size 20: expected a power of two"),
+        ([*INVERT, "--on-bad", "skp"], "--on-bad skp: expected refuse or skip"),
         ([*INVERT, "--steps", "9"], "--steps is given 2 times"),
         ([*RANDOM, "--align", "face"], "--align face: expected ffhq or none"),
         ([*SQUARE, "--device", "gpu"], "--device 'gpu': not available here"),
@@ -123,6 +124,18 @@ def test_mistakes(cli, toy, photos):
         assert found.err.count("\n") == 1, found.err
         assert message in found.err
         assert sorted(toy.rglob("*")) == before, arguments
+
+
+def test_bad_pictures_are_skipped(cli, toy, photos, caplog):
+    (photos / "bad.png").write_bytes(b"no picture")
+    assert "bad.png' is not a readable image" in cli(*INVERT).err
+    found = cli(*INVERT, "--on-bad", "skip")
+    assert found.code == 0, found.err
+    assert "1 of 3 pictures left out: 'bad.png' is not a readable image" in caplog.text
+    assert (toy / "out" / "b.pt").is_file() and not (toy / "out" / "bad.pt").exists()
+    (photos / "b.png").write_bytes(b"")
+    (photos / "a.png").write_bytes(b"")
+    assert cli(*INVERT, "--on-bad", "skip").code == 2
 
 
 def test_a_picture_without_a_face_is_refused(cli, toy, photos):

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gan3d_bench.config import compose
+from gan3d_bench.datamodules.images import ImageFolderDataset
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.picture_sources import open_source
@@ -154,22 +155,26 @@ def folder(root: Path, counts: list[int]) -> Path:
     return root
 
 
+def pictures(root: Path) -> ImageFolderDataset:
+    return ImageFolderDataset(open_source(root, recursive=True), 16)
+
+
 def test_a_folder_of_people(tmp_path: Path) -> None:
-    source = open_source(folder(tmp_path / "p", [3, 1, 2]), recursive=True)
-    people = FolderPeople(source, 1, 2, 0, 16, "images")
+    items = pictures(folder(tmp_path / "p", [3, 1, 2]))
+    people = FolderPeople(items, 1, 2, 0, "images")
     assert people.person.tolist() == [0, 1, 1]
     levels = (people.read([0, 2]).mean((1, 2, 3)) + 1) * 127.5
     torch.testing.assert_close(levels, torch.tensor([40.0, 81.0]))
-    assert FolderPeople(source, 0, 1, 2, 16, "images").person.tolist() == [0, 0]
+    assert FolderPeople(items, 0, 1, 2, "images").person.tolist() == [0, 0]
 
 
 def test_folders_that_do_not_do_are_one_line(tmp_path: Path) -> None:
     root = folder(tmp_path / "p", [1, 1])
     with pytest.raises(UserError, match="2 people in it, expected at least 3"):
-        FolderPeople(open_source(root, recursive=True), 1, 2, 0, 16, "images='p'")
+        FolderPeople(pictures(root), 1, 2, 0, "images='p'")
     (root / "person0" / "0.png").rename(root / "0.png")
     with pytest.raises(UserError, match=r"'0.png' is nobody's"):
-        FolderPeople(open_source(root, recursive=True), 0, 1, 0, 16, "images='p'")
+        FolderPeople(pictures(root), 0, 1, 0, "images='p'")
 
 
 # -- verification -------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import LAYOUT, NUM_LATENTS, sample_heads
 from gan3d_bench.methods.stylegan2 import data, losses
+from gan3d_bench.methods.stylegan2.config import DataConfig
 from gan3d_bench.methods.stylegan2.method import StyleGAN2
 from gan3d_bench.methods.stylegan2.networks import build_generator, make_mapping_linear
 from gan3d_bench.methods.stylegan2.scene import move, view_latents
@@ -100,19 +101,19 @@ def test_batches_go_on_where_they_stopped() -> None:
 def test_folder_of_images(tmp_path: Path) -> None:
     pixels = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    images, latents = data.open_images(str(tmp_path), 8).read(torch.tensor([0]))
+    images, latents = data.open_images(DataConfig(path=str(tmp_path)), 8).read(torch.tensor([0]))
     assert latents is None
     torch.testing.assert_close(images[0], torch.from_numpy(pixels).permute(2, 0, 1) / 127.5 - 1)
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="not a readable image"):
-        data.open_images(str(tmp_path), 8)
+        data.open_images(DataConfig(path=str(tmp_path)), 8)
 
 
 def test_pictures_of_other_sizes_in_the_order_of_their_paths(tmp_path: Path) -> None:
     for name, level in {"2.png": 20, "10.png": 100, "b/1.png": 200}.items():
         (tmp_path / "deep" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (12, 9), (level,) * 3).save(tmp_path / "deep" / name)
-    images = data.open_images(str(tmp_path), 8)
+    images = data.open_images(DataConfig(path=str(tmp_path)), 8)
     found, _ = images.read(torch.arange(len(images)))
     assert found.shape == (3, 3, 8, 8)
     assert ((found[:, 0, 0, 0] + 1) * 127.5).round().tolist() == [100, 20, 200]
@@ -120,27 +121,30 @@ def test_pictures_of_other_sizes_in_the_order_of_their_paths(tmp_path: Path) -> 
 
 def test_images_and_latents_of_a_data_module(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("GAN3D_BENCH_HOME", str(tmp_path))
-    data.prepare_images("", SIZE, "heads", 3)
-    images = data.open_images("", SIZE, NUM_LATENTS, "heads", 3)
+    given = DataConfig(name="heads", count=3)
+    module = data.open_module(given, SIZE)
+    assert module is not None
+    module.prepare("train")
+    images = data.open_images(given, SIZE, NUM_LATENTS)
     found, latents = images.read(torch.tensor([2, 0]))
     heads = HeadsDataset("train", 3, HeadsConfig(SIZE))
     assert len(images) == 3
     assert torch.equal(found[0], heads[2]["image"])
     assert torch.equal(latents, heads.latents[[2, 0]])
-    with pytest.raises(UserError, match=r"data\.name=heads: latents of \(146,\).*expected 160"):
-        data.open_images("", SIZE, Z_DIM, "heads", 3)
+    with pytest.raises(UserError, match=r"latents of \(146,\) numbers, expected 160"):
+        data.open_images(given, SIZE, Z_DIM)
     with pytest.raises(UserError, match="gives image, name but no latents; expected heads"):
         compose(SPEC, "check", None, ["data.name=images", "data.path=."])
 
 
 def test_unusable_data(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        data.open_images(str(tmp_path / "absent"), SIZE)
+        data.open_images(DataConfig(path=str(tmp_path / "absent")), SIZE)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"data\.path=.*no images there"):
-        data.open_images(str(tmp_path / "empty"), SIZE)
+    with pytest.raises(UserError, match=r"empty': no images there"):
+        data.open_images(DataConfig(path=str(tmp_path / "empty")), SIZE)
     with pytest.raises(UserError, match=r"shape \(N, 3, 32, 32\)"):
-        data.open_images(str(folder), 32)
+        data.open_images(DataConfig(path=str(folder)), 32)
     latents = np.load(folder / data.LATENTS)
     for wrong in (
         latents[:, :7],
@@ -157,15 +161,15 @@ def test_unusable_data(tmp_path: Path, folder: Path) -> None:
     whole = (folder / data.IMAGES).read_bytes()
     (folder / data.IMAGES).write_bytes(whole[:50])
     with pytest.raises(UserError, match="truncated"):
-        data.open_images(str(folder), SIZE)
+        data.open_images(DataConfig(path=str(folder)), SIZE)
     for wrong in (np.zeros((2, 3, SIZE, SIZE), np.float32), np.zeros((0, 3, SIZE, SIZE), np.uint8)):
         np.save(folder / data.IMAGES, wrong)
         with pytest.raises(UserError, match=r"expected one or more images.*uint8"):
-            data.open_images(str(folder), SIZE)
+            data.open_images(DataConfig(path=str(folder)), SIZE)
     with open(folder / data.IMAGES, "wb") as file:
         np.savez(file, wrong)
     with pytest.raises(UserError, match="not a NumPy array"):
-        data.open_images(str(folder), SIZE)
+        data.open_images(DataConfig(path=str(folder)), SIZE)
 
 
 # -- scene ---------------------------------------------------------------------------------------
@@ -314,19 +318,19 @@ def test_config_errors(folder: Path) -> None:
         "adversarial.mixing=1.5": "adversarial.mixing=1.5: expected a number from 0 to 1",
         "regression.perceptual=lpipz-vgg": "did you mean 'lpips-vgg'",
         "batch=0": "above 0",
-        "regression.steps=-1": "regression.steps=-1: expected 0 or more",
-        "regression.pixel=-1": "regression.pixel=-1.0: expected 0 or more",
-        "regression.warmup=-1": "regression.warmup=-1: expected 0 or more",
-        "adversarial.gamma=-1": "adversarial.gamma=-1.0: expected 0 or more",
-        "adversarial.anchor=-1": "adversarial.anchor=-1.0: expected 0 or more",
-        "adversarial.lr_end=-1": "adversarial.lr_end=-1.0: expected 0 or more",
+        "regression.steps=-1": "regression.steps=-1: expected a number from 0 to",
+        "regression.pixel=-1": "regression.pixel=-1.0: expected a number from 0 to",
+        "regression.warmup=-1": "regression.warmup=-1: expected a number from 0 to",
+        "adversarial.gamma=-1": "adversarial.gamma=-1.0: expected a number from 0 to",
+        "adversarial.anchor=-1": "adversarial.anchor=-1.0: expected a number from 0 to",
+        "adversarial.lr_end=-1": "adversarial.lr_end=-1.0: expected a number from 0 to",
         "adversarial.path_decay=2": "adversarial.path_decay=2.0: expected a number from 0 to 1",
         "augment.target=-2": "augment.target=-2.0: expected a number from -1 to 1",
         "augment.maximum=1.5": "augment.maximum=1.5: expected a number from 0 to 1",
-        "ema_rampup=-1": "ema_rampup=-1.0: expected 0 or more",
+        "ema_rampup=-1": "ema_rampup=-1.0: expected a number from 0 to",
         "network.z_dim=0": "network.z_dim=0: expected a number above 0",
         "network.mapping_layers=0": "network.mapping_layers=0: expected a number above 0",
-        "network.conv_clamp=-1": "network.conv_clamp=-1.0: expected 0 or more",
+        "network.conv_clamp=-1": "network.conv_clamp=-1.0: expected a number from 0 to",
         "network.image_size=2048": "network.image_size=2048: expected a power of two",
         "network.image_size=32": "network.channels={4: 8, 8: 8, 16: 8}: expected the channels at",
         "network.channels={4: 8, 8: 8, 16: 0}": "channels.16=0: expected a number above 0",

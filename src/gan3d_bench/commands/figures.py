@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan3d_bench.commands.invert import ALIGN, read_images
+from gan3d_bench.commands.pictures import ALIGN, read_images, require_on_bad
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder, write_errors
 from gan3d_bench.files.run_folder import Run
@@ -30,6 +30,7 @@ def figures(
     align: str,
     out: Path | None,
     device: str,
+    on_bad: str = "refuse",
 ) -> int:
     """Write a picture file for each of the method's figures, see `Method.figures`.
 
@@ -42,6 +43,7 @@ def figures(
         align: ``ffhq`` cuts a picture's largest face as FFHQ's, ``none`` its centred square.
         out: folder; None is ``figures`` in the run's pictures.
         device: such as "cpu" or "cuda"; "auto" takes a GPU if there is one.
+        on_bad: ``refuse`` stops at a picture that cannot be used, ``skip`` leaves it out.
 
     Raises:
         UserError: not a run, no readable checkpoint, a wrong `align`, a picture that cannot be
@@ -50,6 +52,7 @@ def figures(
     run = Run.open(path)
     if align not in ALIGN:
         raise UserError(f"--align {align}: expected {' or '.join(ALIGN)}")
+    require_on_bad(on_bad)
     name, spec = run.spec.name, run.spec
     if not (spec.samples or spec.reconstructs):
         raise UserError(f"{run}: method '{name}' has no scene to show")
@@ -58,7 +61,7 @@ def figures(
     folder = out or run.pictures / "figures"
     require_folder("--out", folder)
     place = require_device(device)
-    read = [_read(paths, align, run) for paths in (images, styles)]
+    read = [_read(paths, align, run, on_bad) for paths in (images, styles)]
 
     import torch
 
@@ -74,7 +77,7 @@ def figures(
     return 0
 
 
-def _read(paths: Sequence[Path], align: str, run: Run) -> Tensor | None:
+def _read(paths: Sequence[Path], align: str, run: Run, on_bad: str) -> Tensor | None:
     """Aligned faces (B, 3, 512, 512), or squares of the size that the run takes."""
     import torch
 
@@ -82,7 +85,7 @@ def _read(paths: Sequence[Path], align: str, run: Run) -> Tensor | None:
         return None
     own: int = run.config.image_size  # type: ignore[attr-defined]
     size = ALIGNED_SIZE if align == "ffhq" else own
-    return torch.stack(list(read_images(paths, align, size).values()))
+    return torch.stack(list(read_images(paths, align, size, on_bad).values()))
 
 
 def _framed(given: Tensor | None, method: Method, align: str) -> Tensor | None:

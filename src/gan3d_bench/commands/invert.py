@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan3d_bench.benchmarks.formats import fixed
+from gan3d_bench.commands.pictures import ALIGN, read_images, require_on_bad
 from gan3d_bench.config import check_values
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from gan3d_bench.generators.inversion.invert import Inversion
 
-ALIGN = ("ffhq", "none")
-
 
 def invert(
     photographs: Sequence[Path],
@@ -36,6 +35,7 @@ def invert(
     seed: int,
     device: str,
     out: Path,
+    on_bad: str = "refuse",
 ) -> int:
     """Find the stylecodes of photographs and write what the teacher makes of them.
 
@@ -53,6 +53,7 @@ def invert(
         seed: of all random numbers.
         device: such as "cpu" or "cuda"; "auto" takes a GPU if there is one.
         out: folder.
+        on_bad: ``refuse`` stops at a picture that cannot be used, ``skip`` leaves it out.
 
     Raises:
         UserError: a value of `config` or `align` that cannot be, no such teacher, or a picture that
@@ -61,6 +62,7 @@ def invert(
     """
     if align not in ALIGN:
         raise UserError(f"--align {align}: expected {' or '.join(ALIGN)}")
+    require_on_bad(on_bad)
     check_values(config, "--")
     require_folder("--out", out)
 
@@ -76,7 +78,7 @@ def invert(
     for network in (loaded.generator, loaded.discriminator):
         if network is not None:
             network.to(place)
-    given = read_images(photographs, align, loaded.generator.image_size)
+    given = read_images(photographs, align, loaded.generator.image_size, on_bad)
     names, images = list(given), torch.stack(list(given.values()))
     began, each = time.monotonic(), steps_in_all(config, 1)
     found: list[Inversion] = []
@@ -120,29 +122,6 @@ def invert(
     for file in written:
         print(file)
     return 0
-
-
-def read_images(photographs: Sequence[Path], align: str, size: int) -> dict[str, Tensor]:
-    """Images (3, size, size) in [-1, 1] by their stems, in the order given.
-
-    Args:
-        photographs, align: see `invert`.
-        size: pixels a side.
-
-    Raises:
-        UserError: a picture that cannot be used.
-    """
-    from gan3d_bench.faces.ffhq import PhotographAligner
-    from gan3d_bench.files.photographs import square, to_tensor
-    from gan3d_bench.files.picture_sources import read_named
-
-    if align == "none":
-        return read_named(photographs, lambda picture, name: [to_tensor(square(picture, size))])
-    aligner = PhotographAligner(size=size)
-    return read_named(
-        photographs,
-        lambda picture, name: [face.image for face in aligner(to_tensor(picture), [name])],
-    )
 
 
 def _write(inversion: Inversion, names: Sequence[str], images: Tensor, out: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gan3d_bench.commands.pictures import read_pictures, require_on_bad
 from gan3d_bench.config import RunConfig, compose
 from gan3d_bench.errors import Interrupted, UserError
 from gan3d_bench.files.atomic import require_folder
@@ -32,6 +33,7 @@ def reconstruct(
     out: Path,
     faces: str,
     overrides: Sequence[str],
+    on_bad: str = "refuse",
 ) -> int:
     """Find the faces, cut them as FFHQ's, lift them to 3D and write what they look like.
 
@@ -45,15 +47,16 @@ def reconstruct(
     spec: MethodSpec = registry("methods").get(method)
     if faces not in FACES:
         raise UserError(f"--faces {faces}: expected {' or '.join(FACES)}")
+    require_on_bad(on_bad)
     require_folder("--out", out)
     if run is None:
         # every mistake in the config is said before any work
-        compose(spec, _preset(spec, preset), None, _overrides(spec, Path("."), 1, overrides))
+        compose(spec, _preset(spec, preset), None, overrides_for(spec, Path("."), 1, overrides))
         trained = None
     else:
         trained = _open(run, spec, preset, overrides)
 
-    found = _faces(photographs, faces)
+    found = _faces(photographs, faces, on_bad)
     if trained is None:
         try:
             trained = _fit(spec, preset, found, out, overrides)
@@ -86,8 +89,22 @@ def _preset(spec: MethodSpec, preset: str | None) -> str:
     return preset or spec.photographs.preset
 
 
-def _overrides(spec: MethodSpec, folder: Path, count: int, overrides: Sequence[str]) -> list[str]:
+def overrides_for(
+    spec: MethodSpec, folder: Path, count: int, overrides: Sequence[str]
+) -> list[str]:
+    """Return the ``key=value`` of a run that is fitted to photographs.
+
+    Args:
+        spec: of a method that can be.
+        folder: of the aligned photographs.
+        count: their number.
+        overrides: the user's.
+
+    Raises:
+        UserError: one of these sets what only the command knows.
+    """
     assert spec.photographs is not None
+    folder = folder.absolute()
     own = [text.format(folder=folder, count=count) for text in spec.photographs.overrides]
     keys = {text.partition("=")[0] for text in own}
     for text in overrides:
@@ -108,14 +125,15 @@ def _open(run: Path, spec: MethodSpec, preset: str | None, overrides: Sequence[s
     return trained
 
 
-def _faces(photographs: Sequence[Path], faces: str) -> dict[str, AlignedPhotograph]:
+def _faces(photographs: Sequence[Path], faces: str, on_bad: str) -> dict[str, AlignedPhotograph]:
     """Aligned faces by the names of their folders, in the order given."""
     from gan3d_bench.faces.ffhq import PhotographAligner
     from gan3d_bench.files.photographs import to_tensor
-    from gan3d_bench.files.picture_sources import read_named
 
     aligner = PhotographAligner(size=ALIGNED_SIZE, faces=faces)  # type: ignore[arg-type]
-    return read_named(photographs, lambda picture, name: aligner(to_tensor(picture), [name]))
+    return read_pictures(
+        photographs, lambda picture, name: aligner(to_tensor(picture), [name]), on_bad
+    )
 
 
 def _fit(
@@ -136,7 +154,7 @@ def _fit(
     for name, face in found.items():
         save_png(to_image(unit_range(face.image)), folder / f"{name}.png")
     chosen = _preset(spec, preset)
-    config = compose(spec, chosen, None, _overrides(spec, folder, len(found), overrides))
+    config = compose(spec, chosen, None, overrides_for(spec, folder, len(found), overrides))
     earlier = _earlier(config)
     if earlier is not None and earlier.finished:
         return earlier

@@ -21,6 +21,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
+from gan3d_bench.datamodules.specs import ON_BAD, OnBad
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import DataModuleSpec, load
@@ -42,6 +43,10 @@ class DataModule(L.LightningDataModule, ABC, Generic[DatasetT]):
 
     Subclasses implement `open` and `build`, and `prepare` where something is made or checked.
 
+    Attributes:
+        on_bad: what modules of somebody's pictures do with those that cannot be used.
+        on_bad_key: the key that says so, for errors.
+
     Args:
         batch_size: images a batch.
         num_workers: worker processes of each loader.
@@ -51,6 +56,8 @@ class DataModule(L.LightningDataModule, ABC, Generic[DatasetT]):
         super().__init__()
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.on_bad: OnBad = "refuse"
+        self.on_bad_key = "on_bad"
         self._datasets: dict[Split, DatasetT] = {}
 
     @classmethod
@@ -154,8 +161,10 @@ def open_data(
     *,
     counts: Mapping[Split, int] | None = None,
     seed: int = 0,
+    on_bad: str = "refuse",
+    on_bad_key: str = "on_bad",
 ) -> DataModule[Any]:
-    """Open a registered data module by its name; see `DataModule.open`.
+    """Open a registered data module by its name; see `DataModule` and `DataModule.open`.
 
     Raises:
         UserError: no such data module, or one that cannot be imported; as `DataModule.open`.
@@ -169,4 +178,8 @@ def open_data(
         raise UserError(
             f"datamodule '{name}': {spec.module} is no gan3d_bench.datamodules.base.DataModule"
         )
-    return module.open(path, image_size, counts=counts or {}, seed=seed)
+    if on_bad not in ON_BAD:
+        raise unknown_name(on_bad_key, on_bad, ON_BAD)
+    opened = module.open(path, image_size, counts=counts or {}, seed=seed)
+    opened.on_bad, opened.on_bad_key = on_bad, on_bad_key
+    return opened

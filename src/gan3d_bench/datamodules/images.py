@@ -1,57 +1,30 @@
 """Pictures from a folder, a zip file or a list, as squares or as FFHQ-aligned faces.
 
-Every picture is decoded once before anything uses it, so that what is wrong with the data is said
-at the start. The findings are cached: a set that did not change is not looked through again.
+Every picture is decoded once before anything uses it, see `survey`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.base import DataModule, Item, Split, require_items
+from gan3d_bench.datamodules.specs import ON_BAD, OnBad
+from gan3d_bench.datamodules.survey import Points, Survey, look_through, require_good
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.faces.ffhq import PhotographAligner, cut, no_face, recipe
 from gan3d_bench.faces.scrfd import FaceDetector
-from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.files.photographs import centre, decode, square, to_tensor
 from gan3d_bench.files.picture_sources import PictureSource, open_source
 
 Align = Literal["none", "ffhq"]
-OnBad = Literal["refuse", "skip"]
-CHOICES = {"align": ("none", "ffhq"), "on_bad": ("refuse", "skip")}
-
-# Raise it when reading or finding faces changes, so that old findings are not believed.
-SURVEY_VERSION = 1
-NAMED = 10  # bad pictures named in the log
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class Survey:
-    """What a look at every picture found.
-
-    Attributes:
-        bad: index of a picture that cannot be used -> why, one line.
-        points: with alignment, index of every other one -> five points of its largest face.
-    """
-
-    bad: dict[int, str] = field(default_factory=dict)
-    points: dict[int, list[list[float]]] = field(default_factory=dict)
+CHOICES = {"align": ("none", "ffhq"), "on_bad": ON_BAD}
 
 
 class ImageFolderDataset(Dataset[dict[str, Any]]):
@@ -74,7 +47,7 @@ class ImageFolderDataset(Dataset[dict[str, Any]]):
         source: PictureSource,
         image_size: int,
         indices: Sequence[int] | None = None,
-        points: dict[int, list[list[float]]] | None = None,
+        points: dict[int, Points] | None = None,
     ) -> None:
         self.source = source
         self.image_size = image_size
@@ -159,7 +132,7 @@ class ImageFolderDataModule(DataModule[ImageFolderDataset]):
         self.source = open_source(images, recursive=recursive)
         self.image_size = image_size
         self.align: Align = align
-        self.on_bad: OnBad = on_bad
+        self.on_bad = on_bad
         self.train_size = train_size
         self.sizes: dict[Split, int] = {"val": val_size, "test": test_size}
         self.cache = cache
@@ -184,11 +157,14 @@ class ImageFolderDataModule(DataModule[ImageFolderDataset]):
     def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
         """Pictures by their numbers in the whole source, which has no splits of its own.
 
-        Centred squares, with their ``original``; only these pictures are looked at.
+        Centred squares, with their ``original``. Only these pictures are looked at, or all where
+        bad ones are skipped, which then have no number.
         """
-        require_items(numbers, len(self.source), repr(self.images), "images")
+        skips = self.on_bad == "skip"
+        known = self._good() if skips else range(len(self.source))
+        require_items(numbers, len(known), repr(self.images), "good images" if skips else "images")
         items = []
-        for number in numbers:
+        for number in (known[number] for number in numbers):
             name = self.source.names[number]
             picture = decode(self.source.read(number), name)
             image, original = (
@@ -205,8 +181,9 @@ class ImageFolderDataModule(DataModule[ImageFolderDataset]):
             UserError: bad pictures with ``on_bad="refuse"``, or no good one.
         """
         if self._survey is None:
-            survey = self._look()
-            self._judge(survey)
+            survey, total = self._look(), len(self.source)
+            others = self.source.passed_over
+            require_good(survey, total, repr(self.images), self.on_bad, self.on_bad_key, others)
             self._survey = survey
         return self._survey
 
@@ -233,8 +210,7 @@ class ImageFolderDataModule(DataModule[ImageFolderDataset]):
         return ImageFolderDataset(self.source, self.image_size, indices, points)
 
     def _good(self) -> list[int]:
-        bad = self.survey().bad
-        return [i for i in range(len(self.source)) if i not in bad]
+        return self.survey().good(len(self.source))
 
     def _parts(self) -> dict[Split, list[int]]:
         good = self._good()
@@ -251,72 +227,38 @@ class ImageFolderDataModule(DataModule[ImageFolderDataset]):
             "train": sorted(drawn[test + val :])[: self.train_size],
         }
 
-    def _judge(self, survey: Survey) -> None:
-        bad, total = survey.bad, len(self.source)
-        if not bad:
-            return
-        first = next(iter(bad.values()))
-        if self.on_bad == "refuse" or len(bad) == total:
-            hint = "" if len(bad) == total else "; on_bad=skip leaves them out"
-            raise UserError(
-                f"images={self.images!r}: {len(bad)} of {total} pictures cannot be used{hint}; "
-                f"the first: {first}"
-            )
-        _report(self.images, list(bad.values()), total)
-
     def _look(self) -> Survey:
         detector = (self._detector or FaceDetector()) if self.align == "ffhq" else None
-        state = (
-            SURVEY_VERSION,
-            self.source.fingerprint(),
-            (detector.weights.sha256, detector.threshold, detector.overlap) if detector else None,
+        found_by = (
+            (detector.weights.sha256, detector.threshold, detector.overlap) if detector else None
         )
-        digest = hashlib.sha256(repr(state).encode()).hexdigest()
-        path = (self.cache or cache_dir()) / "images" / f"{digest[:16]}.json"
-        survey = _read_survey(path, len(self.source), detector is not None)
-        if survey is None:
-            survey = self._examine(detector)
-            # without the cache it only takes longer
-            with contextlib.suppress(OSError), atomic_write(path) as temporary:
-                temporary.write_text(json.dumps(asdict(survey)))
-        return survey
-
-    def _examine(self, detector: FaceDetector | None) -> Survey:
-        survey = Survey()
-        # onnxruntime does not survive in forked workers; they only decode where faces are sought
-        workers = 0 if detector else self.num_workers
-        looks = DataLoader(_Looks(self.source, detector), batch_size=None, num_workers=workers)
-        found = track(looks, "looking through the pictures", len(self.source), transient=True)
-        for index, (reason, points) in enumerate(found):
-            if reason:
-                survey.bad[index] = reason
-            elif detector:
-                survey.points[index] = points
-        return survey
+        return look_through(
+            len(self.source),
+            _Look(self.source, detector),
+            (self.source.fingerprint(), found_by),
+            aligned=detector is not None,
+            # onnxruntime does not survive in forked workers
+            workers=0 if detector else self.num_workers,
+            cache=self.cache,
+        )
 
 
-class _Looks(Dataset[tuple[str, list[list[float]]]]):
-    """Of every picture why it is bad, or "", and the five points of its largest face."""
+class _Look:
+    """Decodes a picture, and finds the five points of its largest face where that is asked for."""
 
     def __init__(self, source: PictureSource, detector: FaceDetector | None) -> None:
         self.source = source
         self.aligner = PhotographAligner(detector) if detector else None
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> tuple[str, list[list[float]]]:
+    def __call__(self, index: int) -> Points | None:
         name = self.source.names[index]
-        try:
-            picture = decode(self.source.read(index), name)
-        except UserError as error:
-            return str(error), []
+        picture = decode(self.source.read(index), name)
         if self.aligner is None:
-            return "", []
+            return None
         faces: list[tuple[Tensor, float]] = self.aligner.locate(to_tensor(picture))
         if not faces:
-            return no_face(name, self.aligner.detector), []
-        return "", faces[0][0].tolist()
+            raise UserError(no_face(name, self.aligner.detector))
+        return faces[0][0].tolist()
 
 
 def _has_pictures(path: str) -> bool:
@@ -325,25 +267,3 @@ def _has_pictures(path: str) -> bool:
         return bool(open_source(path))
     except UserError:
         return not Path(path).is_dir()
-
-
-def _read_survey(path: Path, total: int, aligned: bool) -> Survey | None:
-    """Return stored findings; None where there are none, or none that can be used."""
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        bad = {int(index): str(reason) for index, reason in stored["bad"].items()}
-        points = {int(index): found for index, found in stored["points"].items()}
-        right = all(torch.tensor(found).shape == (5, 2) for found in points.values())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    expected = set(range(total)) - set(bad) if aligned else set()
-    return Survey(bad, points) if right and set(points) == expected else None
-
-
-@rank_zero_only
-def _report(images: str, reasons: list[str], total: int) -> None:
-    more = f"; and {len(reasons) - NAMED} more" if len(reasons) > NAMED else ""
-    named = "; ".join(reasons[:NAMED])
-    log.warning(
-        "images=%r: %d of %d pictures left out: %s%s", images, len(reasons), total, named, more
-    )

@@ -1,11 +1,21 @@
 """Light specs of the data modules, and what their items may hold. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
-from gan3d_bench.config import require
+from gan3d_bench.config import key, require
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import DataModuleSpec
+
+OnBad = Literal["refuse", "skip"]
+ON_BAD: tuple[OnBad, ...] = get_args(OnBad)
+
+
+def on_bad_key() -> Any:
+    """Declare what is done with pictures that cannot be used."""
+    return key("refuse", "pictures that cannot be used: refuse, or skip and say", choices=ON_BAD)
+
 
 KEYS: Mapping[str, str] = {
     "image": "(3, S, S) float in [-1, 1]",

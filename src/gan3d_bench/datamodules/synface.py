@@ -7,7 +7,7 @@ differ by "image" and "depth"; optionally ``.../latents/<image stem>.pt`` (GAN2S
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_items
+from gan3d_bench.datamodules.survey import look_through, require_good
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.photographs import centre, read_depth_map, read_picture, to_tensor
+from gan3d_bench.files.picture_sources import PictureFiles
 from gan3d_bench.files.weights import read_torch
 
 CROP = 170
@@ -37,13 +39,21 @@ class SynfaceDataset(Dataset[dict[str, Any]]):
         split: train, val or test.
         image_size: pixels per side after the centre crop of 170.
         limit: use only the first images, in order of their names (the paper: 500 of test).
+        bad: names of images that are left out.
 
     Raises:
-        UserError: missing folder, image without a depth map, no images, unknown split.
+        UserError: missing folder, no images, unknown split; on reading, a damaged image or one
+            without a depth map.
     """
 
     def __init__(
-        self, root: str | Path, split: Split, image_size: int = 64, *, limit: int | None = None
+        self,
+        root: str | Path,
+        split: Split,
+        image_size: int = 64,
+        *,
+        limit: int | None = None,
+        bad: Collection[str] = (),
     ) -> None:
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
@@ -53,15 +63,13 @@ class SynfaceDataset(Dataset[dict[str, Any]]):
             raise UserError(
                 f"{folder}: expected the Synface layout, folders 'image' and 'depth' with PNG files"
             )
-        self.images = sorted((folder / "image").glob("*.png"))[:limit]
+        found = (folder / "image").glob("[!.]*.png")
+        self.images = [path for path in sorted(found)[:limit] if path.name not in bad]
         if not self.images:
             raise UserError(f"{folder / 'image'}: no PNG images here")
         self.depths = [
             folder / "depth" / path.name.replace("image", "depth") for path in self.images
         ]
-        for image, depth in zip(self.images, self.depths, strict=True):
-            if not depth.is_file():
-                raise UserError(f"{image}: its depth map {depth} is missing")
         latents = folder / "latents"
         self.latents = [latents / f"{p.stem}.pt" for p in self.images] if latents.is_dir() else None
 
@@ -70,6 +78,8 @@ class SynfaceDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.images[index]
+        if not self.depths[index].is_file():
+            raise UserError(f"{path}: its depth map {self.depths[index]} is missing")
         image = self._values(read_picture(path), path).permute(2, 0, 1)
         depth = self._values(read_depth_map(self.depths[index]), self.depths[index])[None]
         item: dict[str, Any] = {
@@ -147,14 +157,45 @@ class SynfaceDataModule(DataModule[SynfaceDataset]):
         return cls(path, image_size=image_size, **limits)
 
     def build(self, split: Split) -> SynfaceDataset:
-        """The data set of a split."""
-        return SynfaceDataset(self.root, split, self.image_size, limit=self.limits[split])
+        """The data set of a split, of the images that can be used."""
+        return self._good(split, self.limits[split])
+
+    def prepare(self, split: Split) -> None:
+        """Look through images, depth maps and latents, unless the cache knows them."""
+        self.dataset(split)
 
     def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
-        """Images by number, whatever the limits, with their ``original``: the centred square."""
-        data = SynfaceDataset(self.root, split, self.image_size)
+        """Images by number, whatever the limits, with their ``original``: the centred square.
+
+        Only these are looked at, or all where bad ones are skipped, which then have no number.
+        """
+        skips = self.on_bad == "skip"
+        data = self._good(split) if skips else SynfaceDataset(self.root, split, self.image_size)
         require_items(numbers, len(data), f"{str(self.root / split)!r}", "images")
         return [
             {**data[number], "original": to_tensor(centre(read_picture(data.images[number])))}
             for number in numbers
         ]
+
+    def _good(self, split: Split, limit: int | None = None) -> SynfaceDataset:
+        """A split that is looked through, without its bad images."""
+        whole = SynfaceDataset(self.root, split, self.image_size, limit=limit)
+        files = [*whole.images, *whole.depths, *(whole.latents or ())]
+        state = PictureFiles([path.name for path in files], files).fingerprint()
+        survey = look_through(
+            len(whole), _Look(whole), ("synface", self.image_size, state), workers=self.num_workers
+        )
+        where = repr(str(self.root / split))
+        require_good(survey, len(whole), where, self.on_bad, self.on_bad_key)
+        bad = [whole.images[index].name for index in survey.bad]
+        return SynfaceDataset(self.root, split, self.image_size, limit=limit, bad=bad)
+
+
+class _Look:
+    """Reads an item, to see whether it can be used."""
+
+    def __init__(self, data: SynfaceDataset) -> None:
+        self.data = data
+
+    def __call__(self, index: int) -> None:
+        self.data[index]

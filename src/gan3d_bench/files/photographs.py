@@ -8,10 +8,11 @@ the formats below are tried: no decoder that runs a program (EPS) or that nobody
 from __future__ import annotations
 
 import io
+import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ from jaxtyping import Float
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.regular_files import read_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +33,16 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF", "PPM", "GIF")
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm", ".gif",
-    ".heic", ".heif",
+    ".jfif", ".jpe", ".heic", ".heif",
 )  # fmt: skip
 """What counts as a picture in a folder. HEIC is not decoded, but said to be there."""
+HEAD = 16
+"""Bytes at the start of a file that `is_picture` looks at."""
+_STARTS = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|BM....\0\0\0\0"
+    rb"|....ftyp(?:avi[fs]|hei[cxms]|hevc|mif1|msf1)|P[56]\s\d",
+    re.DOTALL,
+)
 KINDS = "a PNG, JPEG, WebP, BMP, TIFF, AVIF or PPM file"
 
 WHITE = 255
@@ -85,20 +94,20 @@ def read_depth_map(path: str | Path) -> Image.Image:
     return _decode(read_bytes(path), str(path), _depth_levels)
 
 
+def is_picture(start: bytes) -> bool:
+    """Whether a file that begins so is of a kind that is read, or HEIC, whatever its name."""
+    return bool(_STARTS.match(start))
+
+
 def read_bytes(path: str | Path) -> bytes:
     """Return what is in a picture's file.
 
     Raises:
         UserError: missing, not a regular file, unreadable, or over `MAX_BYTES`.
     """
-    path = Path(path)
     try:
-        status = path.stat()
-        if not S_ISREG(status.st_mode):  # a pipe would be waited for
-            raise IsADirectoryError
-        check_bytes(status.st_size, str(path))
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES)
+        check_bytes(os.stat(path).st_size, str(path))
+        return read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         raise UserError(f"{str(path)!r}: no such image; expected {KINDS}") from None
     except (OSError, ValueError) as error:  # names with a null byte are ValueErrors

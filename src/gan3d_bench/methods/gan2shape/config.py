@@ -17,7 +17,7 @@ from gan3d_bench.config import (
     steps_key,
     weight_key,
 )
-from gan3d_bench.datamodules.specs import require_data
+from gan3d_bench.datamodules.specs import on_bad_key, require_data
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import PERCEPTUAL, ProjectionConfig
 from gan3d_bench.generators.names import expected_teachers, teacher_names
@@ -212,6 +212,7 @@ class GAN2ShapeConfig(RunConfig):
     )
     split: str = key("test", "split of heads, of synface, or of the samples' seeds", choices=SPLITS)
     images: str = key("", "path of the data, where it needs one", path=True)
+    on_bad: str = on_bad_key()
     masks: str = key(
         "",
         "folder of object masks named like the images; exact: those of the data; '': prior.box",

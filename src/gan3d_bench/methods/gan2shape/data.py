@@ -67,7 +67,7 @@ def load_instances(config: GAN2ShapeConfig, generator: Generator) -> Instances:
 def _items(config: GAN2ShapeConfig) -> list[Item]:
     """The items that a config names, of a registered data module."""
     numbers = range(config.first, config.first + config.instances)
-    data = open_data(config.data, config.images, config.image_size)
+    data = open_data(config.data, config.images, config.image_size, on_bad=config.on_bad)
     try:
         return data.read(_split(config), numbers)
     except UserError as error:

@@ -15,7 +15,7 @@ from gan3d_bench.config import (
     require,
     steps_key,
 )
-from gan3d_bench.datamodules.specs import require_data
+from gan3d_bench.datamodules.specs import on_bad_key, require_data
 from gan3d_bench.errors import UserError
 
 HEADS, FOLDER = "heads", "images"  # as `data`: people of the head model, people of a folder
@@ -71,6 +71,7 @@ class IdentityConfig(RunConfig):
     images: str = key(
         "", "path of that folder (or a zip file), or of the data module's data", path=True
     )
+    on_bad: str = on_bad_key()
     image_size: int = key(
         64, "side of the images", unit="pixels", least=LEAST_SIDE, most=MOST_SIDE, power_of_two=True
     )

@@ -16,9 +16,8 @@ from torch import Tensor
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.base import DataModule, Split
 from gan3d_bench.datamodules.heads import CACHE_VERSION, head_latents
+from gan3d_bench.datamodules.images import ImageFolderDataset
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.photographs import decode, square, to_tensor
-from gan3d_bench.files.picture_sources import PictureSource
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads.cache import Shard, write_shard
 from gan3d_bench.heads.sampling import LAYOUT, HeadParameters, render_heads, sample_heads
@@ -150,28 +149,21 @@ class FolderPeople:
     """Pictures of people from a folder or zip file, a subfolder for each person.
 
     Args:
-        source: the pictures, see `picture_sources.open_source`; the first part of a name is whose.
-        first, people: who: `people` of them from number `first`, in the order of `source`.
+        items: the pictures; the first part of a name is whose.
+        first, people: who: `people` of them from number `first`, in the order of `items`.
         pictures: of each, the first ones; 0 takes all.
-        image_size: S: the largest centred square, resized.
-        key: what errors call the source.
+        key: what errors call the folder.
 
     Raises:
         UserError: too few people, or a picture that lies beside the subfolders.
     """
 
     def __init__(
-        self,
-        source: PictureSource,
-        first: int,
-        people: int,
-        pictures: int,
-        image_size: int,
-        key: str,
+        self, items: ImageFolderDataset, first: int, people: int, pictures: int, key: str
     ) -> None:
-        self.source, self.image_size = source, image_size
+        self.items = items
         folders: dict[str, list[int]] = {}
-        for index, name in enumerate(source.names):
+        for index, name in enumerate(items.names):
             folder, slash, _ = name.partition("/")
             if not slash:
                 raise UserError(f"{key}: {name!r} is nobody's; expected a subfolder a person")
@@ -185,11 +177,7 @@ class FolderPeople:
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """See `People`."""
-        return torch.stack([self._read(self.numbers[index]) for index in indices])
-
-    def _read(self, number: int) -> Tensor:
-        name = self.source.names[number]
-        return to_tensor(square(decode(self.source.read(number), name), self.image_size))
+        return torch.stack([self.items[self.numbers[index]]["image"] for index in indices])
 
 
 class ModulePeople:

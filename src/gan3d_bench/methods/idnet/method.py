@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan3d_bench.datamodules.base import DataModule, open_data
+from gan3d_bench.datamodules.images import ImageFolderDataModule
 from gan3d_bench.distributed.processes import rank_and_size
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, named
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, dropout_factors
-from gan3d_bench.files.picture_sources import open_source
 from gan3d_bench.methods.idnet.batch_norm import share_statistics
-from gan3d_bench.methods.idnet.config import FOLDER, HEADS, IdentityConfig
+from gan3d_bench.methods.idnet.config import HEADS, IdentityConfig
 from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, ModulePeople, People
 from gan3d_bench.methods.idnet.losses import MarginLoss
 from gan3d_bench.methods.idnet.verification import verification
@@ -78,18 +78,27 @@ class IdentityNetwork(PhasedMethod):
 
     def prepare_data(self) -> None:
         """Render the pictures that the cache lacks; look whether a folder has enough people."""
-        if self.config.data not in (HEADS, FOLDER):
-            for split in ("train", "val"):
-                self.module.prepare(split)
+        if self.config.data != HEADS:
+            module = self.module
+            with named("images"):
+                for split in ("train", "val"):
+                    module.prepare(split)
         for people in (self.train_people, self.val_people):
             if isinstance(people, HeadPeople):
                 people.prepare()
 
     @cached_property
     def module(self) -> DataModule:
-        """The data module that gives people, if one does."""
+        """The data module that gives people, or pictures in a folder for each."""
         config = self.config
-        return open_data(config.data, config.images, config.image_size, seed=config.people.seed)
+        with named("images"):
+            return open_data(
+                config.data,
+                config.images,
+                config.image_size,
+                seed=config.people.seed,
+                on_bad=config.on_bad,
+            )
 
     @cached_property
     def train_people(self) -> People:
@@ -108,10 +117,9 @@ class IdentityNetwork(PhasedMethod):
         key = f"images={config.images!r}" if config.images else f"data={config.data}"
         if config.data == HEADS:
             return HeadPeople(split, people, pictures, config.image_size, config.people.seed)
-        if config.data != FOLDER:
-            return ModulePeople(self.module, split, people, pictures, key)
-        source = open_source(config.images, recursive=True)
-        return FolderPeople(source, first, people, pictures, config.image_size, key)
+        if isinstance(self.module, ImageFolderDataModule):
+            return FolderPeople(self.module.everything(), first, people, pictures, key)
+        return ModulePeople(self.module, split, people, pictures, key)
 
     def preview(self) -> Preview:
         """Show pictures of people held out, and the cosines between all of them.

@@ -17,7 +17,7 @@ from gan3d_bench.config import (
     steps_key,
     weight_key,
 )
-from gan3d_bench.datamodules.specs import require_data
+from gan3d_bench.datamodules.specs import on_bad_key, require_data
 from gan3d_bench.errors import UserError
 
 PERCEPTUAL = ("none", "lpips-vgg", "lpips-alex")
@@ -73,6 +73,7 @@ class DataConfig:
         most=MOST_ITEMS,
     )
     mirror: bool = key(False, "also show images mirrored")
+    on_bad: str = on_bad_key()
 
 
 @dataclass

@@ -16,11 +16,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.progress import track
 from torch import Tensor
 
-from gan3d_bench.datamodules.base import DataModule, Item, open_data
+from gan3d_bench.datamodules.base import DataModule, Item, Split, open_data
 from gan3d_bench.datamodules.images import ImageFolderDataset
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
+from gan3d_bench.methods.stylegan2.config import DataConfig
+from gan3d_bench.regular_files import require_regular
 
 IMAGES, LATENTS = "image.npy", "latent.npy"
 
@@ -82,15 +84,14 @@ class ModuleImages:
 
     Args:
         data: prepared by one process already (`DataModule.prepare`).
-        key: what errors call it.
         z_dim: size of the latents, checked; None leaves them unread.
 
     Raises:
         UserError: no images; on reading, one that cannot be read or latents of another size.
     """
 
-    def __init__(self, data: DataModule, key: str, z_dim: int | None = None) -> None:
-        self.items, self.key, self.z_dim = data.dataset("train"), key, z_dim
+    def __init__(self, data: DataModule, z_dim: int | None = None) -> None:
+        self.items, self.z_dim = data.dataset("train"), z_dim
         self.order = list(range(len(self.items)))  # type: ignore[arg-type]
         if isinstance(self.items, ImageFolderDataset):
             # part by part of the path, the order that runs on folders have always been trained in
@@ -111,60 +112,52 @@ class ModuleImages:
         item = self.items[self.order[index]]
         if self.z_dim is not None and item["latents"].shape != (self.z_dim,):
             raise UserError(
-                f"{self.key}: latents of {tuple(item['latents'].shape)} numbers, expected "
-                f"{self.z_dim} (network.z_dim)"
+                f"latents of {tuple(item['latents'].shape)} numbers, expected {self.z_dim} "
+                "(network.z_dim)"
             )
         return item
 
 
-def open_images(
-    path: str, image_size: int, z_dim: int | None = None, name: str = "", count: int = 0
-) -> Images:
-    """Open images of a data module, which `prepare_images` has prepared, or a folder of arrays.
+def open_images(data: DataConfig, image_size: int, z_dim: int | None = None) -> Images:
+    """Open the images of a config; a data module's must be made or looked through already.
 
     Args:
-        path: where the data lies.
+        data: the config's part; its path, if no module is named, has arrays or pictures.
         image_size: side of the images.
         z_dim: size of the latents every image must come with; None for images alone.
-        name: of the data module; "" takes the arrays at `path`, or else the pictures there.
-        count: images wanted of a named data module; 0 takes all.
 
     Raises:
         UserError: nothing usable there.
     """
-    if not name:
-        folder = Path(path)
-        if (folder / IMAGES).exists() or z_dim is not None:
-            return ImageArray(_folder(path, z_dim), image_size, z_dim)
-        name, path, count = "images", str(folder), 0
-    try:
-        return ModuleImages(_open_module(name, path, image_size, count), _key(name, path), z_dim)
-    except UserError as error:
-        raise UserError(f"{_key(name, path)}: {error}") from error
+    module = open_module(data, image_size, z_dim)
+    if module is None:
+        return ImageArray(_folder(data.path, z_dim), image_size, z_dim)
+    return ModuleImages(module, z_dim)
 
 
-def prepare_images(path: str, image_size: int, name: str = "", count: int = 0) -> None:
-    """Make or look through what `open_images` will open, in one process of a machine.
+def open_module(data: DataConfig, image_size: int, z_dim: int | None = None) -> DataModule | None:
+    """Open the data module of a config's images; None where they are arrays or not there yet.
+
+    Args:
+        data: the config's part.
+        image_size: side of the images.
+        z_dim: as in `open_images`; pictures have no latents.
 
     Raises:
         UserError: nothing usable there.
     """
-    folder = Path(path)
-    if not name and (not path or (folder / IMAGES).exists()):
-        return
-    name, path = name or "images", path if name else str(folder)
-    try:
-        _open_module(name, path, image_size, count).prepare("train")
-    except UserError as error:
-        raise UserError(f"{_key(name, path)}: {error}") from error
-
-
-def _open_module(name: str, path: str, image_size: int, count: int) -> DataModule:
-    return open_data(name, path, image_size, counts={"train": count} if count else {})
-
-
-def _key(name: str, path: str) -> str:
-    return " ".join([f"data.name={name}", *([f"data.path={path}"] if path else [])])
+    arrays = z_dim is not None or not data.path or (Path(data.path) / IMAGES).exists()
+    if arrays and not data.name:
+        return None
+    counts: dict[Split, int] = {"train": data.count} if data.name else {}
+    return open_data(
+        data.name or "images",
+        data.path,
+        image_size,
+        counts=counts,
+        on_bad=data.on_bad,
+        on_bad_key="data.on_bad",
+    )
 
 
 def _folder(path: str, z_dim: int | None) -> Path:
@@ -252,6 +245,7 @@ def heads_folder(root: Path, count: int, image_size: int, z_dim: int, seed: int)
 
 def _open(path: Path) -> np.ndarray:
     try:
+        require_regular(path)  # a pipe would be waited for
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise ValueError("an archive of arrays")

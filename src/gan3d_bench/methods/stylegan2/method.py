@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from gan3d_bench.adversarial.ema import ExponentialMovingAverage
 from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, generator_rate, lazy_adam
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.assets.store import cache_dir
+from gan3d_bench.datamodules.base import DataModule
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
-from gan3d_bench.errors import UserError
+from gan3d_bench.errors import UserError, named
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
 from gan3d_bench.generators.stylegan2 import Generator, ops
 from gan3d_bench.generators.stylegan2.latents import mix_styles, sample_images
@@ -171,8 +173,26 @@ class StyleGAN2(PhasedMethod):
 
     def prepare_data(self) -> None:
         """Look through the pictures, or make what a data module makes; once a machine."""
-        given = self.config.data
-        data.prepare_images(given.path, self.image_size, given.name, given.count)
+        module = self.module
+        if module is not None:
+            with named(self._key):
+                module.prepare("train")
+
+    @cached_property
+    def module(self) -> DataModule | None:
+        """The data module of the real images, if one gives them."""
+        with named(self._key):
+            return data.open_module(self.config.data, self.image_size, self._paired)
+
+    @property
+    def _key(self) -> str:
+        """What errors call the data."""
+        return "data.path" if self.config.data.path else f"data.name={self.config.data.name}"
+
+    @property
+    def _paired(self) -> int | None:
+        """Size of the latents that images must come with."""
+        return self.generator.z_dim if self._uses_pairs else None
 
     @property
     def images(self) -> data.Images:
@@ -180,14 +200,16 @@ class StyleGAN2(PhasedMethod):
         if self._images is None:
             folder = self._rendered
             if folder is not None:
-                count, seed = self.config.data.count, self.config.seed
-                data.render_heads_once(folder, count, self.image_size, self.generator.z_dim, seed)
+                self._render_heads(folder)
                 if rank_and_size()[1] > 1:
                     dist.barrier()
-            z_dim = self.generator.z_dim if self._uses_pairs else None
-            given = self.config.data
-            path = given.path if folder is None else str(folder)
-            self._images = data.open_images(path, self.image_size, z_dim, given.name, given.count)
+            if self.module is None:
+                given = self.config.data
+                given = given if folder is None else replace(given, path=str(folder))
+                self._images = data.open_images(given, self.image_size, self._paired)
+            else:
+                with named(self._key):
+                    self._images = data.ModuleImages(self.module, self._paired)
         return self._images
 
     @property

@@ -17,7 +17,7 @@ from gan3d_bench.config import (
     steps_key,
     weight_key,
 )
-from gan3d_bench.datamodules.specs import require_data
+from gan3d_bench.datamodules.specs import on_bad_key, require_data
 from gan3d_bench.errors import UserError
 
 NEEDS = ("image", "depth")  # of each item of the data
@@ -33,6 +33,7 @@ class DataConfig:
     val: int = key(
         32, "images of the val split, for the scalars at the end", above=0, most=MOST_ITEMS
     )
+    on_bad: str = on_bad_key()
     seed: int = key(0, "seed of the data set, not of the run", least=0, below=SEEDS)
 
 

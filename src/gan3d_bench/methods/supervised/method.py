@@ -67,7 +67,15 @@ class Supervised(PhasedMethod):
         data = self.config.data
         counts: dict[Split, int] = {"train": data.train, "val": data.val}
         size = self.config.image_size
-        return open_data(data.name, data.path, size, counts=counts, seed=data.seed)
+        return open_data(
+            data.name,
+            data.path,
+            size,
+            counts=counts,
+            seed=data.seed,
+            on_bad=data.on_bad,
+            on_bad_key="data.on_bad",
+        )
 
     def reconstruct(self, images: Tensor) -> InputDepthScene:
         """Lift `images` (B, 3, S, S) in [-1, 1], S as in the config.
