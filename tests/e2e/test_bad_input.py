@@ -210,7 +210,7 @@ def test_checkpoint_beyond_the_last_phase(
         (["--pitch", "inf"], ["--pitch inf", "degrees"]),
         (["--roll", "-1e9"], ["--roll -1000000000", "degrees"]),
         (["--roll", "left"], ["--roll", "number"]),
-        (["--count", "0"], ["--count 0", "1 or more"]),
+        (["--count", "0"], ["--count 0", "1 to 1024"]),
         (["--seed", "-1"], ["--seed -1", "0 or more"]),
         (["--out", "file"], ["--out file", "is a file"]),
     ],

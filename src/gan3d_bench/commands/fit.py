@@ -13,7 +13,7 @@ from gan3d_bench.files.run_folder import Run, resumable
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
 
-RESUMABLE_KEYS = ("trainer.", "tracking.")
+RESUMABLE_KEYS = ("trainer.", "tracking.", "limits.")
 
 
 def fit(

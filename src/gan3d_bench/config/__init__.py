@@ -35,12 +35,16 @@ from gan3d_bench.config.fields import (
     steps_key,
     weight_key,
 )
+from gan3d_bench.config.needs import BYTE, FLOAT, HALF, Need, pixels
 from gan3d_bench.config.paths import paths_of
 from gan3d_bench.config.reading import read_mapping
 from gan3d_bench.config.run import RunConfig, TrackingConfig, TrainerConfig
 from gan3d_bench.config.values import MISSING
 
 __all__ = [
+    "BYTE",
+    "FLOAT",
+    "HALF",
     "LEAST_SIDE",
     "MISSING",
     "MOST_BATCH",
@@ -51,6 +55,7 @@ __all__ = [
     "MOST_WEIGHT",
     "SEEDS",
     "Key",
+    "Need",
     "RunConfig",
     "TrackingConfig",
     "TrainerConfig",
@@ -65,6 +70,7 @@ __all__ = [
     "keys_of",
     "override",
     "paths_of",
+    "pixels",
     "preset_text",
     "rate_key",
     "read_mapping",

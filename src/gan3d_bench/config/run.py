@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gan3d_bench.config.fields import SEEDS, check_values, key, steps_key
+from gan3d_bench.config.needs import Need
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
@@ -46,6 +47,16 @@ class TrackingConfig:
 
 
 @dataclass
+class LimitsConfig:
+    """What a run may take; more is refused before it starts."""
+
+    memory: float = key(
+        0.0, "memory of data and batches; 0: what is free", unit="GiB", least=0, most=1e6
+    )
+    disk: float = key(50.0, "what is rendered into the cache", unit="GiB", above=0, most=1e6)
+
+
+@dataclass
 class RunConfig:
     """Keys every run has. `method` and `preset` are filled in by `compose`."""
 
@@ -54,6 +65,12 @@ class RunConfig:
     seed: int = key(0, "seed of all random numbers", least=0, below=SEEDS)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+
+    def needs(self) -> list[Need]:
+        """Return what a run of this config takes at least, as far as the config tells; methods
+        add theirs."""
+        return []
 
     def validate(self) -> None:
         """Check every value against its declaration; methods add checks between keys.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from gan3d_bench.config import key, require
+from gan3d_bench.config import BYTE, FLOAT, Need, key, pixels, require
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import DataModuleSpec
@@ -62,6 +62,26 @@ IMAGES = DataModuleSpec(
     gives=("image", "name"),
     path="the path of the images: a folder, zip file or list",
 )
+
+
+HEAD_BYTES = 15  # a pixel of a rendered head's maps in the cache
+HEAD_NUMBERS = 400  # latents and coefficients of a head in memory
+
+
+def heads_need(keys: Mapping[str, Any], count: int, image_size: int) -> Need:
+    """Return what it takes to render heads, with all their maps.
+
+    Args:
+        keys: that decide how many, with their values.
+        count: of heads.
+        image_size: pixels a side.
+    """
+    return Need(
+        dict(keys),
+        f"{count} rendered heads",
+        memory=float(count) * HEAD_NUMBERS * FLOAT,
+        disk=pixels(count, image_size, HEAD_BYTES, BYTE),
+    )
 
 
 def require_data(

@@ -43,7 +43,7 @@ _STARTS = re.compile(
     rb"|....ftyp(?:avi[fs]|hei[cxms]|hevc|mif1|msf1)|P[56]\s\d",
     re.DOTALL,
 )
-KINDS = "a PNG, JPEG, WebP, BMP, TIFF, AVIF or PPM file"
+KINDS = "a PNG, JPEG, WebP, BMP, TIFF, AVIF, PPM or GIF file"
 
 WHITE = 255
 _SRGB = ImageCms.createProfile("sRGB")

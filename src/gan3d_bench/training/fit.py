@@ -30,6 +30,7 @@ from gan3d_bench.files.fingerprint import fingerprints, require_same
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
 from gan3d_bench.machine.precision import resolve
+from gan3d_bench.machine.room import require_room
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.scenes.preview import Preview
@@ -101,6 +102,7 @@ def fit(
     """
     _quiet()
     _require_launcher(config.trainer)
+    require_room(config)
     main = rank_zero_only.rank == 0
     before = run.config.trainer.precision if run is not None else ""
     precision = resolve(config.trainer.precision, config.trainer.accelerator, before)

@@ -96,7 +96,7 @@ def test_bad_images(folder, tmp_path):
         with pytest.raises(UserError, match=r"images: '.*' is not a readable image") as error:
             load("data=images", f"images={listing}")
         assert str(error.value).isprintable()
-    with pytest.raises(UserError, match="images='/dev/null': expected a folder"):
+    with pytest.raises(UserError, match="images='/dev/null': a pipe or a device"):
         load("data=images", "images=/dev/null")
 
 

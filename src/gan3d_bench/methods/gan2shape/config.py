@@ -10,6 +10,7 @@ from gan3d_bench.config import (
     MOST_CHANNELS,
     MOST_ITEMS,
     MOST_SIDE,
+    Need,
     RunConfig,
     factor_key,
     key,
@@ -21,6 +22,7 @@ from gan3d_bench.datamodules.specs import on_bad_key, require_data
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import PERCEPTUAL, ProjectionConfig
 from gan3d_bench.generators.names import expected_teachers, teacher_names
+from gan3d_bench.methods.gan2shape.needs import needs_of
 
 SAMPLES = "teacher"  # as `data`: the teacher's own samples
 PRIOR_SHAPES = ("ellipsoid", "asymmetric", "shift-6", "shift-4", "weak", "flat")
@@ -299,6 +301,20 @@ class GAN2ShapeConfig(RunConfig):
     width: WidthConfig = field(default_factory=WidthConfig)
     inversion: ProjectionConfig = field(default_factory=ProjectionConfig)
     compat: CompatConfig = field(default_factory=CompatConfig)
+
+    def needs(self) -> list[Need]:
+        """See `RunConfig.needs`."""
+        at_once = self.group_size
+        own = needs_of(
+            self.instances,
+            at_once,
+            self.samples_per_instance,
+            self.warmup.pool,
+            self.batch,
+            self.targets or at_once,
+            self.image_size,
+        )
+        return [*super().needs(), *own]
 
     def validate(self) -> None:
         """Check every value, values against each other, and paths against the disk.

@@ -1,21 +1,24 @@
 """Configuration of the identity network. Imports no torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gan3d_bench.config import (
+    BYTE,
     LEAST_SIDE,
     MOST_BATCH,
     MOST_CHANNELS,
     MOST_SIDE,
     SEEDS,
+    Need,
     RunConfig,
     factor_key,
     key,
+    pixels,
     rate_key,
     require,
     steps_key,
 )
-from gan3d_bench.datamodules.specs import on_bad_key, require_data
+from gan3d_bench.datamodules.specs import heads_need, on_bad_key, require_data
 from gan3d_bench.errors import UserError
 
 HEADS, FOLDER = "heads", "images"  # as `data`: people of the head model, people of a folder
@@ -94,6 +97,19 @@ class IdentityConfig(RunConfig):
     weight_decay: float = factor_key(5e-4, "its weight decay")
     people: PeopleConfig = field(default_factory=PeopleConfig)
     losses: LossConfig = field(default_factory=LossConfig)
+
+    def needs(self) -> list[Need]:
+        """See `RunConfig.needs`: heads, and a batch's images and first activations."""
+        people, size = self.people, self.image_size
+        memory = pixels(self.batch, size, 3 + self.width)
+        keys = {"batch": self.batch, "image_size": size, "width": self.width}
+        found = [*super().needs(), Need(keys, "pictures of a step", memory)]
+        if self.data == HEADS:
+            count = people.train * people.pictures + people.val * people.val_pictures
+            keys = {"people.train": people.train, "people.pictures": people.pictures}
+            rendered = heads_need(keys, count, size)
+            found.append(replace(rendered, disk=pixels(count, size, 3, BYTE)))
+        return found
 
     def validate(self) -> None:
         super().validate()

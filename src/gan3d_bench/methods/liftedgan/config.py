@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 
 from gan3d_bench.assets.registry import registry
 from gan3d_bench.config import (
+    FLOAT,
     MOST_BATCH,
     MOST_CHANNELS,
     MOST_ITEMS,
+    Need,
     RunConfig,
     factor_key,
     key,
+    pixels,
     rate_key,
     require,
     steps_key,
@@ -21,6 +24,7 @@ from gan3d_bench.generators.names import expected_teachers, teacher_names
 
 PERCEPTUAL = ("vgg", "discriminator", "none")
 RENDERERS = ("exact", "released")
+W = 512  # numbers of a stylecode, as teachers have them
 
 
 @dataclass
@@ -192,6 +196,20 @@ class LiftedGANConfig(RunConfig):
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
+
+    def needs(self) -> list[Need]:
+        """See `RunConfig.needs`: latents of the statistics, and the images of a step."""
+        at_once, size = self.micro_batch or self.batch, self.image_size
+        return [
+            *super().needs(),
+            Need({"statistics": self.statistics}, "latents", 2.0 * self.statistics * W * FLOAT),
+            Need(
+                {"batch": self.batch, "micro_batch": self.micro_batch, "image_size": size},
+                "images of a step",
+                pixels(at_once, size, 3 + self.width.depth // 4),
+            ),
+            Need({"samples": self.samples}, "previews", pixels(self.samples, size, 12)),
+        ]
 
     def validate(self) -> None:
         """See `RunConfig.validate`."""

@@ -5,19 +5,24 @@ from dataclasses import dataclass, field
 from gan3d_bench.adversarial import config as adversarial
 from gan3d_bench.adversarial.config import AugmentConfig
 from gan3d_bench.config import (
+    BYTE,
+    FLOAT,
+    HALF,
     MOST_BATCH,
     MOST_CHANNELS,
     MOST_ITEMS,
     MOST_SIDE,
     MOST_WEIGHT,
+    Need,
     RunConfig,
     factor_key,
     key,
+    pixels,
     rate_key,
     steps_key,
     weight_key,
 )
-from gan3d_bench.datamodules.specs import on_bad_key, require_data
+from gan3d_bench.datamodules.specs import heads_need, on_bad_key, require_data
 from gan3d_bench.errors import UserError
 
 PERCEPTUAL = ("none", "lpips-vgg", "lpips-alex")
@@ -129,6 +134,22 @@ class StyleGAN2Config(RunConfig):
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+
+    def needs(self) -> list[Need]:
+        """See `RunConfig.needs`: heads, and a batch's images and widest activations."""
+        data, network, size = self.data, self.network, self.network.image_size
+        width = network.channels.get(size) or min(network.channel_base // size, network.channel_max)
+        memory = pixels(self.batch, size, 3 + 2 * width)
+        keys = {"batch": self.batch, "network.image_size": size}
+        found = [*super().needs(), Need(keys, "images of a step", memory)]
+        if data.name == "heads":
+            found.append(heads_need({"data.count": data.count}, data.count, size))
+        elif not data.name and not data.path:
+            latents = float(data.count) * network.z_dim
+            disk = pixels(data.count, size, 3, BYTE) + latents * HALF
+            what = f"{data.count} rendered heads"
+            found.append(Need({"data.count": data.count}, what, latents * FLOAT, disk))
+        return found
 
     def validate(self) -> None:
         super().validate()

@@ -177,6 +177,8 @@ class StyleGAN2(PhasedMethod):
         if module is not None:
             with named(self._key):
                 module.prepare("train")
+        elif self._rendered is not None:
+            self._render_heads(self._rendered)
 
     @cached_property
     def module(self) -> DataModule | None:
@@ -230,6 +232,11 @@ class StyleGAN2(PhasedMethod):
             return self.images
         except UserError:
             return None
+
+    def _render_heads(self, folder: Path) -> None:
+        """Render what `folder` lacks of the synthetic heads."""
+        count, size, z_dim = self.config.data.count, self.image_size, self.generator.z_dim
+        data.render_heads_once(folder, count, size, z_dim, self.config.seed)
 
     # -- steps ----------------------------------------------------------------------------------
 

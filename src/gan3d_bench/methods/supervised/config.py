@@ -10,14 +10,16 @@ from gan3d_bench.config import (
     MOST_ITEMS,
     MOST_SIDE,
     SEEDS,
+    Need,
     RunConfig,
     factor_key,
     key,
+    pixels,
     rate_key,
     steps_key,
     weight_key,
 )
-from gan3d_bench.datamodules.specs import on_bad_key, require_data
+from gan3d_bench.datamodules.specs import heads_need, on_bad_key, require_data
 from gan3d_bench.errors import UserError
 
 NEEDS = ("image", "depth")  # of each item of the data
@@ -68,6 +70,17 @@ class SupervisedConfig(RunConfig):
     lr_end: float = factor_key(0.02, "factor on lr at the end of the cosine")
     data: DataConfig = field(default_factory=DataConfig)
     losses: LossConfig = field(default_factory=LossConfig)
+
+    def needs(self) -> list[Need]:
+        """See `RunConfig.needs`: heads, and a batch's images and first activations."""
+        data, size = self.data, self.image_size
+        memory = pixels(self.batch, size, 4) + pixels(self.batch, size // 2, self.channels)
+        keys = {"batch": self.batch, "image_size": size, "channels": self.channels}
+        found = [*super().needs(), Need(keys, "images of a step", memory)]
+        if data.name == "heads":
+            counts = {"data.train": data.train, "data.val": data.val}
+            found.append(heads_need(counts, data.train + data.val, size))
+        return found
 
     def validate(self) -> None:
         super().validate()
