@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from gan3d_bench.datamodules.base import SPLITS, DataModule, open_data
 from gan3d_bench.datamodules.specs import KEYS
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import BUILTIN, registry
+from gan3d_bench.spec import load
 
 SIZE, COUNTS = 16, {"train": 3, "val": 2, "test": 1}
 NAMES = sorted(BUILTIN["datamodules"])
@@ -62,6 +66,21 @@ def test_items_hold_what_the_spec_says(opened: Callable[[str], DataModule], name
                 assert item["depth"].min() > 0.9 - 1e-4 and item["depth"].max() < 1.1 + 1e-4
             if "original" in item:
                 assert item["original"].shape == (3, 180, 180)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_without_sense_are_refused(name: str, tmp_path: Path) -> None:
+    module = load(registry("datamodules").get(name).module)
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    first = [] if name == "heads" else [tmp_path]
+    numbers = [
+        key for key, item in inspect.signature(module).parameters.items()
+        if item.annotation in ("int", "int | None")
+    ]  # fmt: skip
+    assert {"image_size", "batch_size", "num_workers"} < set(numbers)
+    for key, value in itertools.product(numbers, (-1, 1e30, 10**30, math.inf, math.nan)):
+        with pytest.raises(UserError, match=rf"^{key}=.*: expected "):
+            module(*first, **{key: value})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -231,9 +231,9 @@ def test_other_settings_have_another_folder(tmp_path) -> None:
 
 
 def test_bad_settings() -> None:
-    with pytest.raises(UserError, match="image_size=4; expected 8 to 2048"):
+    with pytest.raises(UserError, match="image_size=4: expected a number from 8 to 2048"):
         HeadsDataModule(4)
-    with pytest.raises(UserError, match="train size=0; expected at least 1"):
+    with pytest.raises(UserError, match="train_size=0: expected a number from 1 to"):
         HeadsDataset("train", 0)
     with pytest.raises(UserError, match="unknown split 'tests'"):
         HeadsDataset("tests", 1)  # type: ignore[arg-type]

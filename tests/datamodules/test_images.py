@@ -352,8 +352,8 @@ def test_what_is_no_source(tmp_path, folder):
     [
         ({"align": "ffqh"}, "unknown align 'ffqh' .did you mean 'ffhq'"),
         ({"on_bad": "skipp"}, "unknown on_bad 'skipp' .did you mean 'skip'"),
-        ({"val_size": -1}, "val_size=-1; expected 0 or more"),
-        ({"image_size": 4}, "image_size=4; expected 8 to 2048"),
+        ({"val_size": -1}, "val_size=-1: expected a number from 0 to"),
+        ({"image_size": 4}, "image_size=4: expected a number from 8 to 2048"),
     ],
 )
 def test_bad_settings(folder, options, message):

@@ -21,10 +21,13 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import lightning as L
 from torch.utils.data import DataLoader, Dataset
 
+from gan3d_bench.config import MOST_BATCH, MOST_ITEMS, require
 from gan3d_bench.datamodules.specs import ON_BAD, OnBad
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import DataModuleSpec, load
+
+MOST_WORKERS = 1024
 
 Item = dict[str, Any]
 Split = Literal["train", "val", "test"]
@@ -50,10 +53,15 @@ class DataModule(L.LightningDataModule, ABC, Generic[DatasetT]):
     Args:
         batch_size: images a batch.
         num_workers: worker processes of each loader.
+
+    Raises:
+        UserError: one of these out of range.
     """
 
     def __init__(self, batch_size: int, num_workers: int) -> None:
         super().__init__()
+        require("batch_size", batch_size, least=1, most=MOST_BATCH)
+        require("num_workers", num_workers, least=0, most=MOST_WORKERS)
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.on_bad: OnBad = "refuse"
@@ -146,6 +154,12 @@ class DataModule(L.LightningDataModule, ABC, Generic[DatasetT]):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
+
+
+def require_counts(least: int = 0, **counts: int | None) -> None:
+    """Raise a `UserError` unless each number of items, by name, is in range; None is allowed."""
+    for name, count in counts.items():
+        require(name, count, least=least, most=MOST_ITEMS, also=(None,))
 
 
 def require_items(numbers: Sequence[int], count: int, where: str, what: str = "items") -> None:

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split
-from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.config import SEEDS, require
+from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_counts
+from gan3d_bench.errors import unknown_name
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads.cache import Shard, decode, encode, write_shard
 from gan3d_bench.heads.sampling import (
@@ -74,10 +75,9 @@ class HeadsConfig:
     supersample: int = 2
 
     def __post_init__(self) -> None:
-        for name, low, high in (("image_size", 8, 2048), ("supersample", 1, 8)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UserError(f"heads: {name}={value}; expected {low} to {high}")
+        require("image_size", self.image_size, least=8, most=2048)
+        require("supersample", self.supersample, least=1, most=8)
+        require("seed", self.seed, least=0, below=SEEDS)
 
     def folder(self, root: Path, model: MorphableModel) -> Path:
         """The cache folder of this data set; its name hashes the settings and the head model."""
@@ -114,8 +114,7 @@ class HeadsDataset(Dataset[dict[str, Any]]):
         root: Path | None = None,
         model: MorphableModel | None = None,
     ) -> None:
-        if size < 1:
-            raise UserError(f"heads: {split} size={size}; expected at least 1")
+        require_counts(1, **{f"{split}_size": size})
         self.split: Split = split
         self.size = size
         self.config = config or HeadsConfig()
@@ -222,6 +221,7 @@ class HeadsDataModule(DataModule[HeadsDataset]):
         root: Path | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers)
+        require_counts(1, train_size=train_size, val_size=val_size, test_size=test_size)
         self.config = HeadsConfig(image_size, seed, supersample)
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
         self.root = root

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gan3d_bench.datamodules.base import DataModule, Item, Split, require_items
+from gan3d_bench.config import require
+from gan3d_bench.datamodules.base import (
+    DataModule,
+    Item,
+    Split,
+    require_counts,
+    require_items,
+)
 from gan3d_bench.datamodules.specs import ON_BAD, OnBad
 from gan3d_bench.datamodules.survey import Points, Survey, look_through, require_good
 from gan3d_bench.errors import UserError, unknown_name
@@ -121,13 +128,8 @@ class ImageFolderDataModule(DataModule[ImageFolderDataset]):
         for key, value in (("align", align), ("on_bad", on_bad)):
             if value not in CHOICES[key]:
                 raise unknown_name(key, value, CHOICES[key])
-        if not 8 <= image_size <= 2048:
-            raise UserError(f"image_size={image_size}; expected 8 to 2048")
-        for key, value in (
-            *(("train_size", train_size), ("val_size", val_size), ("test_size", test_size)),
-        ):
-            if value is not None and value < 0:
-                raise UserError(f"{key}={value}; expected 0 or more")
+        require("image_size", image_size, least=8, most=2048)
+        require_counts(train_size=train_size, val_size=val_size, test_size=test_size)
         self.images = str(images)
         self.source = open_source(images, recursive=recursive)
         self.image_size = image_size

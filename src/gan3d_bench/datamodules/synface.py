@@ -17,7 +17,15 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_items
+from gan3d_bench.config import require
+from gan3d_bench.datamodules.base import (
+    SPLITS,
+    DataModule,
+    Item,
+    Split,
+    require_counts,
+    require_items,
+)
 from gan3d_bench.datamodules.survey import look_through, require_good
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.photographs import centre, read_depth_map, read_picture, to_tensor
@@ -125,7 +133,7 @@ class SynfaceDataModule(DataModule[SynfaceDataset]):
         train_limit, val_limit, test_limit: use only the first images of a split; None: all.
 
     Raises:
-        UserError: on `setup`, when the folder is not there or damaged.
+        UserError: a setting out of range; on `setup`, when the folder is not there or damaged.
     """
 
     def __init__(
@@ -140,6 +148,8 @@ class SynfaceDataModule(DataModule[SynfaceDataset]):
         test_limit: int | None = 500,
     ) -> None:
         super().__init__(batch_size, num_workers)
+        require("image_size", image_size, least=8, most=2048)
+        require_counts(1, train_limit=train_limit, val_limit=val_limit, test_limit=test_limit)
         self.root = Path(root)
         self.image_size = image_size
         self.limits: dict[Split, int | None] = {
