@@ -10,6 +10,7 @@ from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.training.fit import load_method
 
+
 def render(
     path: Path, yaw: Sequence[float], pitch: float, roll: float, count: int, seed: int,
     out: Path | None,
