@@ -146,7 +146,7 @@ def fit(
         except KeyboardInterrupt:
             raise Interrupted(run.path if run and main else None, signal.SIGINT, True) from None
         except UserError:
-            # what was trained is saved by now, unless there is no room or other processes took part
+            # what was trained is saved by now, unless there is no room or others took part
             worthless = not method.step or rank_and_size()[1] == 1
             if is_new and run is not None and worthless and not run.checkpoint.exists():
                 _discard(run)
