@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.errors import UserError
+from gan3d_bench.faces.aligner import FaceAligner
 from gan3d_bench.faces.ffhq import (
     AlignedPhotograph,
     PhotographAligner,
@@ -211,6 +212,65 @@ def test_points_are_refined_in_the_cut_unless_it_shows_another_face():
     torch.testing.assert_close(points, transform(invert(recipe(first, 256)), mean))
     aligner = PhotographAligner(_Toy({160: [FACE], 256: [other]}), size=256)
     assert torch.equal(aligner.locate(photograph)[0][0], FACE)
+
+
+class _Upright:
+    """As SCRFD: sure of upright faces only, it gives others the points of an upright one.
+
+    The face is marked by the values 1 to 5 in the first channel.
+    """
+
+    threshold = 0.5
+
+    def detect(self, images: Tensor, sizes: tuple[int, ...]) -> list[Faces]:
+        found = []
+        for image in images:
+            places = [(image[0] == k).nonzero().flip(1).float() for k in range(1, 6)]
+            if any(len(place) != 1 for place in places):  # not the photograph, but a cut
+                found.append(Faces(torch.empty(0, 4), torch.empty(0), torch.empty(0, 5, 2)))
+                continue
+            points = torch.cat(places)
+            down = points[3:].mean(0) - points[:2].mean(0)
+            upright = down[1] > down[0].abs()
+            low, high = points.amin(0), points.amax(0)
+            guess = torch.stack([low, torch.stack([high[0], low[1]]), (low + high) / 2,
+                                 torch.stack([low[0], high[1]]), high])  # fmt: skip
+            score = torch.tensor([0.77 if upright else 0.75])
+            given = points if upright else guess
+            found.append(Faces(torch.cat([low, high])[None], score, given[None]))
+        return found
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_face_is_cut_upright_whichever_way_it_lies(turns):
+    photograph = torch.zeros(3, 120, 160)
+    face = torch.tensor([[50.0, 40], [90, 42], [71, 60], [54, 80], [86, 81]])
+    for k, (x, y) in enumerate(face.long().tolist(), 1):
+        photograph[0, y, x] = k
+    aligner = PhotographAligner(_Upright(), size=64)
+    (straight,) = aligner.find(photograph)
+    (found,) = aligner.find(torch.rot90(photograph, turns, (1, 2)))
+    torch.testing.assert_close(found.points, straight.points, atol=1e-3, rtol=0)
+    assert found.invented == pytest.approx(straight.invented, abs=0.01)
+    aligned = FaceAligner(_Upright())(torch.rot90(photograph, turns, (1, 2))[None])
+    torch.testing.assert_close(
+        aligned.images, FaceAligner(_Upright())(photograph[None]).images, atol=1e-3, rtol=0
+    )
+
+
+def test_most_of_a_crop_may_be_invented(caplog):
+    """A face that fills the frame: the share is known, and above a third a warning."""
+    photograph = torch.zeros(3, 100, 100)
+    close = torch.tensor([[25.0, 30], [75, 30], [50, 55], [30, 80], [70, 80]])
+    (face,) = PhotographAligner(_Toy({100: [close]}), size=64)(photograph, ["near.jpg"])
+    side = 64 / torch.linalg.det(face.matrix[:, :2]).sqrt().item()
+    assert face.invented == pytest.approx(1 - 100**2 / side**2, abs=0.03)
+    assert "'near.jpg': 75 % of the aligned picture lie outside" in caplog.text
+    caplog.clear()
+    far = torch.tensor([[45.0, 45], [55, 45], [50, 50], [46, 55], [54, 55]])
+    (face,) = PhotographAligner(_Toy({100: [far]}), size=64)(photograph)
+    assert face.invented == 0
+    assert not caplog.text
 
 
 def test_large_photographs_are_shrunk_for_the_detector():

@@ -189,6 +189,7 @@ def _write(scene: Scene, images: Tensor, face: AlignedPhotograph, folder: Path) 
             "points_in_aligned": face.points.tolist(),
             "photograph_to_aligned": face.matrix.tolist(),
             "aligned_size": ALIGNED_SIZE,
+            "invented_share": round(face.invented, 4),
         },
     )
     written += write_overview(scene, folder, images)

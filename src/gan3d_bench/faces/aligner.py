@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gan3d_bench.faces.alignment import TEMPLATE_SIZE, align
-from gan3d_bench.faces.scrfd import FaceDetector
+from gan3d_bench.faces.scrfd import FaceDetector, detect_any_way_up
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class FaceAligner:
 
         Differentiable in the images; the points count as constants.
         """
-        points = [faces.largest() for faces in self.detector.detect(images, self.sizes)]
+        found_faces = detect_any_way_up(self.detector, images, self.sizes)
+        points = [faces.largest() for faces in found_faces]
         found = torch.tensor([p is not None for p in points], dtype=torch.bool)
         kept = [p for p in points if p is not None]
         stacked = torch.stack(kept) if kept else torch.empty(0, 5, 2)

@@ -8,6 +8,7 @@ mirrored, blurred and faded to its median colour.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from torch import Tensor
 
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.faces.alignment import similarity
-from gan3d_bench.faces.scrfd import FaceDetector
+from gan3d_bench.faces.scrfd import FaceDetector, detect_any_way_up
+
+log = logging.getLogger(__name__)
 
 Fit = Literal["ffhq", "template"]
 Choice = Literal["largest", "all"]
@@ -30,6 +33,8 @@ DETECTION_SIZES = (128, 256, 640)
 """Passes over a whole photograph: faces of a fortieth of its longer side up to all of it."""
 REFINEMENTS = 2
 REFINEMENT_SIZE = 256
+INVENTED = 0.3
+"""Share of an aligned picture from outside of its photograph that is worth a warning."""
 PADDING = 0.3
 """Depth of the mirrored border in sides of the square; beyond it lies the median colour."""
 BLUR = 0.02
@@ -64,6 +69,8 @@ class AlignedPhotograph:
     """Of the detector, 0 to 1."""
     photograph: int = 0
     """Which of the photographs given."""
+    invented: float = 0.0
+    """Share of `image` that lies outside of the photograph: its mirror, blurred, and its median."""
 
     @property
     def quad(self) -> Float[Tensor, "4 2"]:
@@ -155,6 +162,21 @@ def cut(
     image = image.lerp(blurred, (3 * depth + 1).clamp(0, 1).to(image)[None, None])
     median = median.median(1).values[:, None, None].expand(-1, size, size)
     return image[0].lerp(median, depth.clamp(0, 1).to(image)[None])
+
+
+def outside_share(matrix: Float[Tensor, "2 3"], size: int, width: int, height: int) -> float:
+    """Return the share of an aligned image's pixels that come from outside of its photograph.
+
+    Args:
+        matrix: from the photograph's pixels to those of the image.
+        size: pixels a side of the image.
+        width, height: of the photograph.
+    """
+    steps = torch.arange(size, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
+    x, y = transform(invert(matrix.double()), grid).unbind(-1)
+    outside = (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
+    return outside.double().mean().item()
 
 
 def _scale(matrix: Tensor) -> float:
@@ -259,6 +281,14 @@ class PhotographAligner:
         without = [name for name, faces in zip(names, found, strict=True) if not faces]
         if without:
             raise UserError(no_face(without[0], self.detector, len(without)))
+        for face in (face for faces in found for face in faces):
+            if face.invented > INVENTED:
+                log.warning(
+                    "%r: %.0f %% of the aligned picture lie outside of the photograph and are "
+                    "invented; expected a photograph with room around the face",
+                    names[face.photograph],
+                    100 * face.invented,
+                )
         return [face for faces in found for face in faces]
 
     def find(self, image: Float[Tensor, "3 H W"], photograph: int = 0) -> list[AlignedPhotograph]:
@@ -268,7 +298,8 @@ class PhotographAligner:
             matrix = FITS[self.fit](points, self.size)
             crop = cut(image, matrix, self.size)
             inside = transform(matrix, points)
-            aligned.append(AlignedPhotograph(crop, inside, matrix, score, photograph))
+            share = outside_share(matrix, self.size, image.shape[-1], image.shape[-2])
+            aligned.append(AlignedPhotograph(crop, inside, matrix, score, photograph, share))
         return aligned
 
     def locate(self, image: Float[Tensor, "3 H W"]) -> list[tuple[Float[Tensor, "5 2"], float]]:
@@ -277,7 +308,7 @@ class PhotographAligner:
         # the detector samples single pixels; those of a large photograph are averaged before it
         factor = max(1, max(image.shape[-2:]) // (2 * max(self.sizes)))
         small = F.avg_pool2d(image[None].float(), factor, ceil_mode=True, count_include_pad=False)
-        found = self.detector.detect(small, self.sizes)[0]
+        found = detect_any_way_up(self.detector, small, self.sizes)[0]
         extent = found.boxes[:, 2:] - found.boxes[:, :2]
         order = extent.prod(1).argsort(descending=True, stable=True)
         points = found.points * factor + (factor - 1) / 2

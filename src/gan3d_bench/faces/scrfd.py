@@ -7,21 +7,28 @@ conventions of docs/facts/metric_networks.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import nms
+from torchvision.ops import box_iou, nms
 
 from gan3d_bench.assets.store import find_weights
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.onnx_network import open_session
 
 STRIDES = (8, 16, 32)
+CERTAIN = 0.8
+"""Score that upright faces reach and turned ones do not. At 128+256+640 pixels 24 samples of
+MobileStyleGAN-FFHQ score 0.77 to 0.90; turned by 90 degrees at most 0.75, by 180 at most 0.72, each
+at least 0.05 less than itself upright."""
 ANCHORS = 2  # per cell
+SAME = 0.4
+"""Intersection over union above which two boxes are of one face."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,64 @@ class FaceDetector:
 
     def _select(self, boxes: Tensor, scores: Tensor, points: Tensor) -> Faces:
         return Faces(boxes, scores, points)[nms(boxes, scores, self.overlap)]
+
+
+class Detector(Protocol):
+    """What finds faces as `FaceDetector` does."""
+
+    def detect(self, images: Tensor, sizes: Sequence[int]) -> list[Faces]: ...
+
+
+def detect_any_way_up(
+    detector: Detector, images: Float[Tensor, "B 3 H W"], sizes: Sequence[int]
+) -> list[Faces]:
+    """Return the faces of each image, see `FaceDetector.detect`, also those that are not upright.
+
+    The detector finds a face that stands on its head, or lies on its side, but gives it the points
+    of an upright one. So where it is not certain of all faces it looks at the image turned by
+    quarters, too. What it finds there takes the place of an overlapping face with a lower score; a
+    face that is found in no other way counts only in an image without any.
+    """
+    found = detector.detect(images, sizes)
+    unsure = [
+        i for i, faces in enumerate(found) if not (faces.scores >= CERTAIN).all() or not len(faces)
+    ]
+    if not unsure:
+        return found
+    height, width = images.shape[-2:]
+    for turns in (1, 2, 3):
+        again = detector.detect(torch.rot90(images[unsure], turns, (2, 3)), sizes)
+        for i, faces in zip(unsure, again, strict=True):
+            found[i] = _joined(found[i], _turned_back(faces, turns, width, height))
+    return found
+
+
+def _turned_back(faces: Faces, turns: int, width: int, height: int) -> Faces:
+    """Faces of an image (width, height) from those of itself turned by `torch.rot90`."""
+    corners = faces.boxes.view(-1, 2, 2)
+    corners, points = (_rotated_back(x, turns, width, height) for x in (corners, faces.points))
+    return Faces(torch.cat([corners.amin(1), corners.amax(1)], 1), faces.scores, points)
+
+
+def _rotated_back(points: Tensor, turns: int, width: int, height: int) -> Tensor:
+    for turn in reversed(range(turns)):
+        x, y = points.unbind(-1)
+        # the side that was the width before this turn
+        points = torch.stack([(height if turn % 2 else width) - 1 - y, x], -1)
+    return points
+
+
+def _joined(faces: Faces, turned: Faces) -> Faces:
+    if not len(faces) or not len(turned):
+        return faces if len(faces) else turned
+    overlap = box_iou(faces.boxes, turned.boxes) > SAME
+    beaten = overlap & (faces.scores[:, None] < turned.scores)
+    stays = ~beaten.any(1)
+    taken = beaten.any(0) & ~(overlap & stays[:, None]).any(0)
+    parts = faces[stays], turned[taken]
+    joined = Faces(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Faces)))
+    kept = nms(joined.boxes, joined.scores, SAME)
+    return joined[kept]
 
 
 def _anchor_centres(size: int, stride: int) -> Float[Tensor, "A 2"]:
