@@ -34,13 +34,13 @@ BAD = {
     "no end in time": "import time; time.sleep(60)",
     "memory": "held = bytearray(2 * 2**30)",
     "a file ran something": "open('canary', 'w')",
-    "exit code -11": "import os; os.kill(os.getpid(), 11)",
+    "exit code -31": "import os; os.kill(os.getpid(), 31)",
     "exit code 3": "return 3",
     "no line of error": "return 2",
     "2 lines of error": "import sys; [print('gan3d-bench: x', file=sys.stderr) for _ in 'ab']",
     "a control character": "print('\\x1b[2J')",
-    "a warning beside": "import warnings; warnings.warn('hm'); from gan3d_bench.cli import _fail;"
-    " return _fail('x')",
+    "a warning beside": "import sys; print('UserWarning: hm\\ngan3d-bench: x', file=sys.stderr);"
+    " return 2",
     "invalid JSON": "import os; os.mkdir('out'); open('out/x.json', 'w').write('[NaN]')",
 }
 

@@ -185,9 +185,12 @@ def results(campaign: Campaign, rng: Random, folder: Path) -> list[str]:
     other = {**row, "row": rng.choice(mutations.TEXTS), "run": rng.choice(mutations.TEXTS)}
     content = rng.choice((row, {"results": [row, other]}))
     odd = tuple(value for value in mutations.ODD if not isinstance(value, bytes))
-    text = json.dumps(mutations.damaged_tree(rng, content, odd), skipkeys=True)
-    if rng.random() < 0.3:
-        text = mutations.damaged_text(rng, json.dumps(content))
+    how = rng.random()
+    if how < 0.5:  # else its odd names are all
+        content = mutations.damaged_tree(rng, content, odd)
+    text = json.dumps(content, skipkeys=True)
+    if how > 0.8:
+        text = mutations.damaged_text(rng, text)
     (folder / "in.json").write_text(text, encoding="utf-8", errors="surrogateescape")
     if rng.random() < 0.3:
         return ["report", "--results", "in.json", "--out", "out.html"]

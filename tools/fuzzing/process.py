@@ -84,7 +84,10 @@ def _child(work: Callable[[], int], folder: Path, files: list[Path]) -> None:
         for number, file in enumerate(files, 1):
             os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout, sys.stderr = (  # whatever they were in the process that was forked
+            os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+            for number in (1, 2)
+        )
         size = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

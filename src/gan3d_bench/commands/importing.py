@@ -12,7 +12,7 @@ from typing import Any, Literal
 from typer.core import TyperCommand
 
 from gan3d_bench.errors import UserError, unknown_name
-from gan3d_bench.files.atomic import atomic_write, require_folder, write_errors
+from gan3d_bench.files.atomic import atomic_write, require_folder, require_name, write_errors
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import GeneratorSpec, Importer, MethodSpec, load
 
@@ -108,7 +108,8 @@ def export_checkpoint(folder: Path, target: Path, family: str) -> int:
             written.
     """
     exporter = _found("exporter", family).exporter
-    if not folder.is_dir():
+    require_name("FILE", target)
+    if not os.path.isdir(folder):  # False for impossible names, too
         raise UserError(f"{folder}: expected a folder with {exporter.needs}")
     if target.exists():
         raise UserError(f"{target}: expected a new file, nothing is overwritten")

@@ -10,7 +10,7 @@ from gan3d_bench.benchmarks.results import write_text
 from gan3d_bench.benchmarks.stored import Stored, assemble
 from gan3d_bench.commands.compare import RESULTS, choose_stored
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.atomic import require_folder
+from gan3d_bench.files.atomic import require_folder, require_name
 from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.registry import registry
 from gan3d_bench.report.page import Section, page
@@ -25,6 +25,7 @@ def report(files: Sequence[Path], paths: Sequence[Path], out: Path | None) -> in
             under different protocols, or `out` cannot be written.
     """
     target = out or runs_root() / "report.html"
+    require_name("--out", target)
     if target.is_dir():
         raise UserError(f"--out {target}: is a folder; expected an HTML file")
     require_folder("--out", target.parent)

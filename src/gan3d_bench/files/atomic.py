@@ -62,6 +62,7 @@ def require_folder(option: str, folder: Path) -> None:
     Raises:
         UserError: names `option`, the folder and what is in the way.
     """
+    require_name(option, folder)
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -69,3 +70,18 @@ def require_folder(option: str, folder: Path) -> None:
         raise UserError(f"{option} {folder}: expected a folder; {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{option} {folder}: expected a folder that can be written")
+
+
+def require_name(option: str, path: Path) -> None:
+    """Check that the file system can hold a path of that name, whether or not it is there.
+
+    Raises:
+        UserError: it is too long, or holds a null byte; names `option`, the path and the reason.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{option} {path}: expected another path: {why}") from error
