@@ -1,6 +1,6 @@
 """Which part of GAN2Shape loses the person: step 3 with one part after another replaced by truth.
 
-    python tools/oracle_ladder.py OUT.json [--rungs a b c d] [--heads 8] [--split val]
+    python tools/oracle_ladder.py OUT.json [--rungs a b c d start] [--heads 8] [--split val]
         [KEY=VALUE ...]
 
 Every head is trained alone, from the preset's start, in float32. The rungs, from the top:
@@ -9,6 +9,7 @@ a  projected samples are true renderings of the head, at known views and in know
 b  they are the teacher's pictures by the head's own stylecode, at the same views and lights
 c  E projects as always; views read off the projections take the place of V's
 d  everything as it is
+start  nothing is trained: what D and V of the start say
 
 Samples of a and b are the head's latents with other entries for view and light, so that a and b
 differ in nothing but who draws them. The target's view is the true one in a, b and c. What reads
@@ -85,6 +86,7 @@ RUNGS = {
     "b": "the teacher's pictures by the head's own stylecode, known views and lights",
     "c": "E's projections, known views",
     "d": "everything as it is",
+    "start": "nothing trained",
 }
 LEAST_FRONT = -0.3  # z of known lights, which slopes cannot say of lights from behind
 READER_HEADS, READER_STEPS, READER_BATCH, READER_RATE = 4096, 500, 32, 1e-3
@@ -143,7 +145,11 @@ class Climb(GAN2Shape):
 
     def train_all(self) -> None:
         """All phases but those whose outcome the rung knows."""
-        given = self.rung in "ab"
+        if self.rung == "start":
+            self.networks.reset()
+            self._store(self.groups[0])
+            return
+        given = self.rung in ("a", "b")
         while not self.finished:
             phase = self.phase
             if not (given and phase.name.endswith(("inversion", "step 2"))):
