@@ -114,15 +114,6 @@ def reason(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {text}".removesuffix(": "))
 
 
-@contextmanager
-def named(where: str) -> Iterator[None]:
-    """Put what the user called it, such as a key and its value, before the `UserError`s within."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
 def nearest(name: str, options: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest of `options`, or an empty string."""
     close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
