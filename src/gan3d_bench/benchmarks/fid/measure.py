@@ -25,7 +25,7 @@ from gan3d_bench.metrics.fid import ImageSetDistance
 from gan3d_bench.metrics.inception import InceptionFeatures
 from gan3d_bench.rendering.images import resize
 
-REAL = 2048  # about four minutes of Inception on two cores, once
+REAL = 1024  # about two minutes of Inception on two cores, once
 HELD_OUT, TEACHER_ROW = "Held-out heads", "Bundled StyleGAN2 teacher"
 TEACHER = "heads-teacher-64"
 SCALE = {"fid": 1.0, "kid": 1e3}  # KID is printed in thousandths

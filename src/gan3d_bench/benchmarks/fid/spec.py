@@ -43,7 +43,6 @@ SPEC = TableSpec(
     ),
     bounds=("Held-out heads", "Bundled StyleGAN2 teacher"),
     samples=2000,
-    versions=("first", "2048 real images; the bundled teacher is a row"),
     reported=(
         _reported("HoloGAN", 100.28, "Table 5, FFHQ"),
         _reported("DiscoFaceGAN", 12.90, "Table 5, from its own paper"),

@@ -22,11 +22,6 @@ _MEASURED = (
     "at measured yaw: the same mean where the pictures have turned by the views' yaw since the "
     "front, whatever yaw had to be asked for (up to 60 degrees, linear between views). "
 )
-_VERSIONS = (
-    "first",
-    "angles at measured yaw and by how much pictures turn; true heads in their own light, which "
-    "turns with them",
-)
 
 
 def _reported(table: str) -> tuple[Reported, ...]:
@@ -71,7 +66,7 @@ SPEC = TableSpec(
         "and measure of yaw are others."
     ),
     bounds=("True heads",),
-    versions=_VERSIONS,
+    versions=("first", "true heads in their own light, which turns with them"),
     reported=_reported("identity-rotation"),
     assets=("heads", "arcface-mbf", "scrfd-500m", "heads-teacher-64"),
 )
@@ -105,7 +100,6 @@ FACES = TableSpec(
         f"reached counted as without; they are left out of the angles. {_MEASURED}The paper's "
         "faces are CelebA's, its network and measure of yaw are others."
     ),
-    versions=("first", "angles at measured yaw"),
     reported=_reported("identity-rotation-ffhq"),
     assets=("mobilestylegan-ffhq", "directions-ffhq", "arcface-mbf", "scrfd-500m", "heads"),
 )
