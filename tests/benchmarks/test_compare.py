@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -221,5 +222,5 @@ def test_comparing_imports_no_torch(toy):
         "run(['compare', 'toy-depth', '--results', 'row.json']); "
         "run(['report', '--results', 'row.json']); sys.exit('torch' in sys.modules)"
     )
-    path = {"PYTHONPATH": sys.path[0]}
+    path = {"PYTHONPATH": os.pathsep.join([sys.path[0], os.environ.get("PYTHONPATH", "")])}
     assert subprocess.run([sys.executable, "-c", code], env=path).returncode == 0

@@ -98,7 +98,7 @@ def test_fit_eval_render(cli: Callable[..., Any], toy: Path) -> None:
     assert run.finished
     assert {path.name for path in run.path.iterdir()} == {
         "config.yaml", "environment.json", "metrics.csv", "checkpoints", "pictures", "tables",
-        "finished.json",
+        "finished.json", ".lock",
     }  # fmt: skip
     steps = {path.name for path in run.pictures.iterdir()}
     assert steps == {"000003", "000005", "000006", "000009"}  # every third, and ends of phases
