@@ -10,7 +10,8 @@ import pytest
 
 from gan3d_bench.benchmarks import escaping
 from gan3d_bench.benchmarks.formats import FORMATS, plain, render
-from gan3d_bench.benchmarks.results import Result, merge, save_result
+from gan3d_bench.benchmarks.results import Result, save_result
+from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.errors import LONGEST_LINE, one_line, printable
 from gan3d_bench.spec import Column, TableSpec
 

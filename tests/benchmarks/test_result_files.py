@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from gan3d_bench.benchmarks.result_files import read_rows
-from gan3d_bench.benchmarks.results import Estimate, Result, load_results, merge
+from gan3d_bench.benchmarks.results import Estimate, Result, load_results
+from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 from gan3d_bench.report.curves import curves
 
+SHAPE = registry("tables").get("shape")
+PROTOCOL = {"version": SHAPE.version, "image_size": 64, "networks": {"lpips": "alex"}}
 ROW = Result(
-    "shape", "Ours", "runs/x", "heads", {"image_size": 64, "networks": {"lpips": "alex"}}, [0, 2],
+    "shape", "Ours", "runs/x", "heads", PROTOCOL, [0, 2],
     {"side": [0.5, 1.5]}, {"measured": {"commit": "0123abc"}}, {"fid": Estimate(3.0, 0.5, 2)},
 ).to_json()  # fmt: skip
 HUGE = 10**400
@@ -140,15 +143,15 @@ def test_every_number_that_is_let_in_can_be_averaged_drawn_and_printed(cli, numb
 
 
 def test_what_is_infinite_counts_as_not_compared(tmp_path):
-    spec = registry("tables").get("shape")
-    row = Result("shape", "Ours", "x", "heads", {}, [0, 1], {"side": [0.5, float("inf")]})
+    values = {"side": [0.5, float("inf")]}
+    row = Result("shape", "Ours", "x", "heads", PROTOCOL, [0, 1], values)
     stored = json.loads(json.dumps(row.to_json(), allow_nan=False))
     assert stored["values"]["side"] == [0.5, None]
     for result in (row, Result.from_json(stored)):
-        (line,) = (line for line in merge(spec, [result]).lines if line.row == "Ours")
+        (line,) = (line for line in merge(SHAPE, [result]).lines if line.row == "Ours")
         assert line.note == "1 of 2 items could not be compared"
         assert line.cells["side"].measured is None
-        assert curves(merge(spec, [result])) == []
+        assert curves(merge(SHAPE, [result])) == []
 
 
 def test_a_run_that_cannot_be_is_no_folder(cli):

@@ -59,10 +59,13 @@ def refused(cli: Cli, toy: Path) -> Callable[..., str]:
         (["fit", "--method", "gan2shap"], ["unknown method 'gan2shap'", "'gan2shape'"]),
         (["fit", "--method", "toy", "--preset", "disc"], ["unknown preset", "'disc'", "'discs'"]),
         (["eval", "--table", "shap"], ["unknown table 'shap'", "'shape'"]),
-        (["eval", "--table", "toy-depth", "--samples", "0"], ["--samples 0", "1 or more"]),
+        (
+            ["eval", "--table", "toy-depth", "--samples", "0"],
+            ["--samples 0", "from 1 to 100000"],
+        ),
         (
             ["eval", "--table", "toy-depth", "--samples", "9" * 20],
-            ["--samples 99", "at most 100000"],
+            ["--samples 99", "from 1 to 100000"],
         ),
         (["eval", "--table", "toy-depth", "--samples", "x"], ["--samples", "integer"]),
         (["eval", "--table", "toy-depth", "--method", "toi"], ["unknown method 'toi'", "'toy'"]),
@@ -217,13 +220,13 @@ def test_checkpoint_beyond_the_last_phase(
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--yaw", "nan"], ["--yaw nan", "degrees"]),
+        (["--yaw", "nan"], ["--yaw nan", "-360 to 360"]),
         (["--yaw", "10", "--yaw", "400"], ["--yaw 400", "-360 to 360"]),
-        (["--pitch", "inf"], ["--pitch inf", "degrees"]),
-        (["--roll", "-1e9"], ["--roll -1000000000", "degrees"]),
+        (["--pitch", "inf"], ["--pitch inf", "-360 to 360"]),
+        (["--roll", "-1e9"], ["--roll -1000000000", "-360 to 360"]),
         (["--roll", "left"], ["--roll", "number"]),
-        (["--count", "0"], ["--count 0", "1 to 1024"]),
-        (["--seed", "-1"], ["--seed -1", "0 or more"]),
+        (["--count", "0"], ["--count 0", "from 1 to 64"]),
+        (["--seed", "-1"], ["--seed -1", "from 0 to"]),
         (["--out", "file"], ["--out file", "is a file"]),
     ],
 )

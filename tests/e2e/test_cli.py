@@ -186,6 +186,13 @@ def test_check_passes_for_a_plugin(
     found = cli("check", "toy")
     assert found.code == 0, found.out
     lines = found.out.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok"] * 7 + ["toy:"]
-    for what in ("SIGKILL", "two processes", "reloads", "capabilities", "fills table toy-depth"):
+    assert [line.split()[0] for line in lines] == ["ok"] * 9 + ["toy:"]
+    for what in (
+        "SIGKILL",
+        "two processes",
+        "reloads",
+        "capabilities",
+        "depends on its input",
+        "fills table toy-depth",
+    ):
         assert any(what in line for line in lines)

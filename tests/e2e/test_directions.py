@@ -72,10 +72,10 @@ def test_a_teacher_without_faces_is_refused(cli: Cli, toy: Path, quick: None) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--samples", "49"), "--samples 49: expected 50 to 100000"),
+        (("--samples", "49"), "--samples 49: expected from 50 to 100000"),
         (("--truncation", "0"), "--truncation 0.0: expected above 0, at most 1"),
         (("--seed", "-1"), "--seed -1"),
-        (("--image-size", "100"), "--image-size=100: expected a power of two"),
+        (("--image-size", "100"), "--image-size 100: expected a power of two"),
         (("--out", "file"), "--out file: expected a folder"),
         (("--device", "abacus"), "--device 'abacus'"),
         (("--teacher", "nobody"), "teacher='nobody': no teacher"),

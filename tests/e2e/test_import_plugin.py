@@ -37,7 +37,8 @@ IMPORTER = Importer(
 EXPORTER = Exporter("discs_transfer:export_folder", ".disc of somebody/discs", "level.txt")
 GENERATOR = GeneratorSpec("discs", "Discs", "nowhere:load", importer=IMPORTER, exporter=EXPORTER)
 METHOD = MethodSpec(
-    name="disc-method", title="", paper="", module="", config="", presets={}, default_preset="",
+    name="disc-method", title="Discs", paper="none", module="nowhere:Method",
+    config="nowhere:Config", presets={"check": "a check"}, default_preset="check",
     importer=Importer("nowhere:import_file", "nothing", "toy", "start={folder}"),
 )  # fmt: skip
 

@@ -36,6 +36,7 @@ from gan3d_bench import cli
 from gan3d_bench.benchmarks.results import Estimate, Result
 from gan3d_bench.commands.importing import known
 from gan3d_bench.config import compose, declared, explained_yaml, preset_text
+from gan3d_bench.files.torch_files import read_everything
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import load
 
@@ -116,7 +117,7 @@ class Campaign:
         wrong = fault(again, folder, before)
         if not wrong and not any(folder.glob("runs/*/*/*/finished.json")):
             wrong = "resumed, and not finished"
-        if not wrong and list(folder.glob("runs/*/*/*/**/.*")):
+        if not wrong and list(folder.glob("runs/*/*/*/**/.draft-*")):
             wrong = "drafts are left"
         both = Ended(ended.code, ended.out + again.out, ended.err + again.err, again.peak)
         return both, wrong
@@ -250,7 +251,7 @@ def checkpoints(campaign: Campaign, rng: Random, folder: Path) -> list[str]:
     elif how < 0.5:
         file.write_bytes(mutations.damaged_bytes(rng, file.read_bytes()))
     elif how < 0.85:
-        content = torch.load(file, weights_only=True)
+        content = read_everything(file)
         odd = (*mutations.ODD, *_tensors())
         file.write_bytes(_saved(mutations.damaged_tree(rng, content, odd), zipped=True))
     else:

@@ -64,11 +64,12 @@ def own_means(table: Table, run: Run) -> dict[str, float]:
     """Return the means of the rows that `run` filled, by `table_key`."""
     own = {(row.row, row.run) for row in rows_in(run.tables, table.spec.name)}
     return {
-        table_key(table.spec.name, line.row, metric): cell.measured.mean
+        table_key(table.spec.name, line.row, column.metric): estimate.mean
         for line in table.lines
-        if (line.row, line.run) in own
-        for metric, cell in line.cells.items()
-        if cell.measured is not None
+        for result in line.results
+        if (result.row, result.run) in own
+        for column in table.columns
+        if (estimate := result.estimate(column.metric, table.items)) is not None
     }
 
 

@@ -10,7 +10,8 @@ class LossWeights:
     """Weights of the losses."""
 
     colour: float = 1.0  # a plain field is a key without a range and without help
-    depth: float = 1.0
+    # its own range is wider than the one that plain fields get
+    depth: float = key(1.0, "of the depth's error", least=0, most=1e40)
 
 
 @dataclass

@@ -52,7 +52,7 @@ def load(path: Path, image_size: int | None = None) -> tuple[DiscGenerator, None
 
 def import_file(source: Path, folder: Path) -> dict[str, Any]:
     """Import somebody's mean brightness, a number in a text file."""
-    text = source.read_text().strip()
+    text = source.read_text(errors="replace").strip()
     if not text.replace(".", "", 1).isdecimal():
         raise UserError("expected one number")
     folder.mkdir()
