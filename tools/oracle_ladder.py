@@ -13,7 +13,8 @@ start  nothing is trained: what D and V of the start say
 
 Samples of a and b are the head's latents with other entries for view and light, so that a and b
 differ in nothing but who draws them. The target's view is the true one in a, b and c. What reads
-views off projections is a network taught with heads whose views are known.
+views off projections is a network taught with heads whose views are known; it errs, too. From b to
+c more changes than who projects: the stylecode is found by inversion, and lights are L's.
 
 Said of each rung: SIDE and MAD, at the true view and at the view that V finds, of the head's own
 shape, of the mean of the rung's shapes and of the next head's shape in its place; and the
@@ -84,7 +85,7 @@ from gan3d_bench.scenes.depth_map import DepthMapScene
 RUNGS = {
     "a": "true renderings, known views and lights",
     "b": "the teacher's pictures by the head's own stylecode, known views and lights",
-    "c": "E's projections, known views",
+    "c": "E's projections, views read off them",
     "d": "everything as it is",
     "start": "nothing trained",
 }
