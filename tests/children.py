@@ -81,6 +81,8 @@ def _run(
 
     from gan3d_bench.cli import run
 
+    # tests that run in the background of a shell inherit an ignored SIGINT
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     # Lightning reads the rank when it is imported, which the fork server did without one.
     rank_zero_only.rank = int(environment.get("RANK", "0"))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gan3d_bench.config.reading import NULLS, Plain
 
@@ -56,11 +56,16 @@ def type_at(schema: type, key: str) -> Any:
     return kind
 
 
+def _is_class(kind: Any) -> TypeGuard[type]:
+    # in Python 3.10 ``list[str]`` is an instance of `type`, too
+    return isinstance(kind, type) and get_origin(kind) is None
+
+
 def is_scalar(kind: Any) -> bool:
     """Whether a type's values are one word or text, not lists, mappings or sections."""
     if _is_union(kind):
         return all(is_scalar(part) for part in get_args(kind))
-    return isinstance(kind, type) and (
+    return _is_class(kind) and (
         kind in (int, float, bool, str, type(None)) or issubclass(kind, Enum | PurePath)
     )
 
@@ -156,9 +161,9 @@ def _scalar(text: str, kind: Any) -> Any:
     if kind is float and (found := _NOT_FINITE.fullmatch(text)):
         sign = -1 if found[1] == "-" else 1
         return sign * (math.nan if found[2].lower() == "nan" else math.inf)
-    if isinstance(kind, type) and issubclass(kind, Enum):
+    if _is_class(kind) and issubclass(kind, Enum):
         return kind[text]
-    if isinstance(kind, type) and issubclass(kind, PurePath):
+    if _is_class(kind) and issubclass(kind, PurePath):
         return Path(text)
     raise TypeError
 
