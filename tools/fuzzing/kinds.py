@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 import time
-import typing
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from typing import Any
 import lightning  # noqa: F401  # what is slow to import is imported once, before any try
 import torch
 import typer
+import typing_extensions  # whose hints are those of Python 3.11 on 3.10 as well
 from PIL import Image
 from typer.models import OptionInfo
 
@@ -202,7 +202,7 @@ def results(campaign: Campaign, rng: Random, folder: Path) -> list[str]:
 def arguments(campaign: Campaign, rng: Random, folder: Path) -> list[str]:
     """Any command with odd values for some of its options; none of them can lead to work."""
     words, function = rng.choice(list(_commands(cli.app)))
-    hints = typing.get_type_hints(function, include_extras=True)
+    hints = typing_extensions.get_type_hints(function, include_extras=True)
     line = list(words)
     for name, parameter in inspect.signature(function).parameters.items():
         needed = parameter.default is parameter.empty
