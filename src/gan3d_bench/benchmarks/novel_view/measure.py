@@ -110,9 +110,9 @@ class NovelViewMeasure(SubjectsMeasure):
         return self._measure(items, heads, turn)
 
     def _average_person(self, heads: HeadParameters) -> Rendering:
-        average = as_average(heads, self.average)
-        shape = self.true_shape(average)
-        return Rendering(rgb=self.truth(average)["image"], mask=shape.mask, depth=shape.depth)
+        maps = self.truth(as_average(heads, self.average))
+        inside = (maps["mask"] >= 0.5).to(maps["depth"])
+        return Rendering(rgb=maps["image"], mask=inside, depth=maps["depth"])
 
     def _measure(
         self, items: Sequence[int], heads: HeadParameters, turn: Turn, *, compared: bool = False
