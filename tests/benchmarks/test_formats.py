@@ -130,6 +130,20 @@ def test_terminal(table):
     assert any("Theirs | old" in line and "0.25†" in line and "–" in line for line in lines)
 
 
+def test_many_metrics_fit_80_columns():
+    columns = tuple(Column(f"m{i}", f"Metric {i}, less own", unit="×10⁻²") for i in range(7))
+    values = {column.metric: [-0.2, 0.1] for column in columns}
+    spec = replace(SPEC, columns=columns, reported=(
+        Reported("toy", "Baseline", "m0", 2.5, "Paper, Table 1", count=500),
+    ))  # fmt: skip
+    row = Result("toy", "Baseline", "baseline", "toys", {}, [0, 1], values)
+    lines = plain(merge(spec, [row]), width=80).splitlines()
+    assert not any("…" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count("-0.050±0.150") for line in lines) == 7
+    assert "(500†)" in "".join(lines)
+
+
 def test_unknown_format_names_the_nearest(table):
     with pytest.raises(UserError, match="unknown format 'latx' \\(did you mean 'latex'"):
         render(table, "latx")

@@ -259,27 +259,25 @@ def as_json(table: Table) -> str:
     return escaping.json(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def terminal(table: Table) -> Group:
-    """Return what the terminal shows: a rich table, its rows' runs or reasons, and its notes.
-
-    Runs and reasons stand below, so that the table itself fits 80 columns.
-    """
+def _block(table: Table, columns: Sequence[Column], first: bool) -> RichTable:
+    """Some metrics of a table: of all rows, or with further metrics of those that have one."""
     # with many metrics a paper's number stands below the measured one, and headings wrap
     stacked = len(table.columns) > 2
-    title = escaping.terminal(table.spec.title)
+    title = escaping.terminal(table.spec.title) if first else None
     shown = RichTable(title=title, title_justify="left", show_lines=stacked)
     shown.add_column("Row", min_width=16 if stacked else 24)
-    for column in table.columns:
+    for column in columns:
         named = escaping.terminal(heading(table, column))
         shown.add_column(named, justify="right", no_wrap=not stacked)
         if compared(table, column) and not stacked:
             shown.add_column("reported", justify="right", style="dim", no_wrap=True)
     shown.add_column("N", justify="right", no_wrap=True)
-    remarks: dict[str, list[str]] = {}
     for line in table.lines:
+        cells = [line.cells[column.metric] for column in columns]
+        if not first and not any(cell.measured or cell.reported for cell in cells):
+            continue
         row = [escaping.terminal(line.row)]
-        for column in table.columns:
-            cell = line.cells[column.metric]
+        for column, cell in zip(columns, cells, strict=True):
             value = number(column, cell)
             value = value.replace(" ± ", "±").replace(" (", "\n(") if stacked else value
             text = Text(value, style="bold" if cell.marked else "")
@@ -289,14 +287,31 @@ def terminal(table: Table) -> Group:
             row.append(text)
             if compared(table, column) and not stacked:
                 row.append(paper)
-        shown.add_row(*row, Text(count(line)))
+        shown.add_row(*row, Text(count(line).replace(" (", "\n(") if stacked else count(line)))
+    return shown
+
+
+SIDE_BY_SIDE = 4  # metrics that fit 80 columns
+
+
+def terminal(table: Table) -> Group:
+    """Return what the terminal shows: rich tables, their rows' runs or reasons, and the notes.
+
+    Runs and reasons stand below, and of many metrics the further ones in tables of their own, so
+    that all fit 80 columns.
+    """
+    columns = table.columns
+    parts = [columns[at : at + SIDE_BY_SIDE] for at in range(0, len(columns), SIDE_BY_SIDE)]
+    shown = [_block(table, part, first=part is parts[0]) for part in parts]
+    remarks: dict[str, list[str]] = {}
+    for line in table.lines:
         if remark := run_or_note(line):
             remarks.setdefault(remark, []).append(line.row)
     below = [f"{remark}: {'; '.join(rows)}." for remark, rows in remarks.items()]
     lines = [escaping.terminal(note) for note in [*below, *notes(table, "see above")]]
     for line in lines:
         line.stylize("dim")
-    return Group(shown, *lines)
+    return Group(*shown, *lines)
 
 
 def plain(table: Table, width: int = 120) -> str:
