@@ -291,7 +291,7 @@ def _block(table: Table, columns: Sequence[Column], first: bool) -> RichTable:
     return shown
 
 
-SIDE_BY_SIDE = 4  # metrics that fit 80 columns
+SIDE_BY_SIDE = 3  # metrics that fit 80 columns
 
 
 def terminal(table: Table) -> Group:
