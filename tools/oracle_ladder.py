@@ -7,6 +7,9 @@ Every head is trained alone, from the preset's start, in float32. The rungs, fro
 
 a  projected samples are true renderings of the head, at known views and in known lights
 b  they are the teacher's pictures by the head's own stylecode, at the same views and lights
+b-light  as b, but L says the lights, not the truth
+b-view   as b, but views are read off the pictures, as in c
+b-code   as b, but the stylecode is the one that inversion finds, moved as the own one moves
 c  E projects as always; views read off the projections take the place of V's
 d  everything as it is
 start  nothing is trained: what D and V of the start say
@@ -14,7 +17,8 @@ start  nothing is trained: what D and V of the start say
 Samples of a and b are the head's latents with other entries for view and light, so that a and b
 differ in nothing but who draws them. The target's view is the true one in a, b and c. What reads
 views off projections is a network taught with heads whose views are known; it errs, too. From b to
-c more changes than who projects: the stylecode is found by inversion, and lights are L's.
+c more changes than who projects: the stylecode is found by inversion, views are read off, and lights
+are L's. The three rungs between them change one of these each.
 
 Said of each rung: SIDE and MAD, at the true view and at the view that V finds, of the head's own
 shape, of the mean of the rung's shapes and of the next head's shape in its place; and the
@@ -85,10 +89,14 @@ from gan3d_bench.scenes.depth_map import DepthMapScene
 RUNGS = {
     "a": "true renderings, known views and lights",
     "b": "the teacher's pictures by the head's own stylecode, known views and lights",
+    "b-light": "as b, lights are L's",
+    "b-view": "as b, views are read off",
+    "b-code": "as b, by the stylecode that inversion finds",
     "c": "E's projections, views read off them",
     "d": "everything as it is",
     "start": "nothing trained",
 }
+GIVEN = ("a", "b", "b-light", "b-view", "b-code")  # rungs on which E has nothing to do
 LEAST_FRONT = -0.3  # z of known lights, which slopes cannot say of lights from behind
 READER_HEADS, READER_STEPS, READER_BATCH, READER_RATE = 4096, 500, 32, 1e-3
 
@@ -150,10 +158,11 @@ class Climb(GAN2Shape):
             self.networks.reset()
             self._store(self.groups[0])
             return
-        given = self.rung in ("a", "b")
+        given = self.rung in GIVEN
+        idle = ("step 2",) if self.rung == "b-code" else ("inversion", "step 2")
         while not self.finished:
             phase = self.phase
-            if not (given and phase.name.endswith(("inversion", "step 2"))):
+            if not (given and phase.name.endswith(idle)):
                 with torch.no_grad():
                     if phase.begin:
                         phase.begin()
@@ -185,7 +194,7 @@ class Climb(GAN2Shape):
         return {"depth": self.fitted.depth.clone(), "view": view}
 
     def _give(self) -> None:
-        """Samples of rungs a and b: the head in other views and lights."""
+        """Samples of rungs a and b..: the head in other views and lights."""
         latents = self.latent.repeat(self.config.samples_per_instance, 1)
         rng = torch.Generator().manual_seed(self.config.first)
         for part in ("view", "light"):
@@ -194,13 +203,20 @@ class Climb(GAN2Shape):
         heads = sample_heads(latents)
         maps = render_heads(heads, self.config.image_size)
         images = maps["image"]
-        if self.rung == "b":
-            images = self.teacher.generated(head_stylecodes(self.teacher.generator, latents))
+        if self.rung != "a":
+            codes = head_stylecodes(self.teacher.generator, latents)
+            if self.rung == "b-code":
+                own = head_stylecodes(self.teacher.generator, self.latent)
+                codes = codes + self.latents.w - own
+            images = self.teacher.generated(codes)
         self.projected.put([0], 0, PseudoSamples(images, maps["mask"]))
-        self._know(raw_view(heads.view))
-        own = raw_light(self.head.light, self.head.view)
-        lights = torch.cat((own, raw_light(heads.light, heads.view)))
-        self.light_net.know(self._shown(), lights)
+        if self.rung == "b-view":
+            self._read_views()
+        else:
+            self._know(raw_view(heads.view))
+        if self.rung != "b-light":
+            lights = raw_light(self.head.light, self.head.view), raw_light(heads.light, heads.view)
+            self.light_net.know(self._shown(), torch.cat(lights))
 
     def _read_views(self) -> None:
         """Views of E's projections, read off them."""
