@@ -6,11 +6,17 @@ Unlike table `depth-pose` no head is embedded first, and more is said: how the e
 follows the true angle, how like the head the picture is (PSNR, dB), and how far M moves a
 stylecode that it is given its own light and view with, in variances of stylecodes; 2.5 is as far
 as their mean lies. The heads are those that the preset was chosen on; the table's are others.
+
+Whether D_S sees the person: how much depth varies over samples by what it varies over pixels, with
+w0 as M makes it and with w in its place (`spread`, `spread_of_w`); by how much another head's shape
+and the mean shape score worse than the own one, at the view found, with standard errors (`others`,
+`mean`); and the correlation of depth less mean depth with the truth's (`individual`).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +24,25 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from gan3d_bench.benchmarks.baseline_shapes import as_average, average_head
 from gan3d_bench.benchmarks.heads import head_stylecodes
+from gan3d_bench.benchmarks.subjects import Shape, individual_correlation, lead, mean_shape
 from gan3d_bench.config import to_dict
 from gan3d_bench.datamodules.heads import HeadsDataModule
 from gan3d_bench.files.run_folder import Run, write_json
+from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.geometry.views import View
+from gan3d_bench.heads.sampling import render_heads
 from gan3d_bench.machine import environment
+from gan3d_bench.methods.liftedgan.image_formation import neutral_light
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.metrics.depth import NormalisedDepthError
+from gan3d_bench.metrics.individuality import individual_ratio
+from gan3d_bench.scenes.depth_map import DepthMapScene
 from gan3d_bench.training.fit import load_method
 
 IMAGE_SIZE = 64
+SAMPLES = 256  # stylecodes that the spread is taken over
 
 
 def main() -> None:
@@ -44,6 +58,8 @@ def main() -> None:
         torch.stack([heads[i][name] for i in range(options.heads)]) for name in ("depth", "image")
     )
     true = heads.parameters.view
+    average = as_average(heads.parameters, average_head(heads.config.seed))
+    mean_head = render_heads(average, IMAGE_SIZE)["depth"]
     flat, upright = torch.ones_like(depth), View.from_angles([0.0] * options.heads)
     rows = [{"row": "constant", **errors(flat, flat, upright, depth, true)}]
     for path in options.runs:
@@ -59,6 +75,8 @@ def main() -> None:
         assert seen.depth is not None
         found = errors(seen.depth, seen.mask, scene.input_view, depth, true)
         found["psnr"] = peak_signal_noise_ratio(seen.rgb, images, data_range=(-1.0, 1.0)).item()
+        found |= individuality(scene, seen.depth, seen.mask, depth, mean_head)
+        found |= spreads(method)
         found["m_moves"] = ((again - w).square().mean() * 2 * method.w_precision).item()
         made = {"seed": run.config.seed, "config": to_dict(run.config)}
         name = next(iter(run.spec.rows("depth-pose", made["config"])), path.name)
@@ -71,6 +89,47 @@ def main() -> None:
         facts = {"commit": environment.commit(), "machine": environment.machine()}
         split = {"data": "heads, val", "heads": options.heads, "data_id": heads.folder.parent.name}
         write_json(options.out, {**facts, **split, "rows": rows})
+
+
+@torch.no_grad()
+def spreads(method: LiftedGAN) -> dict[str, float]:
+    """Of canonical depth over samples, see `individual_ratio`."""
+    lifter, rng = method.lifter, torch.Generator().manual_seed(0)
+    w = method.styles(sample_z(SAMPLES, method.generator.z_dim, rng))
+    light, _ = lifter.decompose(w)
+    made = lifter.canonical(w, light).depth
+    own = lifter.factors(w, *lifter.generate(w), neutral_light(light)).depth
+    return {"spread": individual_ratio(made), "spread_of_w": individual_ratio(own)}
+
+
+@torch.no_grad()
+def individuality(
+    scene: DepthMapScene, own: Tensor, mask: Tensor, target: Tensor, mean_head: Tensor
+) -> dict[str, float]:
+    """Other heads' shapes, and the mean of these, in the place of the own one (N, 1, S, S).
+
+    `mean_head` is the depth of the average head at the true views.
+    """
+    view, metric = scene.input_view, NormalisedDepthError()
+    assert view is not None
+    leads: dict[str, list[float]] = {"others": [], "mean": [], "individual": []}
+    for i in range(len(own)):
+        shown = scene.render(view[i], image_size=IMAGE_SIZE)
+        assert shown.depth is not None
+        kept = [j for j in range(len(own)) if j != i]
+        others = Shape(shown.depth[kept], shown.mask[kept])
+        shape, true = Shape(own[i][None], mask[i][None]), target[i][None]
+        average = mean_shape(others)
+        leads["others"].append(lead(shape, others, true, metric.instances))
+        leads["mean"].append(lead(shape, average, true, metric.instances))
+        leads["individual"].append(individual_correlation(shape, average, true, mean_head[i][None]))
+    found = {}
+    for name, values in leads.items():
+        x = torch.tensor(values, dtype=torch.float64)
+        x = x[x.isfinite()]
+        found[name] = float(x.mean()) if len(x) else math.nan
+        found[f"{name}_error"] = float(x.std() / math.sqrt(len(x))) if len(x) > 1 else math.nan
+    return found
 
 
 def errors(depth: Tensor, mask: Tensor, view: View, target: Tensor, true: View) -> dict[str, Any]:

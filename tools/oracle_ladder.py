@@ -17,8 +17,8 @@ start  nothing is trained: what D and V of the start say
 Samples of a and b are the head's latents with other entries for view and light, so that a and b
 differ in nothing but who draws them. The target's view is the true one in a, b and c. What reads
 views off projections is a network taught with heads whose views are known; it errs, too. From b to
-c more changes than who projects: the stylecode is found by inversion, views are read off, and lights
-are L's. The three rungs between them change one of these each.
+c more changes than who projects: the stylecode is found by inversion, views are read off, and
+lights are L's. The three rungs between them change one of these each.
 
 Said of each rung: SIDE and MAD, at the true view and at the view that V finds, of the head's own
 shape, of the mean of the rung's shapes and of the next head's shape in its place; and the
