@@ -4,11 +4,12 @@
         [KEY=VALUE ...]
 
 A stylecode may show the picture it was found for and yet be of another person: what it is worth is
-seen when it is turned. It is moved as the head's own one moves when the head turns by 25 degrees to
-either side, and its pictures are compared with true renderings. Said of each prior weight: PSNR (dB)
-of the picture itself and of the turned ones, the distance to the own stylecode in deviations of w
-(1.41: another sample's), and its distance from the mean (1: a sample's). Row `own` is of the heads'
-own stylecodes, row `mean` of the mean of w for everybody. KEY=VALUE are keys of `InversionConfig`.
+seen when it is turned. It is moved as the head's own one moves when the head turns by 25 degrees
+to either side, and its pictures are compared with true renderings. Said of each prior weight: PSNR
+(dB) of the picture itself and of the turned ones, the distance to the own stylecode in deviations
+of w (1.41: another sample's), and its distance from the mean (1: a sample's). Row `own` is of the
+heads' own stylecodes, row `mean` of the mean of w for everybody. KEY=VALUE are keys of
+`InversionConfig`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ a  projected samples are true renderings of the head, at known views and in know
 b  they are the teacher's pictures by the head's own stylecode, at the same views and lights
 b-light  as b, but L says the lights, not the truth
 b-view   as b, but views are read off the pictures, as in c
+b-pose   as b, but views and lights are read off
 b-code   as b, but the stylecode is the one that inversion finds, moved as the own one moves
 c  E projects as always; views read off the projections take the place of V's
+c-pose   as c, but lights are read off, too
 d  everything as it is
 start  nothing is trained: what D and V of the start say
 
@@ -18,7 +20,7 @@ Samples of a and b are the head's latents with other entries for view and light,
 differ in nothing but who draws them. The target's view is the true one in a, b and c. What reads
 views off projections is a network taught with heads whose views are known; it errs, too. From b to
 c more changes than who projects: the stylecode is found by inversion, views are read off, and
-lights are L's. The three rungs between them change one of these each.
+lights are L's. The rungs between them change one of these each.
 
 Said of each rung: SIDE and MAD, at the true view and at the view that V finds, of the head's own
 shape, of the mean of the rung's shapes and of the next head's shape in its place; and the
@@ -91,12 +93,14 @@ RUNGS = {
     "b": "the teacher's pictures by the head's own stylecode, known views and lights",
     "b-light": "as b, lights are L's",
     "b-view": "as b, views are read off",
+    "b-pose": "as b, views and lights are read off",
     "b-code": "as b, by the stylecode that inversion finds",
     "c": "E's projections, views read off them",
+    "c-pose": "as c, lights are read off, too",
     "d": "everything as it is",
     "start": "nothing trained",
 }
-GIVEN = ("a", "b", "b-light", "b-view", "b-code")  # rungs on which E has nothing to do
+GIVEN = ("a", "b", "b-light", "b-view", "b-pose", "b-code")  # rungs on which E has nothing to do
 LEAST_FRONT = -0.3  # z of known lights, which slopes cannot say of lights from behind
 READER_HEADS, READER_STEPS, READER_BATCH, READER_RATE = 4096, 500, 32, 1e-3
 
@@ -167,7 +171,7 @@ class Climb(GAN2Shape):
                     if phase.begin:
                         phase.begin()
                     if phase.name.endswith("step 3") and self.rung != "d":
-                        self._give() if given else self._read_views()
+                        self._give() if given else self._read_poses()
                 self.adams = self.configure_optimizers()
                 for self.phase_step in range(phase.steps):
                     phase.step(None)
@@ -210,21 +214,28 @@ class Climb(GAN2Shape):
                 codes = codes + self.latents.w - own
             images = self.teacher.generated(codes)
         self.projected.put([0], 0, PseudoSamples(images, maps["mask"]))
-        if self.rung == "b-view":
-            self._read_views()
+        if self.rung in ("b-view", "b-pose"):
+            self._read_poses()
         else:
-            self._know(raw_view(heads.view))
-        if self.rung != "b-light":
-            lights = raw_light(self.head.light, self.head.view), raw_light(heads.light, heads.view)
-            self.light_net.know(self._shown(), torch.cat(lights))
+            self._know_views(raw_view(heads.view))
+        if self.rung in ("a", "b", "b-view", "b-code"):
+            self._know_lights(raw_light(heads.light, heads.view))
 
-    def _read_views(self) -> None:
-        """Views of E's projections, read off them."""
-        self._know(view_reader()(self.projected.images[0].float()))
+    def _read_poses(self) -> None:
+        """Views of projected samples, and on some rungs lights, read off them."""
+        views, lights = pose_reader()(self.projected.images[0].float())
+        self._know_views(views)
+        if self.rung in ("b-pose", "c-pose"):
+            self._know_lights(lights)
 
-    def _know(self, views: Tensor) -> None:
+    def _know_views(self, views: Tensor) -> None:
         """The raw views (P, 6) of the projected samples; the target's is the truth."""
         self.view_net.know(self._shown(), torch.cat((raw_view(self.head.view), views)))
+
+    def _know_lights(self, lights: Tensor) -> None:
+        """The raw lights (P, 4) of the projected samples; the target's is the truth."""
+        own = raw_light(self.head.light, self.head.view)
+        self.light_net.know(self._shown(), torch.cat((own, lights)))
 
     def _shown(self) -> Tensor:
         """What V and L are asked for in step 3: the target and its projected samples."""
@@ -232,21 +243,25 @@ class Climb(GAN2Shape):
 
 
 @cache
-def view_reader() -> Callable[[Tensor], Tensor]:
-    """What reads raw views (B, 6) off the teacher's pictures (B, 3, 64, 64): a network like V,
-    taught with heads whose views are known. Its own seed and length, whatever the run's."""
+def pose_reader() -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """What reads raw views (B, 6) and lights (B, 4) off the teacher's pictures (B, 3, 64, 64).
+
+    A network like V, taught with heads whose poses are known. Its own seed and length, whatever
+    the run's.
+    """
     config = compose(registry("methods").get("gan2shape"), "heads-64", None, ["instances=1"])
     teacher = FrozenTeacher(config)  # type: ignore[arg-type]
     rng = torch.Generator().manual_seed(0)
     latents = torch.randn(READER_HEADS, NUM_LATENTS, generator=rng)
-    known = raw_view(sample_heads(latents).view)[:, :5]
+    heads = sample_heads(latents)
+    known = torch.cat((raw_view(heads.view)[:, :5], raw_light(heads.light, heads.view)), 1)
     mean, deviation = known.mean(0), known.std(0)
     with torch.no_grad():
         codes = head_stylecodes(teacher.generator, latents)
         images = torch.cat([teacher.generated(part) for part in codes.split(CHUNK)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = Regressor(config.image_size, 5, width=16).network[:-1]  # no tanh
+        network = Regressor(config.image_size, 9, width=16).network[:-1]  # no tanh
     adam = torch.optim.Adam(network.parameters(), READER_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, READER_STEPS)
     for _ in range(READER_STEPS):
@@ -259,8 +274,9 @@ def view_reader() -> Callable[[Tensor], Tensor]:
         schedule.step()
     network.requires_grad_(False)
 
-    def read(pictures: Tensor) -> Tensor:
-        return F.pad(network(pictures).flatten(1) * deviation + mean, (0, 1))
+    def read(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        found = network(pictures).flatten(1) * deviation + mean
+        return F.pad(found[:, :5], (0, 1)), found[:, 5:]
 
     return read
 
