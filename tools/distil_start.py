@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from gan3d_bench.config import override, to_dict
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.generators.latents import numbered_z
+from gan3d_bench.machine.precision import resolve
 from gan3d_bench.methods.gan2shape.checkpoint import save_networks
 from gan3d_bench.methods.gan2shape.distillation import DistillationError
 from gan3d_bench.methods.gan2shape.factors import depth_from_raw
@@ -34,6 +35,12 @@ from gan3d_bench.training.fit import build, load_method
 BATCH, PART, LEARNING_RATE = 16, 16, 1e-3
 HELD_OUT = 10  # one person in so many
 Net = Callable[[Tensor], Tensor]
+
+
+def autocast() -> torch.autocast:
+    """bfloat16 where the processor has instructions for it; emulated it is slower than float32."""
+    fast = resolve("auto", "cpu").value == "bf16-mixed"
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
 
 
 @torch.no_grad()
@@ -48,7 +55,7 @@ def samples(method: GAN2Shape, count: int) -> dict[str, Tensor]:
     for part in track(z.split(PART), "samples"):
         w = generator.truncate(generator.mapping(part), psi)
         pose = method.warm_up.sample_poses(len(w), rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             images = method.teacher.generated(torch.cat((w, w + pose @ method.directions.T)))
         first, second = images.chunk(2)
         pseudo = method.warm_up.lift(prior, first, pose)
@@ -74,7 +81,7 @@ def distil(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in track(range(steps), name):
         index = taught[torch.randint(len(taught), (BATCH,), generator=rng)]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             found = net(inputs[index].float())
         loss = error.loss(found.float(), targets[index].float())
         optimizer.zero_grad()

@@ -19,6 +19,7 @@ from gan3d_bench.commands.importing import ExportCommand, ImportCommand
 from gan3d_bench.commands.options import ANGLES, SEEDS, SIDES, STEPS, SUBJECTS, WEIGHTS, number
 from gan3d_bench.errors import Interrupted, NonFiniteLossError, UserError, one_line
 from gan3d_bench.machine.process_settings import restart_with_settings
+from gan3d_bench.terminal import say
 
 app = typer.Typer(
     name="gan3d-bench",
@@ -365,7 +366,7 @@ def dashboard(
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(__version__)
+    say(__version__)
 
 
 def main() -> None:
@@ -393,11 +394,11 @@ def run(arguments: list[str]) -> int:
         return 1
     except ClickError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())  # type: ignore[attr-defined]
+            say(error.format_message())  # type: ignore[attr-defined]
             return 2
         return _fail(error.format_message())  # type: ignore[attr-defined]
     except (typer.Abort, KeyboardInterrupt):
-        print("gan3d-bench: interrupted", file=sys.stderr)
+        say("gan3d-bench: interrupted", file=sys.stderr)
         return 130
 
 
@@ -425,7 +426,7 @@ def _fail(message: str) -> int:
 
 def _say(message: str) -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one line, not one a process
-        print(f"gan3d-bench: {one_line(message)}", file=sys.stderr)
+        say(f"gan3d-bench: {one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,14 @@ def test_invert_writes_codes_and_says_how_near(cli, toy, photos):
         )
 
 
+def test_names_of_pictures_do_not_command_the_terminal(cli, toy, photos):
+    (photos / "a.png").rename(photos / "a\x1b[2J.png")
+    found = cli(*INVERT)
+    assert found.code == 0, found.err
+    assert "a\\x1b[2J: discriminator 0." in found.out
+    assert "\x1b" not in found.out + found.err
+
+
 def test_gan2shape_takes_the_codes(cli, toy, photos):
     assert cli(*INVERT).code == 0
     given = ("data=images", "images=out/images", "latents=out", "instances=2")

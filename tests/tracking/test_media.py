@@ -59,6 +59,24 @@ def test_a_preview_is_complete(preview_files: tuple[Path, list[Path]]) -> None:
     assert {path.name for path in folder.iterdir()} == expected  # and no temporary is left
 
 
+@pytest.mark.parametrize("found", ["/nowhere/ffmpeg", None])
+def test_without_ffmpeg_films_are_gifs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: str | None
+) -> None:
+    def ffmpeg() -> str:
+        if found is None:
+            raise RuntimeError("No ffmpeg exe could be found.")
+        return found
+
+    monkeypatch.setattr(media.imageio_ffmpeg, "get_ffmpeg_exe", ffmpeg)
+    scene = HeadScene(1, 16, View.from_angles([0.0]))
+    names = {path.name for path in media.write_preview(Preview({}, scene), tmp_path, 1)}
+    assert "turntable.gif" in names
+    files = media.write_overview(scene, tmp_path)
+    assert [path.name for path in files] == ["overview.png", "overview.gif"]
+    assert iio.imread(files[1]).shape[0] > 20
+
+
 def test_the_turntable_plays(preview_files: tuple[Path, list[Path]]) -> None:
     file = preview_files[0] / "turntable.mp4"
     video = iio.immeta(file, plugin="FFMPEG")

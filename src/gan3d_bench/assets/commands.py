@@ -22,6 +22,7 @@ from gan3d_bench.assets.manifest import bundled_manifest
 from gan3d_bench.assets.registry import Asset, BundledAsset, PackagedAsset, get_asset, registry
 from gan3d_bench.assets.store import asset_path, is_present, location, status
 from gan3d_bench.errors import UserError, one_line, printable
+from gan3d_bench.terminal import say
 
 
 def list_assets(console: Console | None = None) -> None:
@@ -97,7 +98,7 @@ def show_path(name: str) -> None:
     Raises:
         UserError: unknown name; missing (with the command that gets it); damaged.
     """
-    print(asset_path(name))
+    say(asset_path(name))
 
 
 def verify_assets(names: Sequence[str], console: Console | None = None) -> None:

@@ -16,6 +16,7 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import Reported, TableSpec
+from gan3d_bench.terminal import say
 
 
 def row_path(folder: Path, table: str, row: str) -> Path:
@@ -102,7 +103,7 @@ def _current(table: str, rows: Sequence[Result]) -> list[Result]:
             require_current(registry("tables").get(table), row)
             kept.append(row)
         except UserError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            say(f"left out: {error}", file=sys.stderr)
     return kept
 
 

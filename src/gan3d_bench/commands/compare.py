@@ -14,6 +14,7 @@ from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.registry import registry
+from gan3d_bench.terminal import say
 
 RESULTS = Path("results")
 
@@ -58,9 +59,9 @@ def compare(
 
         Console().print(shown)
     else:
-        print(shown, end="")
+        sys.stdout.write(shown)
     # what another program reads from standard output is the table alone
-    print(f"tables: {folder}", file=sys.stdout if form == "rich" else sys.stderr)
+    say(f"tables: {folder}", file=sys.stdout if form == "rich" else sys.stderr)
     return 0
 
 
@@ -88,4 +89,4 @@ def _name_unmeasured(table: str) -> None:
     for run in choose_runs(table):
         if not rows_in(run.tables, table):
             command = f"gan3d-bench eval --table {table} --run {run}"
-            print(f"not measured: {run}; {command}", file=sys.stderr)
+            say(f"not measured: {run}; {command}", file=sys.stderr)

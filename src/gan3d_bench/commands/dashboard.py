@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
+from gan3d_bench.terminal import say
 
 
 def dashboard(project: str, entity: str = "") -> int:
@@ -37,7 +38,7 @@ def dashboard(project: str, entity: str = "") -> int:
     except (Error, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"dashboard: W&B made no workspace in '{project}': {reason}") from error
-    print(workspace.url)
+    say(workspace.url)
     return 0
 
 

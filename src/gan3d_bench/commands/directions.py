@@ -13,6 +13,7 @@ from gan3d_bench.files.atomic import require_folder, write_errors
 from gan3d_bench.generators.names import pretrained, teacher_hash
 from gan3d_bench.machine import environment
 from gan3d_bench.machine.device import require_device
+from gan3d_bench.terminal import say
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -133,13 +134,13 @@ def directions(
     console = Console()
     console.print(_table(turned, names))
     pose = card["pose"]
-    print(
+    say(
         f"faces: {pose['faces']} of {samples} samples, yaw "
         f"{fixed(pose['yaw_deg']['mean'], 1)} ± {fixed(pose['yaw_deg']['std'], 1)}; "
         f"yaw is linear in w with R2 {fixed(card['regression']['r2'], 2)}"
     )
     for file in written:
-        print(file)
+        say(file)
     return 0
 
 

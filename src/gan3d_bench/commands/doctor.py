@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gan3d_bench import __version__
-from gan3d_bench.errors import printable
 from gan3d_bench.machine.environment import PACKAGES, installed_version
 from gan3d_bench.machine.optional_packages import PYTORCH3D, why_missing
 from gan3d_bench.machine.process_settings import waiting_threads
 from gan3d_bench.registry import BUILTIN, registry
+from gan3d_bench.terminal import say
 
 
 def doctor() -> int:
@@ -30,9 +30,9 @@ def doctor() -> int:
         ("plug-ins", _plugins()),
         ("folders", _folders()),
     ):
-        print(title)
+        say(title)
         for name, text, sound in lines:
-            print(printable(f"  {name:18} {text}"))
+            say(f"  {name:18} {text}")
             broken += not sound
     return 1 if broken else 0
 
@@ -88,10 +88,15 @@ def _tools() -> Iterator[Line]:
             yield module, f"{reason} ({purpose})", False
     try:
         import imageio_ffmpeg
-
-        yield "ffmpeg", imageio_ffmpeg.get_ffmpeg_exe(), True
-    except (ImportError, RuntimeError):
-        yield "ffmpeg", "not found: no turntables (MP4); pip install imageio-ffmpeg", False
+    except ImportError as error:
+        yield "ffmpeg", f"{error}: pip install imageio-ffmpeg", False
+        return
+    try:
+        found = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        found = None
+    remedy = "not found, so films are GIFs: pip install --force-reinstall imageio-ffmpeg"
+    yield "ffmpeg", found or remedy, True
 
 
 def _assets() -> Iterator[Line]:

@@ -13,6 +13,7 @@ from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.machine.device import require_device
 from gan3d_bench.registry import registry
+from gan3d_bench.terminal import say
 
 
 def evaluate(
@@ -72,9 +73,9 @@ def evaluate(
     )
     if rank_zero_only.rank == 0:
         Console().print(render(measured, "rich"))
-        print(f"tables: {folder}")
+        say(f"tables: {folder}")
         for run in runs:
-            print(f"pictures: {run.pictures}")
+            say(f"pictures: {run.pictures}")
             log_table(measured, run)
     return 0
 
@@ -123,7 +124,7 @@ def _latest_by_row(table: str, method: str, seeds: int) -> list[Run]:
         try:
             filled = run.spec.rows(table, to_dict(run.config))
         except UserError as error:  # a run of an older version must not hide the others
-            print(one_line(f"left out: {error}"), file=sys.stderr)
+            say(one_line(f"left out: {error}"), file=sys.stderr)
             continue
         for row in filled:
             rows.setdefault(row, []).append(run)
@@ -132,6 +133,6 @@ def _latest_by_row(table: str, method: str, seeds: int) -> list[Run]:
         alike = {run.config.seed: run for run in runs if run.setup == runs[-1].setup}
         newest = sorted(alike.values(), key=runs.index)[-seeds:]
         if len(newest) < seeds:
-            print(f"{row}: {len(newest)} of {seeds} seeds have a finished run", file=sys.stderr)
+            say(f"{row}: {len(newest)} of {seeds} seeds have a finished run", file=sys.stderr)
         chosen += newest
     return chosen

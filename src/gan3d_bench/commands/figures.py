@@ -11,6 +11,7 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder, write_errors
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine.device import require_device
+from gan3d_bench.terminal import say
 from gan3d_bench.training.fit import load_method
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def figures(
         sheets = method.figures(count, torch.Generator().manual_seed(seed), *framed)
         with write_errors(folder):
             for key, sheet in sheets.items():
-                print(save_png(sheet.image(), folder / f"{key}.png"))
+                say(save_png(sheet.image(), folder / f"{key}.png"))
     return 0
 
 

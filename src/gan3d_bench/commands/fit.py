@@ -12,6 +12,7 @@ from gan3d_bench.errors import Interrupted, UserError
 from gan3d_bench.files.run_folder import Run, resumable
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
+from gan3d_bench.terminal import say
 
 RESUMABLE_KEYS = ("trainer.", "tracking.", "limits.")
 
@@ -39,7 +40,7 @@ def fit(
         return 0
     run, config = _choose(spec, preset, file, resume, path, overrides)
     if print_config:
-        print(explained_yaml(config), end="")
+        say(explained_yaml(config), end="")
         return 0
 
     from gan3d_bench.training import fit as training
@@ -49,7 +50,7 @@ def fit(
     except Interrupted as stop:
         if stop.run is None:
             return 0  # rank zero's exit code tells
-        print(f"{stop}. Go on with: {_resume_command(spec, Run(stop.run))}")
+        say(f"{stop}. Go on with: {_resume_command(spec, Run(stop.run))}")
         return 128 + stop.signal
     if done is not None:
         _say_what_next(spec, config, done)
@@ -100,14 +101,14 @@ def _resume_command(spec: MethodSpec, run: Run) -> str:
 def _say_what_next(spec: MethodSpec, config: RunConfig, run: Run) -> None:
     from gan3d_bench.config import to_dict
 
-    print(f"run:        {run}")
-    print(f"checkpoint: {run.checkpoint}")
-    print(f"pictures:   {_latest_folder(run.pictures)}")
+    say(f"run:        {run}")
+    say(f"checkpoint: {run.checkpoint}")
+    say(f"pictures:   {_latest_folder(run.pictures)}")
     tables = [name for name in registry("tables").names() if spec.rows(name, to_dict(config))]
     for name in tables:
-        print(f"next:       gan3d-bench eval --table {name} --run {shlex.quote(str(run))}")
+        say(f"next:       gan3d-bench eval --table {name} --run {shlex.quote(str(run))}")
     if not tables and spec.scenes:
-        print(f"next:       gan3d-bench render --run {shlex.quote(str(run))}")
+        say(f"next:       gan3d-bench render --run {shlex.quote(str(run))}")
 
 
 def _latest_folder(pictures: Path) -> Path:

@@ -15,6 +15,7 @@ from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.atomic import atomic_write, require_folder, require_name, write_errors
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import GeneratorSpec, Importer, MethodSpec, load
+from gan3d_bench.terminal import say
 
 Part = Literal["importer", "exporter"]
 Spec = GeneratorSpec | MethodSpec
@@ -123,9 +124,9 @@ def export_checkpoint(folder: Path, target: Path, family: str) -> int:
             torch.save(content, partial)
         except RuntimeError as error:  # what torch makes of a full disk
             raise OSError(str(error)) from error
-    print(f"written: {target}")
+    say(f"written: {target}")
     for note in notes:
-        print(f"note:    {note}")
+        say(f"note:    {note}")
     return 0
 
 
@@ -147,17 +148,17 @@ def _summarise(card: dict[str, Any], folder: Path, importer: Importer) -> None:
         for network, count in card["parameters"].items()
     )
     size, w_mean = card.get("image_size"), card.get("w_mean")
-    print(f"imported: {card['source']['file']} ({card['source']['sha256'][:12]})")
+    say(f"imported: {card['source']['file']} ({card['source']['sha256'][:12]})")
     pixels = f", {size} x {size} pixels" if size else ""
-    print(f"holds:    {card['family']} of {card['origin']}{pixels}")
-    print(f"weights:  {numbers}{f'; mean of w {w_mean}' if w_mean else ''}")
+    say(f"holds:    {card['family']} of {card['origin']}{pixels}")
+    say(f"weights:  {numbers}{f'; mean of w {w_mean}' if w_mean else ''}")
     for note in card.get("notes", ()):
-        print(f"note:     {note}")
-    print(f"licence:  {card['licence']}")
-    print(f"written:  {folder}")
+        say(f"note:     {note}")
+    say(f"licence:  {card['licence']}")
+    say(f"written:  {folder}")
     setting = shlex.quote(importer.setting.format(folder=folder))
-    print(f"next:     gan3d-bench fit --method {importer.method} --preset PRESET {setting}")
-    print("          (presets: gan3d-bench list presets)")
+    say(f"next:     gan3d-bench fit --method {importer.method} --preset PRESET {setting}")
+    say("          (presets: gan3d-bench list presets)")
 
 
 def _is_file(path: Path) -> bool:

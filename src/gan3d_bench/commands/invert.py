@@ -19,6 +19,7 @@ from gan3d_bench.generators.inversion.config import InversionConfig
 from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.machine import environment
 from gan3d_bench.machine.device import require_device
+from gan3d_bench.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,9 +119,9 @@ def invert(
     )
     for row in _rows(names, whole):
         numbers = f"{fixed(row['distance'], 4)}, PSNR {fixed(row['psnr'], 1)} dB"
-        print(f"{row['name']}: {whole.perceptual} {numbers}")
+        say(f"{row['name']}: {whole.perceptual} {numbers}")
     for file in written:
-        print(file)
+        say(file)
     return 0
 
 
@@ -144,7 +145,7 @@ def _write(inversion: Inversion, names: Sequence[str], images: Tensor, out: Path
         if isinstance(generator, Generator):
             save_network(generator, out / name / GENERATOR)
         else:
-            print(f"{name}: no file of the tuned generator; only those of StyleGAN2 are written")
+            say(f"{name}: no file of the tuned generator; only those of StyleGAN2 are written")
 
 
 def _rows(names: Sequence[str], inversion: Inversion) -> list[dict[str, Any]]:

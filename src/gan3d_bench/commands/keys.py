@@ -10,6 +10,7 @@ from rich.table import Table
 from gan3d_bench.config import key_rows
 from gan3d_bench.config.describe import COLUMNS
 from gan3d_bench.spec import MethodSpec
+from gan3d_bench.terminal import say
 
 WIDE = 10_000  # characters: as wide as the text is
 
@@ -32,4 +33,4 @@ def show_keys(spec: MethodSpec, preset: str | None) -> None:
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():
-        print(line.rstrip())
+        say(line.rstrip())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gan3d_bench.errors import one_line, printable, unknown_name
+from gan3d_bench.errors import one_line, unknown_name
 from gan3d_bench.registry import BUILTIN, registry
+from gan3d_bench.terminal import say
 
 KINDS = (*BUILTIN, "presets", "assets")
 
@@ -35,11 +36,11 @@ def show(kind: str) -> None:
         rows = [(name, found.specs[name].title) for name in found.names()]
     _print_columns(rows)
     for name, reason in found.broken.items():
-        print(one_line(f"left out: {name}: {reason}"), file=sys.stderr)
+        say(one_line(f"left out: {name}: {reason}"), file=sys.stderr)
 
 
 def _print_columns(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True))
-        print(printable(line.rstrip()))
+        say(line.rstrip())

@@ -14,6 +14,7 @@ from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import MethodSpec
+from gan3d_bench.terminal import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,7 @@ def reconstruct(
         try:
             trained = _fit(spec, preset, found, out, overrides)
         except Interrupted as stop:
-            print(f"{stop}. The same command goes on from there")
+            say(f"{stop}. The same command goes on from there")
             return 128 + stop.signal
         if trained is None:  # another process than rank zero
             return 0
@@ -72,8 +73,8 @@ def reconstruct(
     for name, face in found.items():
         images = lifted.framed(face.image[None])
         files = _write(lifted.reconstruct(images), images, face, out / name)
-        print(f"{out / name}: {', '.join(file.name for file in files)}")
-    print(f"run: {trained}")
+        say(f"{out / name}: {', '.join(file.name for file in files)}")
+    say(f"run: {trained}")
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import require_folder
 from gan3d_bench.files.run_folder import Run
+from gan3d_bench.terminal import say
 from gan3d_bench.training.fit import load_method
 
 MOST = 1024  # subjects
@@ -50,5 +51,5 @@ def render(
             for index in range(min(count, scene.batch_size)):
                 written.append(save_mesh(scene, index, folder))
     for file in written:
-        print(file)
+        say(file)
     return 0

@@ -15,6 +15,7 @@ from gan3d_bench.files.run_folder import Run, runs_root
 from gan3d_bench.registry import registry
 from gan3d_bench.report.page import Section, page
 from gan3d_bench.report.showcase import figures, groups
+from gan3d_bench.terminal import say
 
 
 def report(files: Sequence[Path], paths: Sequence[Path], out: Path | None) -> int:
@@ -43,7 +44,7 @@ def report(files: Sequence[Path], paths: Sequence[Path], out: Path | None) -> in
         )
     unmeasured = [s for s in sections if not s.table.results and not s.table.spec.measure]
     write_text(target, page([*measured, *unmeasured], shown))
-    print(target)
+    say(target)
     return 0
 
 

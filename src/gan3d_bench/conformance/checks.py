@@ -36,6 +36,7 @@ from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.registry import registry
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.spec import MethodSpec
+from gan3d_bench.terminal import say
 from gan3d_bench.training.callbacks import evaluation_mode
 from gan3d_bench.training.fit import build, fit, load_method
 
@@ -71,7 +72,7 @@ class Report:
             verdict = "FAILED"
             self.failed.append(name)
         seconds = time.monotonic() - began
-        print(f"{verdict:6}  {name:42} {seconds:5.1f} s  {remark}".rstrip(), flush=True)
+        say(f"{verdict:6}  {name:42} {seconds:5.1f} s  {remark}".rstrip())
 
 
 def check(name: str) -> int:
@@ -86,9 +87,9 @@ def check(name: str) -> int:
     with tempfile.TemporaryDirectory(prefix="gan3d-bench-check-") as folder, _runs_in(Path(folder)):
         _Checks(spec, config, report, Path(folder)).run()
     if report.failed:
-        print(f"{name}: {len(report.failed)} checks failed: {', '.join(report.failed)}")
+        say(f"{name}: {len(report.failed)} checks failed: {', '.join(report.failed)}")
         return 1
-    print(f"{name}: all checks ok")
+    say(f"{name}: all checks ok")
     return 0
 
 

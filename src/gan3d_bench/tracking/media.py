@@ -6,6 +6,7 @@ without gradient, one view of all subjects at a time. Rank zero writes; elsewher
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ def write_preview(
     Args:
         preview: image batches become grids ``<name>.png``; the batch named "input", if it has
             one image a subject, is the first column of the scene's grid. The scene gives
-            ``scene.png``, ``turntable.mp4`` and, for the first subjects, depth maps (coloured and
-            16-bit), normal maps and meshes, as far as its capabilities go.
+            ``scene.png``, ``turntable.mp4`` (``.gif`` without FFmpeg) and, for the first subjects,
+            depth maps (coloured and 16-bit), normal maps and meshes, as far as its capabilities go.
         folder: the run folder.
         step: the run's step.
         loggers: those of the run; W&B among them gets ``preview/...``.
@@ -87,7 +88,7 @@ def _write_media(preview: Preview, pictures: Path, everything: bool) -> dict[str
         grid = contact_grid(scene, preview.images.get("input"))
         media["scene"] = [save_png(grid, pictures / "scene.png")]
         if everything:
-            media["turntable"] = [turntable(scene, pictures / "turntable.mp4")]
+            media["turntable"] = [turntable(scene, pictures / f"turntable{film_suffix()}")]
             for kind, files in write_maps(scene, pictures).items():
                 # a method's own batch of images may be called depth or normal
                 media[kind if kind == "mesh" else f"maps/{kind}"] = files
@@ -96,6 +97,8 @@ def _write_media(preview: Preview, pictures: Path, everything: bool) -> dict[str
 
 def write_overview(scene: Scene, folder: Path, inputs: Tensor | None = None) -> list[Path]:
     """Write all subjects of a scene as ``overview.png`` and ``overview.mp4`` into `folder`.
+
+    Without FFmpeg the film is ``overview.gif``.
 
     Args:
         scene: the subjects.
@@ -115,7 +118,7 @@ def write_overview(scene: Scene, folder: Path, inputs: Tensor | None = None) -> 
         grid = contact_grid(scene, inputs, subjects=subjects)
         return [
             save_png(grid, folder / "overview.png"),
-            turntable(scene, folder / "overview.mp4", subjects=subjects),
+            turntable(scene, folder / f"overview{film_suffix()}", subjects=subjects),
         ]
 
 
@@ -151,6 +154,15 @@ def turntable(
     middle = steps // 2  # begin and end frontal: the first frame is what a still shows
     order = [*range(middle, steps - 1), *range(steps - 1, 0, -1), *range(middle)]
     return write_video([frames[i] for i in order], Path(path), fps=fps)
+
+
+def film_suffix() -> str:
+    """Return what films are written as here: ``.mp4``, or ``.gif`` where FFmpeg is missing."""
+    try:
+        found = shutil.which(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:  # the package came without it
+        found = None
+    return ".mp4" if found else ".gif"
 
 
 def write_video(frames: list[Image.Image], path: Path, *, fps: int = 24) -> Path:
@@ -235,6 +247,7 @@ def _send(logger: WandbLogger, media: Mapping[str, list[Path]], step: int) -> No
     kinds = {
         ".png": lambda path: wandb.Image(str(path), caption=path.stem),
         ".mp4": lambda path: wandb.Video(str(path), format="mp4"),
+        ".gif": lambda path: wandb.Video(str(path), format="gif"),
         ".glb": lambda path: wandb.Object3D.from_file(str(path), "glb"),
     }
     row: dict[str, Any] = {

@@ -17,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from gan3d_bench.terminal import say
+
 RECENT = 30.0  # seconds that the pace is measured over
 
 
@@ -92,7 +94,7 @@ class StepProgress:
             self._printed = now
             parts = [f"step {done}/{self.total}", details()]
             parts += [f"elapsed {clock(now - self._began)}", f"left {left}"]
-            print(f"{what}: {', '.join(filter(None, parts))}", file=sys.stderr, flush=True)
+            say(f"{what}: {', '.join(filter(None, parts))}", file=sys.stderr)
 
     def _left(self, now: float, done: int) -> str:
         """Return the remaining time at the pace of the last `RECENT` seconds, or step."""

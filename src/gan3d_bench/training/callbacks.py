@@ -22,6 +22,7 @@ from gan3d_bench.errors import NonFiniteLossError, UserError
 from gan3d_bench.files.checkpoints import KEY, card
 from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.scenes.preview import Preview
+from gan3d_bench.terminal import say
 from gan3d_bench.tracking.progress import StepProgress
 
 
@@ -180,7 +181,7 @@ class ProgressLine(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         method = _phased(pl_module)
         if self.said:
-            print(self.said, file=sys.stderr, flush=True)
+            say(self.said, file=sys.stderr)
         self._progress = StepProgress(method.total_steps, self.seconds, done=method.step)
         self._progress.start(_phase_name(method))
 

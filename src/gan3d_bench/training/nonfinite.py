@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gan3d_bench.errors import NonFiniteLossError, UserError, one_line
 from gan3d_bench.files.checkpoints import AtomicCheckpointIO
+from gan3d_bench.terminal import say
 
 
 class NonFiniteBatchSaver(L.Callback):
@@ -42,7 +43,7 @@ class NonFiniteBatchSaver(L.Callback):
         try:
             save_nonfinite_batch(exception, _file(self.folder, trainer.global_rank))
         except UserError as error:  # what broke the training down is still to be told
-            print(one_line(f"gan3d-bench: {error}"), file=sys.stderr)
+            say(one_line(f"gan3d-bench: {error}"), file=sys.stderr)
         # one process that ends may have the others killed, before they have saved theirs
         trainer.strategy.barrier()
         file = _file(self.folder, exception.rank)
