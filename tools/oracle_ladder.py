@@ -8,6 +8,7 @@ Every head is trained alone, from the preset's start, in float32. The rungs, fro
 a  projected samples are true renderings of the head, at known views and in known lights
 b  they are the teacher's pictures by the head's own stylecode, at the same views and lights
 b-light  as b, but L says the lights, not the truth
+b-free   as b, but L only says what lights begin as: each picture's are numbers that step 3 learns
 b-view   as b, but views are read off the pictures, as in c
 b-pose   as b, but views and lights are read off
 b-code   as b, but the stylecode is the one that inversion finds, moved as the own one moves
@@ -92,6 +93,7 @@ RUNGS = {
     "a": "true renderings, known views and lights",
     "b": "the teacher's pictures by the head's own stylecode, known views and lights",
     "b-light": "as b, lights are L's",
+    "b-free": "as b, lights begin as L's and are free",
     "b-view": "as b, views are read off",
     "b-pose": "as b, views and lights are read off",
     "b-code": "as b, by the stylecode that inversion finds",
@@ -100,7 +102,15 @@ RUNGS = {
     "d": "everything as it is",
     "start": "nothing trained",
 }
-GIVEN = ("a", "b", "b-light", "b-view", "b-pose", "b-code")  # rungs on which E has nothing to do
+GIVEN = (
+    "a",
+    "b",
+    "b-light",
+    "b-free",
+    "b-view",
+    "b-pose",
+    "b-code",
+)  # rungs on which E has nothing to do
 LEAST_FRONT = -0.3  # z of known lights, which slopes cannot say of lights from behind
 READER_HEADS, READER_STEPS, READER_BATCH, READER_RATE = 4096, 500, 32, 1e-3
 
@@ -122,6 +132,11 @@ class KnownPoses(nn.Module):
     def know(self, images: Tensor, raw: Tensor) -> None:
         """The poses of images (N, 3, S, S), the only ones asked for from now on: raw (N, n)."""
         self.known = images.flatten(1), raw
+
+    def free(self, images: Tensor, raw: Tensor) -> None:
+        """Let the poses of images (N, 3, S, S) be numbers that are learnt, from raw (N, n)."""
+        self.learnt = nn.Parameter(raw)
+        self.know(images, self.learnt)
 
     def forward(self, images: Tensor, slots: Sequence[int] | None = None) -> Tensor:
         """(B, 3, S, S) to (B, n), without the mean."""
@@ -220,6 +235,9 @@ class Climb(GAN2Shape):
             self._know_views(raw_view(heads.view))
         if self.rung in ("a", "b", "b-view", "b-code"):
             self._know_lights(raw_light(heads.light, heads.view))
+        elif self.rung == "b-free":
+            shown = self._shown()
+            self.light_net.free(shown, self.networks.raw_light(shown))
 
     def _read_poses(self) -> None:
         """Views of projected samples, and on some rungs lights, read off them."""
