@@ -102,7 +102,8 @@ RUNGS = {
     "d": "everything as it is",
     "start": "nothing trained",
 }
-GIVEN = (
+GIVEN = ("a", "b", "b-light", "b-free", "b-view", "b-pose", "b-code")
+"""Rungs on which E has nothing to do."""
     "a",
     "b",
     "b-light",
@@ -237,7 +238,7 @@ class Climb(GAN2Shape):
             self._know_lights(raw_light(heads.light, heads.view))
         elif self.rung == "b-free":
             shown = self._shown()
-            self.light_net.free(shown, self.networks.raw_light(shown))
+            self.light_net.free(shown, self.networks.raw_light(shown, [0]))
 
     def _read_poses(self) -> None:
         """Views of projected samples, and on some rungs lights, read off them."""
