@@ -104,14 +104,6 @@ RUNGS = {
 }
 GIVEN = ("a", "b", "b-light", "b-free", "b-view", "b-pose", "b-code")
 """Rungs on which E has nothing to do."""
-    "a",
-    "b",
-    "b-light",
-    "b-free",
-    "b-view",
-    "b-pose",
-    "b-code",
-)  # rungs on which E has nothing to do
 LEAST_FRONT = -0.3  # z of known lights, which slopes cannot say of lights from behind
 READER_HEADS, READER_STEPS, READER_BATCH, READER_RATE = 4096, 500, 32, 1e-3
 
