@@ -8,9 +8,10 @@ stylecode that it is given its own light and view with, in variances of stylecod
 as their mean lies. The heads are those that the preset was chosen on; the table's are others.
 
 Whether D_S sees the person: how much depth varies over samples by what it varies over pixels, with
-w0 as M makes it and with w in its place (`spread`, `spread_of_w`); by how much another head's shape
-and the mean shape score worse than the own one, at the view found, with standard errors (`others`,
-`mean`); and the correlation of depth less mean depth with the truth's (`individual`).
+w0 as M makes it and with w in its place (`spread`, `spread_of_w`); by how much other heads' shapes,
+their mean and the average head score worse than the own one, at the view found, with standard
+errors (`lead_others`, `lead_run_mean`, `lead_mean_head`); and the correlation of depth less mean
+depth with the truth's (`individual`).
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from gan3d_bench.benchmarks.baseline_shapes import as_average, average_head
+from gan3d_bench.benchmarks.baseline_shapes import as_average, average_head, seen_from
 from gan3d_bench.benchmarks.heads import head_stylecodes
-from gan3d_bench.benchmarks.subjects import Shape, individual_correlation, lead, mean_shape
+from gan3d_bench.benchmarks.subjects import OtherSubjects, Shape
 from gan3d_bench.config import to_dict
 from gan3d_bench.datamodules.heads import HeadsDataModule
 from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import render_heads
+from gan3d_bench.heads.sampling import HeadParameters, render_heads
 from gan3d_bench.machine import environment
 from gan3d_bench.methods.liftedgan.image_formation import neutral_light
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
 from gan3d_bench.metrics.depth import NormalisedDepthError
 from gan3d_bench.metrics.individuality import individual_ratio
+from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.scenes.depth_map import DepthMapScene
 from gan3d_bench.training.fit import load_method
 
@@ -58,8 +60,6 @@ def main() -> None:
         torch.stack([heads[i][name] for i in range(options.heads)]) for name in ("depth", "image")
     )
     true = heads.parameters.view
-    average = as_average(heads.parameters, average_head(heads.config.seed))
-    mean_head = render_heads(average, IMAGE_SIZE)["depth"]
     flat, upright = torch.ones_like(depth), View.from_angles([0.0] * options.heads)
     rows = [{"row": "constant", **errors(flat, flat, upright, depth, true)}]
     for path in options.runs:
@@ -75,7 +75,7 @@ def main() -> None:
         assert seen.depth is not None
         found = errors(seen.depth, seen.mask, scene.input_view, depth, true)
         found["psnr"] = peak_signal_noise_ratio(seen.rgb, images, data_range=(-1.0, 1.0)).item()
-        found |= individuality(scene, seen.depth, seen.mask, depth, mean_head)
+        found |= individuality(scene, seen, depth, heads.parameters, heads.config.seed)
         found |= spreads(method)
         found["m_moves"] = ((again - w).square().mean() * 2 * method.w_precision).item()
         made = {"seed": run.config.seed, "config": to_dict(run.config)}
@@ -104,27 +104,25 @@ def spreads(method: LiftedGAN) -> dict[str, float]:
 
 @torch.no_grad()
 def individuality(
-    scene: DepthMapScene, own: Tensor, mask: Tensor, target: Tensor, mean_head: Tensor
+    scene: DepthMapScene, seen: Rendering, target: Tensor, heads: HeadParameters, seed: int
 ) -> dict[str, float]:
-    """Other heads' shapes, and the mean of these, in the place of the own one (N, 1, S, S).
-
-    `mean_head` is the depth of the average head at the true views.
-    """
-    view, metric = scene.input_view, NormalisedDepthError()
+    """Other shapes in the place of the own ones, as the tables have them (`OtherSubjects`)."""
+    view, average = scene.input_view, as_average(heads, average_head(seed))
     assert view is not None
-    leads: dict[str, list[float]] = {"others": [], "mean": [], "individual": []}
-    for i in range(len(own)):
-        shown = scene.render(view[i], image_size=IMAGE_SIZE)
-        assert shown.depth is not None
-        kept = [j for j in range(len(own)) if j != i]
-        others = Shape(shown.depth[kept], shown.mask[kept])
-        shape, true = Shape(own[i][None], mask[i][None]), target[i][None]
-        average = mean_shape(others)
-        leads["others"].append(lead(shape, others, true, metric.instances))
-        leads["mean"].append(lead(shape, average, true, metric.instances))
-        leads["individual"].append(individual_correlation(shape, average, true, mean_head[i][None]))
+    assert seen.depth is not None
+    there = render_heads(seen_from(average, view), IMAGE_SIZE)
+    compared = OtherSubjects(scene, range(len(heads)), heads.view).compare(
+        Shape(seen.depth, seen.mask),
+        range(len(heads)),
+        view,
+        heads.view,
+        target,
+        average=render_heads(average, IMAGE_SIZE)["depth"],
+        average_there=Shape(there["depth"], (there["mask"] >= 0.5).to(target)),
+        error=NormalisedDepthError().instances,
+    )
     found = {}
-    for name, values in leads.items():
+    for name, values in compared.items():
         x = torch.tensor(values, dtype=torch.float64)
         x = x[x.isfinite()]
         found[name] = float(x.mean()) if len(x) else math.nan
