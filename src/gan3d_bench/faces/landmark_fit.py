@@ -44,12 +44,12 @@ class LandmarkFit:
     ) -> None:
         self.map = landmarks.to(device)
         self.deviation = looseness * self.map.deviation
-        # (S, 106, 3) and (S, 106, K, 3): all of the model that counts here
+        # (S, L, 3) and (S, L, K, 3): all of the model that counts here
         self.points = (space.mean[landmarks.vertex] + landmarks.offset).to(device)
         self.directions = space.shape_basis[:, landmarks.vertex].permute(1, 2, 0, 3).to(device)
 
     @torch.no_grad()
-    def __call__(self, plane: Float[Tensor, "B 106 2"], iterations: int) -> Float[Tensor, "B N"]:
+    def __call__(self, plane: Float[Tensor, "B L 2"], iterations: int) -> Float[Tensor, "B N"]:
         """Return the likeliest state, from the best of several starts."""
         tries = len(STARTS)
         plane = plane.repeat_interleave(tries, 0)
@@ -61,19 +61,20 @@ class LandmarkFit:
         best = cost.argmin(1) + tries * torch.arange(len(cost), device=cost.device)
         return state[best]
 
-    def errors(self, state: Tensor, plane: Tensor) -> Float[Tensor, "B 106 2"]:
+    def errors(self, state: Tensor, plane: Tensor) -> Float[Tensor, "B L 2"]:
         """Projected points less landmarks."""
         points, directions, _ = self._seen(state)
-        return vmap(_projected)(state, points, directions) - plane
+        return _projected(state[:, :POSE], _shaped(state, points, directions)) - plane
 
     def cost(self, state: Tensor, plane: Tensor) -> Float[Tensor, " B"]:
         """Minus the logarithm of the posterior, but for a constant; differentiable."""
         points, directions, unit = self._seen(state)
-        error = (vmap(_projected)(state, points, directions) - plane) / unit[..., None]
+        seen = _projected(state[:, :POSE], _shaped(state, points, directions))
+        error = (seen - plane) / unit[..., None]
         return robust(error.square().sum(2)).sum(1) + state[:, POSE:].square().sum(1) / 2
 
     def _seen(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means (B, 106, 3), directions (B, 106, K, 3) and deviations (B, 106) from there.
+        """Means (B, L, 3), directions (B, L, K, 3) and deviations (B, L) from there.
 
         Deviations are in the plane's units; without gradient to the state.
         """
@@ -103,10 +104,10 @@ class LandmarkFit:
         """One step of Gauss-Newton, outliers weighing less; `rigid` leaves the shape as it is."""
         points, directions, unit = self._seen(state)
         unit = unit[..., None]
-        error = (vmap(_projected)(state, points, directions) - plane) / unit
+        seen, slope = projection_slope(state, points, directions, rigid)
+        free = slope.shape[-1]
+        error = (seen - plane) / unit
         weight = robust_weight(error.square().sum(2))
-        free = POSE if rigid else state.shape[1]
-        slope = vmap(jacfwd(_projected))(state, points, directions)[..., :free]
         slope = (slope / unit[..., None]).flatten(1, 2)
         weighted = slope * weight.repeat_interleave(2, 1)[..., None]
         prior = state.new_ones(free)
@@ -144,8 +145,44 @@ def place(pose: Float[Tensor, "B 6"], points: Float[Tensor, "B N 3"]) -> Float[T
     return pose_view(pose).transform(scaled + scaled.new_tensor(CENTRE))
 
 
-def _projected(state: Tensor, points: Tensor, directions: Tensor) -> Tensor:
-    """One face's landmarks (106, 2) in the plane at depth 1; for `vmap`."""
-    shaped = points + torch.einsum("k,nkc->nc", state[POSE:], directions)
-    placed = place(state[None, :POSE], shaped[None])[0]
-    return placed[:, :2] / placed[:, 2:]
+def projection_slope(
+    state: Float[Tensor, "B N"],
+    points: Float[Tensor, "B L 3"],
+    directions: Float[Tensor, "B L K 3"],
+    rigid: bool = False,
+) -> tuple[Float[Tensor, "B L 2"], Float[Tensor, "B L 2 N"]]:
+    """Landmarks in the plane at depth 1, and their derivatives by the state.
+
+    Args:
+        state: see `POSE`; K weights of the shape follow.
+        points: at zero weights.
+        directions: what the weights move.
+        rigid: leave the derivatives by the weights out.
+    """
+    pose, shaped = state[:, :POSE], _shaped(state, points, directions)
+    seen = _projected(pose, shaped)
+    # (B, L, 2, 6): by the pose, which is not linear; few enough for forward differentiation
+    slope = vmap(jacfwd(_projected_one))(pose, shaped)
+    if not rigid:
+        # by the weights: (x / z, y / z) has the slope (dx - x / z dz, dy - y / z dz) / z
+        turn = pose_view(pose).rotation_matrix() * pose[:, 5].exp()[:, None, None]
+        moved = directions.flatten(1, 2) @ turn.mT
+        across, away = moved.view(directions.shape).mT.split((2, 1), 2)
+        depth = place(pose, shaped)[..., 2, None, None]
+        slope = torch.cat((slope, (across - seen[..., None] * away) / depth), 3)
+    return seen, slope
+
+
+def _shaped(state: Tensor, points: Tensor, directions: Tensor) -> Float[Tensor, "B L 3"]:
+    return points + torch.einsum("bk,blkc->blc", state[:, POSE:], directions)
+
+
+def _projected(pose: Tensor, points: Tensor) -> Float[Tensor, "B L 2"]:
+    """Points (B, L, 3) of the space in the plane at depth 1."""
+    placed = place(pose, points)
+    return placed[..., :2] / placed[..., 2:]
+
+
+def _projected_one(pose: Tensor, points: Tensor) -> Tensor:
+    """The same of one face; for `vmap`."""
+    return _projected(pose[None], points[None])[0]
