@@ -13,6 +13,7 @@ import time
 import torch
 
 from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_heads
+from gan3d_bench.faces.landmark_sources import SOURCES, open_landmarks
 from gan3d_bench.faces.morphable_fit import FaceFit, MorphableFit
 from gan3d_bench.metrics.depth import NormalisedDepthError
 from gan3d_bench.metrics.pose import PoseError
@@ -24,10 +25,12 @@ BATCH = 8
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--heads", type=int, default=64, help="test heads to fit")
+    parser.add_argument("--landmarks", default="landmarks-106", choices=SOURCES)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
 
-    fit = MorphableFit(device=arguments.device)
+    source = open_landmarks(arguments.landmarks)
+    fit = MorphableFit(source=source, device=arguments.device)
     depth, pose, parts, seconds = NormalisedDepthError(), PoseError(), [], 0.0
     for start in range(0, arguments.heads, BATCH):
         numbers = range(start, min(start + BATCH, arguments.heads))

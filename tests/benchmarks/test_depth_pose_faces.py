@@ -45,7 +45,7 @@ class Fit:
     label, fingerprint = REFERENCE, "known"
     calls = 0
 
-    def finder(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def source(self, images: Tensor) -> tuple[Tensor, Tensor]:
         found = (images.mean((1, 2, 3)) * 100).round() != FACELESS
         return images.new_zeros(len(images), 106, 2), found
 
@@ -56,7 +56,7 @@ class Fit:
         pose[:, 0], pose[:, 1] = (10 * number).deg2rad(), (3 * number**2).deg2rad()
         zeros = torch.zeros(len(images))
         return FaceFit(
-            self.finder(images)[1], pose, number[:, None], number[:, None],
+            self.source(images)[1], pose, number[:, None], number[:, None],
             torch.zeros(len(images), 3, 9), zeros, zeros,
         )  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,8 +16,14 @@ from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_hea
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces import landmark_correspondences as landmark_map
 from gan3d_bench.faces.face_model import REGION_WIDTH, FaceModel
-from gan3d_bench.faces.landmark_correspondences import YAWS, LandmarkCorrespondences, LandmarkFinder
-from gan3d_bench.faces.landmark_fit import POSE
+from gan3d_bench.faces.landmark_correspondences import YAWS, LandmarkCorrespondences
+from gan3d_bench.faces.landmark_fit import POSE, place, projection_slope
+from gan3d_bench.faces.landmark_sources import (
+    FaceMeshSource,
+    KnownLandmarks,
+    Landmarks106Source,
+    open_landmarks,
+)
 from gan3d_bench.faces.morphable_fit import FaceFit, FitConfig, MorphableFit
 from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.geometry.morphable_model import MorphableModel
@@ -45,27 +53,24 @@ def truth() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="module")
-def exact(space) -> LandmarkCorrespondences:
+def exact(space) -> KnownLandmarks:
     """106 vertices of the face, at which a finder that knows the truth finds the landmarks."""
     region = space.faces[space.in_region].unique()
-    vertex = region[torch.linspace(0, len(region) - 1, 106).long()].expand(len(YAWS), -1)
-    return LandmarkCorrespondences(
-        vertex, torch.zeros(*vertex.shape, 3), torch.full(vertex.shape, 1e-3)
-    )
+    return KnownLandmarks(region[torch.linspace(0, len(region) - 1, 106).long()], 1e-3)
 
 
 class Finder:
     """Finds where the truth has its landmarks; no face in black pictures."""
 
-    label = "truth"
-    landmarks = SimpleNamespace(weights=SimpleNamespace(label="truth"))
+    label = name = "truth"
 
     def __init__(
-        self, model: MorphableModel, truth: SimpleNamespace, at: LandmarkCorrespondences
+        self, model: MorphableModel, truth: SimpleNamespace, known: KnownLandmarks
     ) -> None:
+        self.on = known.on
         vertices = model.vertices(truth.heads.identity, truth.heads.expression)
         posed = truth.heads.view.transform(vertices + torch.tensor([0.0, 0.0, 1.0]))
-        self.points = PinholeCamera(SIZE).project(posed[:, at.vertex[0]])
+        self.points = PinholeCamera(SIZE).project(posed[:, known.vertex])
         self.images = truth.image
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,11 +84,9 @@ def finder(heads, truth, exact) -> Finder:
     return Finder(heads, truth, exact)
 
 
-def build(
-    finder: Finder, exact: LandmarkCorrespondences, model: MorphableModel | None = None, **config
-):
+def build(finder: Finder, model: MorphableModel | None = None, **config):
     config = FitConfig(**{"image_size": SIZE, "steps": 15, "looseness": 1.0, **config})
-    return MorphableFit(model, config, finder=finder, landmarks=exact)
+    return MorphableFit(model, config, source=finder)
 
 
 def depth_error(fit: MorphableFit, found: FaceFit, truth: SimpleNamespace) -> float:
@@ -92,8 +95,8 @@ def depth_error(fit: MorphableFit, found: FaceFit, truth: SimpleNamespace) -> fl
 
 
 @pytest.fixture(scope="module")
-def fitted(finder, exact, truth) -> tuple[MorphableFit, FaceFit]:
-    fit = build(finder, exact)
+def fitted(finder, truth) -> tuple[MorphableFit, FaceFit]:
+    fit = build(finder)
     return fit, fit(truth.image)
 
 
@@ -111,19 +114,17 @@ def test_pose_and_depth_of_heads_are_recovered(fitted, truth) -> None:
     assert depth_error(fit, found, truth) < 0.8 * depth_error(fit, front, truth)
 
 
-def test_pixels_explain_the_picture(finder, exact, truth, fitted) -> None:
+def test_pixels_explain_the_picture(finder, truth, fitted) -> None:
     _, coloured = fitted
-    without = build(finder, exact, steps=0)(truth.image)
+    without = build(finder, steps=0)(truth.image)
     assert (coloured.colour_error < 0.6 * without.colour_error).all()
     assert (without.colour == 0).all()
 
 
-def test_faces_are_fitted_independently_and_missing_ones_are_nan(
-    finder, exact, truth, fitted
-) -> None:
+def test_faces_are_fitted_independently_and_missing_ones_are_nan(finder, truth, fitted) -> None:
     _, together = fitted
     black = torch.full((1, 3, SIZE, SIZE), -1.0)
-    fit = build(finder, exact)
+    fit = build(finder)
     found = fit(torch.cat((black, truth.image[1:2])))
     assert found.found.tolist() == [False, True]
     assert found.pose[0].isnan().all() and found.landmark_error[0].isnan()
@@ -135,16 +136,16 @@ def test_faces_are_fitted_independently_and_missing_ones_are_nan(
 
 
 @pytest.mark.pytorch3d
-def test_engines_agree(finder, exact, truth) -> None:
+def test_engines_agree(finder, truth) -> None:
     ours, theirs = (
-        build(finder, exact, steps=2, engine=engine)(truth.image[:1])
+        build(finder, steps=2, engine=engine)(truth.image[:1])
         for engine in ("scatter", "pytorch3d")
     )
     torch.testing.assert_close(ours.pose, theirs.pose, atol=2e-3, rtol=0)
 
 
-def test_wild_landmarks_hardly_count(finder, exact, truth) -> None:
-    fit = build(finder, exact, steps=0)
+def test_wild_landmarks_hardly_count(finder, truth) -> None:
+    fit = build(finder, steps=0)
     camera = PinholeCamera(SIZE)
     plane = (finder.points - torch.tensor(camera.centre)) / camera.focal
     clean = fit.landmarks(plane, 12)
@@ -183,7 +184,7 @@ def basel(heads, space) -> MorphableModel:
     )
 
 
-def test_a_basel_model_is_brought_to_camera_axes(basel, space, finder, exact, truth) -> None:
+def test_a_basel_model_is_brought_to_camera_axes(basel, space, finder, truth) -> None:
     other = FaceModel.of(basel)
     size = (other.mean / space.mean).median()
     torch.testing.assert_close(other.mean, size * space.mean, atol=1e-5, rtol=0)
@@ -192,13 +193,13 @@ def test_a_basel_model_is_brought_to_camera_axes(basel, space, finder, exact, tr
     assert across.item() == pytest.approx(REGION_WIDTH, rel=1e-3)
     normals = vertex_normals(other.mean[None], other.faces)[0]
     assert normals[basel.landmarks, 2].max() < 0  # towards the viewer
-    found = build(finder, exact, basel, steps=1)(truth.image[:2])
+    found = build(finder, basel, steps=1)(truth.image[:2])
     torch.testing.assert_close(found.view.yaw, truth.heads.angles[:2, 0], atol=5, rtol=0)
 
 
-def test_a_missing_basel_model_is_said(tmp_path, finder, exact) -> None:
+def test_a_missing_basel_model_is_said(tmp_path, finder) -> None:
     with pytest.raises(UserError, match=r"nowhere\.mat: no such file"):
-        MorphableFit(tmp_path / "nowhere.mat", finder=finder, landmarks=exact)
+        MorphableFit(tmp_path / "nowhere.mat", source=finder)
 
 
 @pytest.mark.network
@@ -209,7 +210,7 @@ def test_landmarks_are_found_on_the_models_own_pictures(
         fetch(asset)
     monkeypatch.setattr(landmark_map, "YAWS", (-20.0, 20.0))
     monkeypatch.setattr(landmark_map, "PICTURES", 16)
-    finder = LandmarkFinder()
+    finder = Landmarks106Source()
     built = LandmarkCorrespondences.of(space, finder, tmp_path)
     assert built.vertex.shape == (2, 106)
     points = (space.mean[built.vertex] + built.offset).mean(0)
@@ -224,10 +225,88 @@ def test_landmarks_are_found_on_the_models_own_pictures(
     assert torch.equal(LandmarkCorrespondences.of(space, finder, tmp_path).vertex, built.vertex)
 
 
-def test_between_two_sides_the_map_is_blended(exact) -> None:
-    (low, first), (high, second) = exact.at(torch.tensor([-90.0, -60.0, 10.0, 90.0]))
+def test_between_two_sides_the_map_is_blended(space, exact) -> None:
+    (low, first), (high, second) = exact.on(space).at(torch.tensor([-90.0, -60.0, 10.0, 90.0]))
     assert low.tolist() == [0, 0, 3, 5]
     assert (high - low == 1).all()
     torch.testing.assert_close(second, torch.tensor([0, 0, 0.5, 1.0]), atol=1e-3, rtol=0)
     torch.testing.assert_close(first, 1 - second)
     assert POSE == 6
+
+
+def test_slopes_are_those_of_forward_differentiation() -> None:
+    """Of projected landmarks by pose and shape."""
+    rng = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+    points, directions = 0.05 * normal(3, 11, 3), 0.002 * normal(3, 11, 7, 3)
+    pose = torch.tensor([0.4, 0.2, 0.2, 0.01, 0.01, 0.2], dtype=torch.float64)
+    state = torch.cat((pose * normal(3, POSE), normal(3, 7)), 1)
+
+    def projected(state: Tensor) -> Tensor:
+        shaped = points + torch.einsum("bk,blkc->blc", state[:, POSE:], directions)
+        placed = place(state[:, :POSE], shaped)
+        return placed[..., :2] / placed[..., 2:]
+
+    jacobian = torch.func.jacfwd(projected)(state)  # of every face by every face
+    own = torch.stack([jacobian[i, :, :, i] for i in range(3)])
+    seen, slope = projection_slope(state, points, directions)
+    torch.testing.assert_close(seen, projected(state), rtol=1e-12, atol=0)
+    torch.testing.assert_close(slope, own, rtol=1e-9, atol=1e-12)
+    _, rigid = projection_slope(state, points, directions, rigid=True)
+    torch.testing.assert_close(rigid, own[..., :POSE], rtol=1e-9, atol=1e-12)
+
+
+def test_known_landmarks_need_no_asset(space, heads, truth, exact, tmp_path, monkeypatch) -> None:
+    """They give the shape, not the mean of all; any number of them."""
+    monkeypatch.setenv("GAN3D_BENCH_HOME", str(tmp_path / "empty"))
+    known = KnownLandmarks(exact.vertex[::2], 2e-4)
+    fit = MorphableFit(config=FitConfig(image_size=SIZE, steps=0, looseness=1.0), source=known)
+    assert not (tmp_path / "empty").exists()
+    points = Finder(heads, truth, known).points
+    found = fit.fit(truth.image, fit.plane(points, SIZE))
+    vertices = heads.vertices(truth.heads.identity, truth.heads.expression)
+    here = space.in_region[:, None] & torch.ones_like(space.faces, dtype=torch.bool)
+    region = space.faces[here].unique()
+
+    def error(shape: Tensor) -> Tensor:
+        return (space.vertices(shape) - vertices)[:, region].norm(dim=2).mean()
+
+    assert error(found.shape) < 0.6 * error(torch.zeros_like(found.shape))
+    with pytest.raises(UserError, match="expected landmarks=landmarks-106 or face-mesh-468"):
+        fit(truth.image)
+    other = KnownLandmarks(exact.vertex[::2], 3e-4)
+    assert other.label != known.label
+    assert MorphableFit(config=fit.config, source=other).fingerprint != fit.fingerprint
+
+
+def test_an_unknown_source_gets_the_nearest_name() -> None:
+    with pytest.raises(UserError, match="did you mean 'face-mesh-468'"):
+        open_landmarks("face-mesh")
+
+
+def test_a_face_mesh_without_its_package_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr("gan3d_bench.faces.face_mesh.asset_path", lambda name: Path(name))
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(UserError, match="landmarks=face-mesh-468: .*pip install ai-edge-litert"):
+        FaceMeshSource()
+
+
+@pytest.mark.network
+def test_the_face_mesh_is_found_wherever_the_face_is(truth) -> None:
+    """Moved, in a picture that is no square; no face in a black one."""
+    pytest.importorskip("ai_edge_litert")
+    fetch("face-mesh-468")
+    source = FaceMeshSource()
+    image = render_heads(truth.heads[1:2], 192)["image"]
+    black = torch.full_like(image, -1.0)
+    points, found = source(torch.cat((image, black)))
+    assert found.tolist() == [True, False] and points[1].isnan().all()
+    wide = torch.cat((black, image), 3)
+    torch.testing.assert_close(
+        source(wide)[0][0] - torch.tensor([192.0, 0.0]), points[0], atol=4, rtol=0
+    )
+    corners = points[0][[33, 263]]
+    assert corners[0, 0] < corners[1, 0] and (corners[1] - corners[0]).norm() > 40

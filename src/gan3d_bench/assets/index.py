@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gan3d_bench.errors import UserError
@@ -73,8 +75,8 @@ class PackageIndex:
         options, _ = command.parse_args(["--no-input", "--no-cache-dir", "x"])
         options.format_control = FormatControl(set(), set())  # nothing is built or installed
         self._session = command._build_session(options)
-        self._finder = command._build_package_finder(
-            options, self._session, ignore_requires_python=True
+        self._build_finder = partial(
+            command._build_package_finder, options, self._session, ignore_requires_python=True
         )
 
     def find(self, archive: Archive) -> str:
@@ -85,7 +87,8 @@ class PackageIndex:
         """
         self._failures.clear()
         try:
-            candidates = self._finder.find_all_candidates(archive.distribution)
+            finder = self._build_finder(target_python=_target(archive.filename))
+            candidates = finder.find_all_candidates(archive.distribution)
         except Exception as error:  # whatever pip raises, the user needs the reason in one line
             raise UserError(f"cannot ask the package index: {_one_line(error)}") from error
         for candidate in candidates:
@@ -124,6 +127,20 @@ class PackageIndex:
         if response.status_code != 200:
             raise DownloadError(f"HTTP {response.status_code} {response.reason}")
         return Download(0, _pieces(response))
+
+
+def _target(filename: str) -> Any:
+    """The Python that a wheel is for: only its files are wanted, whatever Python runs here."""
+    from pip._internal.models.target_python import TargetPython
+
+    if not filename.endswith(".whl"):
+        return None
+    python, abi, platform = filename.removesuffix(".whl").split("-")[-3:]
+    version = re.fullmatch(r"cp(\d)(\d+)", python)
+    if version is None:  # for any Python
+        return None
+    numbers = int(version[1]), int(version[2])
+    return TargetPython(platform.split("."), numbers, [abi], implementation="cp")
 
 
 def _pieces(response: Any) -> Iterator[bytes]:

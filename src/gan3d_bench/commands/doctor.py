@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gan3d_bench import __version__
 from gan3d_bench.machine.environment import PACKAGES, installed_version
-from gan3d_bench.machine.optional_packages import PYTORCH3D, why_missing
+from gan3d_bench.machine.optional_packages import LITERT, PYTORCH3D, why_missing
 from gan3d_bench.machine.process_settings import waiting_threads
 from gan3d_bench.registry import BUILTIN, registry
 from gan3d_bench.terminal import say
@@ -76,6 +76,7 @@ def _devices() -> Iterator[Line]:
 def _tools() -> Iterator[Line]:
     for module, purpose, remedy in (
         ("pytorch3d", "engine 'pytorch3d', mesh losses", PYTORCH3D),
+        ("ai_edge_litert", "landmarks of the face mesh", LITERT),
         ("kornia", "augmentation, colour, filters", ""),
         ("trimesh", "meshes (GLB)", ""),
     ):

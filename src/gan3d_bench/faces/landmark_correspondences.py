@@ -1,4 +1,4 @@
-"""Which point of a morphable model each of the 106 landmarks is, seen from each side.
+"""Which point of a morphable model each landmark is, seen from each side.
 
 Landmarks move over the face as it turns: the contour's follow the outline. The map is found from
 pictures of the model itself, so that it serves any model, and knows how far it can be relied on.
@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,8 +20,6 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.faces.face_model import FaceModel
-from gan3d_bench.faces.landmarks import Landmarks106
-from gan3d_bench.faces.scrfd import FaceDetector
 from gan3d_bench.files.atomic import atomic_write, write_errors
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import background
@@ -37,44 +36,21 @@ IMAGE_SIZE = 192
 CENTRE = (0.0, 0.0, 1.0)
 
 
-class LandmarkFinder:
-    """The landmarks of the largest face of each image.
+class Finder(Protocol):
+    """What finds L landmarks of the largest face of each image.
 
-    Args:
-        detector: None opens the asset ``scrfd-500m``.
-        landmarks: None opens the asset ``landmarks-106``.
-
-    Raises:
-        UserError: an asset is missing or damaged.
+    Attributes:
+        label: what a result made with these landmarks has to state; identifies them wholly.
     """
 
-    def __init__(
-        self, detector: FaceDetector | None = None, landmarks: Landmarks106 | None = None
-    ) -> None:
-        self.detector = detector or FaceDetector()
-        self.landmarks = landmarks or Landmarks106()
-
     @property
-    def label(self) -> str:
-        """What a result made with these landmarks has to state."""
-        return f"SCRFD {self.detector.weights.label}, {self.landmarks.weights.label}"
+    def label(self) -> str: ...
 
-    @torch.no_grad()
     def __call__(
         self, images: Float[Tensor, "B 3 H W"]
-    ) -> tuple[Float[Tensor, "B 106 2"], Bool[Tensor, " B"]]:
+    ) -> tuple[Float[Tensor, "B L 2"], Bool[Tensor, " B"]]:
         """Return pixels (x, y) of images in [-1, 1], NaN without a face, and where one is."""
-        faces = self.detector.detect(images)
-        found = torch.tensor([len(each) > 0 for each in faces], device=images.device)
-        points = images.new_full((len(images), 106, 2), torch.nan)
-        if found.any():
-            sizes = [each.boxes[:, 2:] - each.boxes[:, :2] for each in faces if len(each)]
-            largest = [int(size.prod(1).argmax()) for size in sizes]
-            known = (each for each in faces if len(each))
-            boxes = [each.boxes[i] for each, i in zip(known, largest, strict=True)]
-            self.landmarks.to(images.device)
-            points[found] = self.landmarks(images[found], torch.stack(boxes))
-        return points, found
+        ...
 
 
 @dataclass(frozen=True)
@@ -88,25 +64,36 @@ class LandmarkCorrespondences:
             landmark found, scene units in the picture's plane.
     """
 
-    vertex: Int[Tensor, "S 106"]
-    offset: Float[Tensor, "S 106 3"]
-    deviation: Float[Tensor, "S 106"]
+    vertex: Int[Tensor, "S L"]
+    offset: Float[Tensor, "S L 3"]
+    deviation: Float[Tensor, "S L"]
+
+    @classmethod
+    def fixed(cls, vertex: Int[Tensor, " L"], deviation: float) -> LandmarkCorrespondences:
+        """Landmarks that are vertices, the same from every side.
+
+        Args:
+            vertex: of the space.
+            deviation: of the landmarks from them, scene units in the picture's plane.
+        """
+        sides = vertex.long().expand(len(YAWS), -1)
+        offset = torch.zeros(*sides.shape, 3, device=vertex.device)
+        return cls(sides, offset, torch.full_like(offset[..., 0], deviation))
 
     @classmethod
     def of(
-        cls, space: FaceModel, finder: LandmarkFinder | None = None, root: Path | None = None
+        cls, space: FaceModel, finder: Finder, root: Path | None = None
     ) -> LandmarkCorrespondences:
         """The map of a space, found once and kept in the cache.
 
         Args:
             space: whole, with what surrounds the face.
-            finder: None opens the suite's assets.
+            finder: finds the landmarks in pictures of the space.
             root: folder of caches; None is the suite's.
 
         Raises:
-            UserError: an asset is missing or damaged, or the cache cannot be written.
+            UserError: the cache cannot be written.
         """
-        finder = finder or LandmarkFinder()
         known = f"{VERSION} {YAWS} {PICTURES} {IMAGE_SIZE} {finder.label} {space.fingerprint}"
         name = f"{space.name}-{hashlib.sha256(known.encode()).hexdigest()[:16]}.safetensors"
         path = (root or cache_dir()) / "landmark-maps" / name
@@ -123,7 +110,7 @@ class LandmarkCorrespondences:
     @classmethod
     @torch.inference_mode()
     def find(
-        cls, space: FaceModel, finder: LandmarkFinder, pictures: int = PICTURES
+        cls, space: FaceModel, finder: Finder, pictures: int = PICTURES
     ) -> LandmarkCorrespondences:
         """Find it from pictures of random faces of the space."""
         rng = torch.Generator().manual_seed(0)
@@ -149,13 +136,13 @@ class LandmarkCorrespondences:
 
 
 def _look(
-    space: FaceModel, finder: LandmarkFinder, yaw: float, rng: torch.Generator
+    space: FaceModel, finder: Finder, yaw: float, rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Look at random faces from about one side.
 
     Returns, for the N faces found: the vertices' projections (N, V, 2) and what they move by in
     the picture's plane with a step in the model's space (N, 2, 3); which were seen (N, V); the
-    landmarks (N, 106, 2). In scene units at the faces' own scale.
+    landmarks (N, L, 2). In scene units at the faces' own scale.
     """
 
     def normal(*shape: int) -> Tensor:
@@ -198,7 +185,7 @@ def _look(
 def _side(
     projected: Tensor, plane: Tensor, seen: Tensor, landmarks: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Vertices (106,), offsets (106, 3) and deviations (106,) that explain the landmarks best."""
+    """Vertices (L,), offsets (L, 3) and deviations (L,) that explain the landmarks best."""
     vertices, offsets, deviations = [], [], []
     candidates = (seen.float().mean(0) > 0.25).nonzero().squeeze(1)
     for target in landmarks.unbind(1):

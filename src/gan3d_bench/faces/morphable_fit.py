@@ -19,8 +19,8 @@ from torch import Tensor
 
 from gan3d_bench.faces import landmark_correspondences as landmark_map
 from gan3d_bench.faces.face_model import FaceModel
-from gan3d_bench.faces.landmark_correspondences import LandmarkCorrespondences, LandmarkFinder
 from gan3d_bench.faces.landmark_fit import POSE, LandmarkFit, place, pose_view, robust
+from gan3d_bench.faces.landmark_sources import Landmarks106Source, LandmarkSource
 from gan3d_bench.geometry.basel import load_basel
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
@@ -136,7 +136,7 @@ class FaceFit:
 class MorphableFit:
     """Fits a morphable model to pictures with one face each, such as FFHQ's.
 
-    About a second a face on one CPU core. On 16 rendered heads at 256 pixels: normalised depth
+    On 16 rendered heads at 256 pixels: normalised depth
     error 0.24; yaw, pitch and roll off by 1.1, 2.4 and 0.3 degrees on average, the set's mean error
     taken away (``tools/measure_morphable_fit.py``). By landmarks alone the depth error was 0.31
     against 0.23 on 10 of them.
@@ -145,16 +145,17 @@ class MorphableFit:
         model: None is the bundled head model; a path is that of a Basel Face Model
             (`geometry.basel.load_basel`).
         config: how.
-        finder: None opens the assets ``scrfd-500m`` and ``landmarks-106``.
-        landmarks: where they are on the model; None finds that out on the model's own pictures, in
-            about a minute, and keeps it in the cache.
+        source: of the landmarks; None opens the assets ``scrfd-500m`` and ``landmarks-106``. Where
+            a network's landmarks are on the model is found out on the model's own pictures, in a
+            minute or some, and kept in the cache.
         device: where to compute.
         root: folder of caches; None is the suite's.
 
     Attributes:
         label: the reference in words, for tables.
         fingerprint: identifies model, landmarks and config.
-        space: the region of the face that is drawn.
+        whole: the model's whole space, camera axes.
+        space: the region of the face that is drawn, of the same weights.
 
     Raises:
         UserError: an asset or the model is missing or damaged, or the cache cannot be written.
@@ -165,8 +166,7 @@ class MorphableFit:
         model: MorphableModel | str | Path | None = None,
         config: FitConfig | None = None,
         *,
-        finder: LandmarkFinder | None = None,
-        landmarks: LandmarkCorrespondences | None = None,
+        source: LandmarkSource | None = None,
         device: torch.device | str = "cpu",
         root: Path | None = None,
     ) -> None:
@@ -175,13 +175,13 @@ class MorphableFit:
         elif not isinstance(model, MorphableModel):
             model = load_basel(model)
         self.config = config or FitConfig()
-        self.finder = finder or LandmarkFinder()
+        self.source = source or Landmarks106Source()
         space = FaceModel.of(model)
-        landmarks = landmarks or LandmarkCorrespondences.of(space, self.finder, root)
+        landmarks = self.source.on(space, root)
         self.landmarks = LandmarkFit(space, landmarks, self.config.looseness, device)
-        self.space = space.region().to(device)
-        self.label = f"{space.name} model, {self.finder.landmarks.weights.label} and pixels"
-        versions = (VERSION, landmark_map.VERSION, self.finder.label)
+        self.whole, self.space = space.to(device), space.region().to(device)
+        self.label = f"{space.name} model, {self.source.name} and pixels"
+        versions = (VERSION, landmark_map.VERSION, self.source.label)
         known = (*versions, self.config, space.fingerprint, self.space.fingerprint)
         digest = hashlib.sha256(" ".join(map(str, known)).encode()).hexdigest()
         self.fingerprint = f"{space.name}-{digest[:16]}"
@@ -190,17 +190,21 @@ class MorphableFit:
     def __call__(self, images: Float[Tensor, "B 3 S S"]) -> FaceFit:
         """Fit the largest face of each image, RGB in [-1, 1]."""
         images = images.to(self.space.mean.device, torch.float32)
-        points, found = self.finder(images)
+        points, found = self.source(images)
         result = FaceFit.nowhere(len(images), self.space)
         if found.any():
-            camera = PinholeCamera(images.shape[-1], self.config.fov)
-            plane = (points[found] - points.new_tensor(camera.centre)) / camera.focal
+            plane = self.plane(points[found], images.shape[-1])
             fitted = self.fit(images[found], plane).tensors()
             for name, values in fitted.items():
                 getattr(result, name)[found] = values
         return result
 
-    def fit(self, images: Float[Tensor, "B 3 S S"], plane: Float[Tensor, "B 106 2"]) -> FaceFit:
+    def plane(self, points: Float[Tensor, "B L 2"], image_size: int) -> Float[Tensor, "B L 2"]:
+        """Pixels (x, y) of images in the plane at depth 1, as `LandmarkFit` takes them."""
+        camera = PinholeCamera(image_size, self.config.fov)
+        return (points - points.new_tensor(camera.centre)) / camera.focal
+
+    def fit(self, images: Float[Tensor, "B 3 S S"], plane: Float[Tensor, "B L 2"]) -> FaceFit:
         """Fit faces whose landmarks are known; `plane` as `LandmarkFit` takes them."""
         config, count = self.config, len(images)
         images = resize(images, config.image_size)

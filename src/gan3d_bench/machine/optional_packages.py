@@ -8,6 +8,7 @@ import warnings
 from gan3d_bench.errors import UserError
 
 PYTORCH3D = 'pip install "gan3d-bench[pytorch3d]"'
+LITERT = "pip install ai-edge-litert"
 
 
 def require_pytorch3d(what: str) -> None:
@@ -21,6 +22,15 @@ def require_pytorch3d(what: str) -> None:
         raise UserError(f"{what}: expected PyTorch3D, which {reason}; install it with {PYTORCH3D}")
 
 
+def require_litert(what: str) -> None:
+    """The same of LiteRT, which runs ``.tflite`` files."""
+    reason = why_missing("ai_edge_litert.interpreter")
+    if reason:
+        raise UserError(
+            f"{what}: expected ai-edge-litert, which {reason}; install it with {LITERT}"
+        )
+
+
 def why_missing(module: str) -> str:
     """Return "" if `module` imports, else why not: "is not installed" or how it fails."""
     try:
@@ -28,7 +38,11 @@ def why_missing(module: str) -> str:
             warnings.simplefilter("ignore")
             importlib.import_module(module)
     except Exception as error:  # a compiled package may fail to load in many ways
-        if isinstance(error, ModuleNotFoundError) and error.name in (module, None):
+        if isinstance(error, ModuleNotFoundError) and error.name in (
+            module,
+            module.split(".")[0],
+            None,
+        ):
             return "is not installed"
         return f"does not import ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     return ""

@@ -65,7 +65,7 @@ class References:
         missing = [item for item in items if item not in shown]
         for start in range(0, len(missing), BATCH):
             chosen = missing[start : start + BATCH]
-            shown |= zip(chosen, self.fit.finder(self.pictures(chosen))[1].tolist(), strict=True)
+            shown |= zip(chosen, self.fit.source(self.pictures(chosen))[1].tolist(), strict=True)
         return [item for item in items if shown[item]]
 
     def _path(self, item: int) -> Path:
