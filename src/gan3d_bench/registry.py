@@ -30,6 +30,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "idnet": "gan3d_bench.methods.idnet.spec:SPEC",
         "stylegan2": "gan3d_bench.methods.stylegan2.spec:SPEC",
         "supervised": "gan3d_bench.methods.supervised.spec:SPEC",
+        "uv3dmm": "gan3d_bench.methods.uv3dmm.spec:SPEC",
     },
     "datamodules": {
         "heads": "gan3d_bench.datamodules.specs:HEADS",

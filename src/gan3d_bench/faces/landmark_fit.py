@@ -33,6 +33,7 @@ class LandmarkFit:
         landmarks: where the landmarks are on it.
         looseness: landmarks deviate by that much more than the map says.
         device: where to compute.
+        scale_deviation: of the logarithm of the scale, of faces whose size is known.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class LandmarkFit:
         landmarks: LandmarkCorrespondences,
         looseness: float,
         device: torch.device | str = "cpu",
+        scale_deviation: float = math.inf,
     ) -> None:
+        self.scale_precision = scale_deviation**-2
         self.map = landmarks.to(device)
         self.deviation = looseness * self.map.deviation
         # (S, L, 3) and (S, L, K, 3): all of the model that counts here
@@ -71,7 +74,8 @@ class LandmarkFit:
         points, directions, unit = self._seen(state)
         seen = _projected(state[:, :POSE], _shaped(state, points, directions))
         error = (seen - plane) / unit[..., None]
-        return robust(error.square().sum(2)).sum(1) + state[:, POSE:].square().sum(1) / 2
+        prior = state[:, POSE:].square().sum(1) + self.scale_precision * state[:, 5].square()
+        return robust(error.square().sum(2)).sum(1) + prior / 2
 
     def _seen(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means (B, L, 3), directions (B, L, K, 3) and deviations (B, L) from there.
@@ -112,6 +116,7 @@ class LandmarkFit:
         weighted = slope * weight.repeat_interleave(2, 1)[..., None]
         prior = state.new_ones(free)
         prior[:POSE] = 0.0
+        prior[5] = self.scale_precision
         damping = 1e-3 * torch.eye(free, device=state.device)
         normal = weighted.mT @ slope + prior.diag() + damping
         downhill = (weighted.mT @ error.flatten(1)[..., None]).squeeze(2) + prior * state[:, :free]

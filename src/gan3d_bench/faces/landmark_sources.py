@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -24,10 +25,15 @@ class LandmarkSource(Finder, Protocol):
 
     Attributes:
         name: for tables.
+        scale_deviation: of the logarithm of a face's scale, where something is known of it;
+            infinite where a single picture has to tell.
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def scale_deviation(self) -> float: ...
 
     def on(self, space: FaceModel, root: Path | None = None) -> LandmarkCorrespondences:
         """Where the landmarks are on a whole space; `root` is a folder of caches.
@@ -48,6 +54,8 @@ class Landmarks106Source:
     Raises:
         UserError: an asset is missing or damaged.
     """
+
+    scale_deviation = math.inf
 
     def __init__(
         self, detector: FaceDetector | None = None, landmarks: Landmarks106 | None = None
@@ -93,6 +101,8 @@ class FaceMeshSource:
         UserError: the asset is missing or damaged, or the package that runs it is.
     """
 
+    scale_deviation = math.inf
+
     def __init__(self) -> None:
         self.detector, self.mesh = FaceMeshDetector(), FaceMesh()
 
@@ -133,6 +143,7 @@ class KnownLandmarks:
     """
 
     name = "exact landmarks"
+    scale_deviation = math.inf
 
     def __init__(self, vertex: Int[Tensor, " L"], deviation: float) -> None:
         self.vertex, self.deviation = vertex, deviation
@@ -140,7 +151,9 @@ class KnownLandmarks:
     @property
     def label(self) -> str:
         """See `Finder`."""
-        digest = hashlib.sha256(str((self.vertex.tolist(), self.deviation)).encode())
+        digest = hashlib.sha256(
+            str((self.vertex.tolist(), self.deviation, self.scale_deviation)).encode()
+        )
         return f"exact landmarks {digest.hexdigest()[:16]}"
 
     def on(self, space: FaceModel, root: Path | None = None) -> LandmarkCorrespondences:

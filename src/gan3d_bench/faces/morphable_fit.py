@@ -178,7 +178,9 @@ class MorphableFit:
         self.source = source or Landmarks106Source()
         space = FaceModel.of(model)
         landmarks = self.source.on(space, root)
-        self.landmarks = LandmarkFit(space, landmarks, self.config.looseness, device)
+        self.landmarks = LandmarkFit(
+            space, landmarks, self.config.looseness, device, self.source.scale_deviation
+        )
         self.whole, self.space = space.to(device), space.region().to(device)
         self.label = f"{space.name} model, {self.source.name} and pixels"
         versions = (VERSION, landmark_map.VERSION, self.source.label)

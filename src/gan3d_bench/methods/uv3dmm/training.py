@@ -1,0 +1,323 @@
+"""The phases of training: pairs, F3D, the yaw direction and F_yaw, the UV generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.optim import Adam
+
+from gan3d_bench.adversarial.optimizers import discriminator_rate, generator_rate, lazy_adam
+from gan3d_bench.adversarial.step import Samples
+from gan3d_bench.distributed.processes import rank_and_size
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.latents import sample_z
+from gan3d_bench.generators.names import teacher_hash
+from gan3d_bench.methods.phases import Phase, Trainable
+from gan3d_bench.methods.uv3dmm.coefficients import Coefficients
+from gan3d_bench.methods.uv3dmm.model import UV3DMMModel
+from gan3d_bench.methods.uv3dmm.objective import reconstruction, smoothness
+from gan3d_bench.methods.uv3dmm.pairs import Pairs
+from gan3d_bench.methods.uv3dmm.textured_face import UVMaps, texel_weights
+from gan3d_bench.rendering.mesh import MeshRendering
+from gan3d_bench.terminal import say
+
+
+@dataclass(frozen=True)
+class View:
+    """One of the two views of a step (section 3.3), B faces.
+
+    Attributes:
+        target: (B, 3, S, S) the teacher's pictures.
+        coefficients: what F3D says that they show.
+        weight: of its losses.
+    """
+
+    target: Tensor
+    coefficients: Coefficients
+    weight: float
+
+
+@dataclass(frozen=True)
+class DrawnSamples(Samples):
+    """What the discriminator judges, and where it comes from.
+
+    Attributes:
+        rendering: the faces alone.
+        maps: that they wear.
+    """
+
+    rendering: MeshRendering = field(kw_only=True)
+    maps: UVMaps = field(kw_only=True)
+
+
+class UV3DMMTraining(UV3DMMModel):
+    """How the networks are trained, phase by phase."""
+
+    def phases(self) -> Sequence[Phase]:
+        """See `PhasedMethod.phases`."""
+        config = self.config
+        coefficients, yaw, adversarial = config.coefficients, config.yaw, config.adversarial
+        fall = math.log(coefficients.lr_end / coefficients.lr)
+        r1_interval = adversarial.r1_interval if adversarial.gamma > 0 else 0
+        d_lr, d_betas = lazy_adam(adversarial.discriminator_lr, r1_interval)
+        g_lr, g_betas = lazy_adam(adversarial.generator_lr, 0)
+        trained = {
+            "generator": Trainable(
+                ("uv_generator",),
+                partial(Adam, lr=g_lr, betas=g_betas),
+                partial(generator_rate, adversarial),
+            )
+        }
+        if self.discriminator is not None:
+            trained["discriminator"] = Trainable(
+                ("discriminator",),
+                partial(Adam, lr=d_lr, betas=d_betas),
+                partial(discriminator_rate, adversarial),
+            )
+        return [
+            Phase("pairs", self.pairs.shards, {}, self._pairs_step, end=self._end_pairs),
+            Phase(
+                "coefficients",
+                coefficients.steps,
+                {
+                    "coefficients": Trainable(
+                        ("style_to_coefficients",),
+                        partial(Adam, lr=coefficients.lr),
+                        lambda step: math.exp(fall * step / max(1, coefficients.steps - 1)),
+                    )
+                },
+                self._coefficients_step,
+                begin=self._begin_coefficients,
+                end=self._report_coefficients,
+                batches=self._pair_batches,
+            ),
+            Phase(
+                "yaw",
+                yaw.steps,
+                {"yaw": Trainable(("rotation",), partial(Adam, lr=yaw.lr))},
+                self._yaw_step,
+                begin=self._find_direction,
+                end=self._report_yaw,
+            ),
+            Phase("maps", adversarial.steps, trained, self._maps_step),
+        ]
+
+    # -- pairs ----------------------------------------------------------------------------------
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Stylecodes and coefficients; fitted as phase 1 comes to them."""
+        teacher = f"{self.config.teacher} {teacher_hash(self.config.teacher)}"
+        return Pairs(self.config, self.generator, teacher, self._space.model)
+
+    def _pairs_step(self, _: None) -> Mapping[str, Tensor]:
+        return self.pairs.make_shard()
+
+    def _end_pairs(self) -> None:
+        """Wait for the other processes' shards, and say what came of them all."""
+        if rank_and_size()[1] > 1:
+            dist.barrier()
+        say(f"pairs: {self.pairs.summary}")
+
+    # -- F3D ------------------------------------------------------------------------------------
+
+    def _begin_coefficients(self) -> None:
+        """Look at what the coefficients are like."""
+        w, packed = self.pairs.train
+        network = self.style_to_coefficients
+        if self.config.coefficients.standardise:
+            network.mean.copy_(packed.mean(0))
+            network.deviation.copy_(packed.std(0).clamp(min=1e-6))
+            network.w_mean.copy_(w.mean(0))
+            network.w_deviation.copy_((w - w.mean(0)).square().mean().sqrt())
+
+    def _pair_batches(self, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of pairs, each epoch in an order of its own; every process its share."""
+        w, packed = self.pairs.train
+        batch, step = min(self.config.coefficients.batch, len(w)), start
+        self._require_share(batch, "coefficients.batch")
+        a_round = len(w) // batch
+        while True:
+            order = torch.randperm(len(w), generator=self.rng("epoch", -1 - step // a_round))
+            for index in range(step % a_round, a_round):
+                mine = self.share(order[index * batch : (index + 1) * batch])
+                self.gradient_weight = len(mine) / batch
+                yield w[mine].to(self.device), packed[mine].to(self.device)
+                step += 1
+
+    def _coefficients_step(self, pair: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
+        w, packed = pair
+        network = self.style_to_coefficients
+        error = network.standardised(w) - (packed - network.mean) / network.deviation
+        return self.descend({"coefficients": error.abs().mean()})
+
+    def _report_coefficients(self) -> None:
+        """Log how far F3D is off on the pairs that it has not seen."""
+        w, packed = self.pairs.held_out
+        found = torch.cat([self.style_to_coefficients(x.to(self.device)) for x in w.split(256)])
+        truth = packed.to(self.device)
+        own, fitted = Coefficients.unpack(found), Coefficients.unpack(truth)
+        row = {f"val/{key}": x for key, x in self.vertex_errors(own, fitted).items()}
+        row["val/coefficients"] = (found - truth).abs().mean().item()
+        row["val/yaw"] = (own.yaw - fitted.yaw).abs().rad2deg().mean().item()
+        self._log_row(row)
+
+    def vertex_errors(self, own: Coefficients, truth: Coefficients) -> dict[str, float]:
+        """Mean distances of vertices in percent of the head's height, sizes taken away.
+
+        Of the own shapes, of the mean shape and of the next person's in their place.
+        """
+        space = self.space.faces
+        height = space.mean[:, 1].max() - space.mean[:, 1].min()
+        there, here = space.vertices(truth.shape), space.vertices(own.shape)
+
+        def error(vertices: Tensor) -> float:
+            return (100 * (vertices - there).norm(dim=2).mean() / height).item()
+
+        return {
+            "vertices": error(here),
+            "vertices_mean_shape": error(space.mean[None]),
+            "vertices_another": error(here.roll(1, 0)),
+        }
+
+    # -- F_yaw ----------------------------------------------------------------------------------
+
+    def _find_direction(self) -> None:
+        config = self.config.yaw
+        w = self.styles(sample_z(config.samples, self.generator.z_dim, self.rng("yaw", step=0)))
+        self.rotation.find_direction(w, self.yaw, config.share, config.cost)
+
+    def _yaw_step(self, _: None) -> Mapping[str, Tensor]:
+        config = self.config.yaw
+        self._require_share(config.batch, "yaw.batch")
+        rng = self.rng("yaw-batch")
+        z = sample_z(config.batch, self.generator.z_dim, rng)
+        uniform = torch.rand(config.batch, generator=rng)
+        z, uniform = self.share((z, uniform))
+        self.gradient_weight = len(z) / config.batch
+        low, high = self.rotation.range
+        with torch.no_grad():
+            w = self.styles(z)
+        alpha = low + (high - low) * uniform.to(self.device)
+        return self.descend(self.rotation.terms(w, alpha, self.yaw, config.penalty))
+
+    def _report_yaw(self) -> None:
+        """Log how far the yaw of symmetric stylecodes is from minus the original's, by F3D."""
+        w, _ = self.pairs.held_out
+        w = w.to(self.device)
+        reached = self.yaw(self.rotation.symmetric(w, self.yaw))
+        error = (reached + self.yaw(w)).abs().rad2deg().mean()
+        self._log_row({"val/symmetric_yaw": error.item()})
+
+    # -- UV generator ---------------------------------------------------------------------------
+
+    def _maps_step(self, _: None) -> Mapping[str, Tensor]:
+        self.gradient_weight = None
+        with torch.no_grad():
+            w = self._stylecodes()
+            views, symmetric = self.training_views(w)
+        step = partial(self._fakes, w, symmetric, views)
+        terms = partial(self._terms, views)
+        if self.discriminator is None:
+            scalars = self.descend(terms(step("g")), "generator")
+        else:
+            scalars = self.adversarial.run(
+                self,
+                self.discriminator,
+                reals=lambda: [Samples(view.target, weight=view.weight) for view in views],
+                fakes=step,
+                terms=terms,
+            )
+        if self.average is not None:
+            self.average.update_parameters(self.uv_generator)
+        return scalars
+
+    def _stylecodes(self) -> Tensor:
+        """This process's stylecodes (B, w_dim) of a step."""
+        batch, rng = self.config.batch, self.rng("maps")
+        if batch % rank_and_size()[1]:
+            raise UserError(f"batch={batch}: expected a multiple of {rank_and_size()[1]} processes")
+        if self.config.maps.stylecodes == "new":
+            return self.styles(self.share(sample_z(batch, self.generator.z_dim, rng)))
+        w, _ = self.pairs.train
+        return w[self.share(torch.randint(len(w), (batch,), generator=rng))].to(self.device)
+
+    @torch.no_grad()
+    def training_views(self, w: Tensor) -> tuple[list[View], Tensor]:
+        """The views that train the maps of stylecodes (B, w_dim), and the symmetric stylecodes.
+
+        The symmetric one is left out where it has no weight. It shows the same shape and
+        expression with the rotation, translation and light that F3D reads from the symmetric
+        stylecode.
+        """
+        synthesis = self.generator.synthesis
+        own = self.coefficients(w)
+        views = [View(synthesis(w).float().clamp(-1, 1), own, 1.0)]
+        weight = self.config.losses.symmetric
+        if not weight:
+            return views, w
+        symmetric = self.rotation.symmetric(w, self.yaw)
+        turned = self.coefficients(symmetric)
+        if self.config.maps.symmetric_from == "w":
+            turned = own.seen_as(turned)
+        target = synthesis(symmetric).float().clamp(-1, 1)
+        return [*views, View(target, turned, weight)], symmetric
+
+    def _fakes(
+        self, w: Tensor, symmetric: Tensor, views: Sequence[View], _: str
+    ) -> list[DrawnSamples]:
+        """Renderings of each view, pasted into the teacher's picture as in the paper's results."""
+        maps = [self.uv_generator(w)] * len(views)
+        if len(views) > 1 and self.config.maps.symmetric_from == "w_sym":
+            maps[1] = self.uv_generator(symmetric)
+        return [self._draw(view, seen) for view, seen in zip(views, maps, strict=True)]
+
+    def _draw(self, view: View, maps: UVMaps) -> DrawnSamples:
+        rendering = self.renderer.render(view.coefficients, maps)
+        return DrawnSamples(
+            rendering.over(view.target), weight=view.weight, rendering=rendering, maps=maps
+        )
+
+    def _terms(self, views: Sequence[View], drawn: Sequence[DrawnSamples]) -> dict[str, Tensor]:
+        """The terms of the generator's step beside the discriminator's."""
+        losses = self.config.losses
+        parts = [
+            view.weight
+            * reconstruction(
+                view.target, seen.rendering.rgb, mask, self.perceptual, losses.perceptual
+            )
+            for view, seen, mask in zip(
+                views, drawn, self.masks([seen.rendering for seen in drawn]), strict=True
+            )
+        ]
+        terms = {"reconstruction": losses.reconstruction * torch.stack(parts).sum()}
+        moved = drawn[0].maps.displacement
+        if losses.smooth and moved is not None:
+            terms["smooth"] = losses.smooth * smoothness(moved, self.config.maps.largest)
+        return terms
+
+    def masks(self, drawn: Sequence[MeshRendering]) -> list[Tensor]:
+        """Weights (B, 1, S, S) of the pixels of the original and, if there, the symmetric view."""
+        size = self.uv_generator.map_size
+        seen = [self.renderer.visibility(each, size) for each in drawn]
+        reached = [each.reached() for each in seen]
+        weights = [reached[0].float()]
+        if len(seen) > 1:
+            weights = texel_weights(reached[0], reached[1], self.config.maps.shared)
+        return [each.pixels(weight) for each, weight in zip(seen, weights, strict=True)]
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def _require_share(self, batch: int, name: str) -> None:
+        if batch < rank_and_size()[1]:
+            raise UserError(f"{name}={batch}: expected at least one a process")
+
+    def _log_row(self, row: Mapping[str, float]) -> None:
+        for logger in self.loggers:
+            logger.log_metrics(dict(row), step=self.step)

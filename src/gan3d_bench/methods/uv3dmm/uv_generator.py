@@ -1,0 +1,66 @@
+"""The UV generator: StyleGAN2's synthesis network with channels for two maps (section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gan3d_bench.generators.base import Generator
+from gan3d_bench.generators.stylegan2 import Generator as StyleGAN2
+from gan3d_bench.generators.stylegan2 import GeneratorConfig
+from gan3d_bench.generators.stylegan2.generator import Synthesis, channel_table, with_channels
+from gan3d_bench.methods.uv3dmm.textured_face import UVMaps
+
+DISPLACEMENT_CHANNELS = {"vector": 3, "scalar": 1, "none": 0}
+
+
+class UVGenerator(nn.Module):
+    """Stylecodes to UV maps; the same stylecode in every layer, fixed noise.
+
+    Args:
+        synthesis: makes images of 3 channels and those of the displacement.
+        largest: displacement along an axis at most, scene units.
+    """
+
+    def __init__(self, synthesis: Synthesis, largest: float) -> None:
+        super().__init__()
+        self.synthesis, self.largest = synthesis, largest
+
+    @classmethod
+    def of_teacher(
+        cls, teacher: Generator, displacement: str, largest: float, channel_base: int
+    ) -> UVGenerator:
+        """Begin with the weights of a StyleGAN2; with random ones for another kind of teacher.
+
+        Of a StyleGAN2, the diffuse map begins as the teacher's picture and the displacement as
+        nothing.
+
+        Args:
+            teacher: left as it is.
+            displacement: a key of `DISPLACEMENT_CHANNELS`.
+            largest: see above.
+            channel_base: of a network without weights, see `channel_table`.
+        """
+        channels = 3 + DISPLACEMENT_CHANNELS[displacement]
+        if isinstance(teacher, StyleGAN2):
+            synthesis = with_channels(teacher, channels).synthesis
+            return cls(synthesis.train().requires_grad_(), largest)
+        size = teacher.image_size
+        config = GeneratorConfig(
+            image_size=size,
+            w_dim=teacher.w_dim,
+            channels=channel_table(size, channel_base),
+            image_channels=channels,
+        )
+        return cls(Synthesis(config), largest)
+
+    @property
+    def map_size(self) -> int:
+        """Texels a side."""
+        return self.synthesis.image_size
+
+    def forward(self, w: Tensor) -> UVMaps:
+        """The maps of stylecodes (B, w_dim)."""
+        images = self.synthesis(w).float()
+        diffuse, moved = images[:, :3].clamp(-1, 1), images[:, 3:]
+        return UVMaps(diffuse, self.largest * torch.tanh(moved) if moved.shape[1] else None)
