@@ -39,6 +39,8 @@ class Scene(ABC):
             `input_view` is zero and nothing tells how a subject is turned.
         input_view: the view at which a reconstructed scene reproduces its input images; None
             for sampled scenes, whose reference is the canonical view (all angles zero).
+        background: (B, 3, S, S) in [-1, 1], pictures that the subjects belong into at
+            `input_view`, of scenes that know nothing of what lies behind a subject; else None.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -46,6 +48,7 @@ class Scene(ABC):
     light: Light | None = None
     canonical: bool = True
     input_view: View | None = None
+    background: Tensor | None = None
 
     @property
     @abstractmethod

@@ -19,11 +19,13 @@ from gan3d_bench.benchmarks.results import Estimate
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2 import Generator, load_generator
+from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.feature_cache import cached_features
 from gan3d_bench.metrics.fid import ImageSetDistance
 from gan3d_bench.metrics.inception import InceptionFeatures
 from gan3d_bench.rendering.images import resize
+from gan3d_bench.scenes.base import Scene
 
 REAL = 1024  # about two minutes of Inception on two cores, once
 HELD_OUT, TEACHER_ROW = "Held-out heads", "Bundled StyleGAN2 teacher"
@@ -71,11 +73,16 @@ class FIDMeasure(HeadsMeasure):
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:
         views = self.parameters(items).view.to(self.settings.device)
-        images = [
-            method.sample(1, seeded(item)).render(views[index], image_size=self.image_size).rgb
-            for index, item in enumerate(items)
-        ]
-        return self._add(torch.cat(images))
+        scenes = [method.sample(1, seeded(item)) for item in items]
+        shown = [self._shown(scene, views[index]) for index, scene in enumerate(scenes)]
+        return self._add(torch.cat(shown))
+
+    def _shown(self, scene: Scene, view: View) -> Tensor:
+        """A subject at a view (of one); pasted into its own picture where it belongs into one."""
+        if scene.background is None or scene.input_view is None:
+            return scene.render(view, image_size=self.image_size).rgb
+        seen = scene.render(scene.input_view, image_size=self.image_size)
+        return seen.over(resize(scene.background, self.image_size))
 
     def baseline(self, row: str, items: Sequence[int]) -> Values:
         if row == HELD_OUT:

@@ -37,7 +37,10 @@ SPEC = TableSpec(
         "every method, and renders it once, at the view of test head i. FID and KID (times 1000) "
         "to images of the train split, with TensorFlow's Inception of 2015 on images resized as "
         "TensorFlow 1 did; on few images FID is biased upwards, as the held-out heads show, and "
-        "KID is not. The bundled teacher's N samples are what methods that lift it start from. "
+        "KID is not. Heads that know no background (UV 3DMM) are pasted into the teacher's "
+        "picture of the same stylecode, at its view, as their paper does: what is not pasted over "
+        "is the teacher's. The bundled teacher's N samples are what methods that lift it start "
+        "from. "
         "The papers' numbers are of other faces. The text we have of the UV 3DMM paper ends "
         "before its FID."
     ),

@@ -109,6 +109,10 @@ class MapsConfig:
     stylecodes: str = key(
         "pairs", "which are trained on: those of the pairs, or new ones", choices=("pairs", "new")
     )
+    warmup: int = steps_key(
+        0, "steps of reconstruction alone, before the discriminator takes part; ours"
+    )
+    warmup_lr: float = rate_key(3e-3, "Adam's learning rate in them")
     ema_kimg: float = weight_key(
         0.0,
         "half-life of the averaged weights that scenes use; 0: those in training, as published",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -12,7 +12,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Adam
 
-from gan3d_bench.adversarial.optimizers import discriminator_rate, generator_rate, lazy_adam
+from gan3d_bench.adversarial.optimizers import (
+    cosine,
+    discriminator_rate,
+    generator_rate,
+    lazy_adam,
+)
 from gan3d_bench.adversarial.step import Samples
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
@@ -26,6 +31,8 @@ from gan3d_bench.methods.uv3dmm.pairs import Pairs
 from gan3d_bench.methods.uv3dmm.textured_face import UVMaps, texel_weights
 from gan3d_bench.rendering.mesh import MeshRendering
 from gan3d_bench.terminal import say
+
+WARM_UP_END = 0.1  # factor on the warm-up's rate at its end
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class UV3DMMTraining(UV3DMMModel):
         """See `PhasedMethod.phases`."""
         config = self.config
         coefficients, yaw, adversarial = config.coefficients, config.yaw, config.adversarial
+        maps = config.maps
         fall = math.log(coefficients.lr_end / coefficients.lr)
         r1_interval = adversarial.r1_interval if adversarial.gamma > 0 else 0
         d_lr, d_betas = lazy_adam(adversarial.discriminator_lr, r1_interval)
@@ -80,6 +88,13 @@ class UV3DMMTraining(UV3DMMModel):
                 partial(Adam, lr=d_lr, betas=d_betas),
                 partial(discriminator_rate, adversarial),
             )
+        warmed = {
+            "generator": Trainable(
+                ("uv_generator",),
+                partial(Adam, lr=maps.warmup_lr, betas=(0.9, 0.99)),
+                lambda step: cosine(step, maps.warmup, WARM_UP_END),
+            )
+        }
         return [
             Phase("pairs", self.pairs.shards, {}, self._pairs_step, end=self._end_pairs),
             Phase(
@@ -105,6 +120,7 @@ class UV3DMMTraining(UV3DMMModel):
                 begin=self._find_direction,
                 end=self._report_yaw,
             ),
+            Phase("warm-up", maps.warmup, warmed, self._warm_up_step),
             Phase("maps", adversarial.steps, trained, self._maps_step),
         ]
 
@@ -217,26 +233,38 @@ class UV3DMMTraining(UV3DMMModel):
 
     # -- UV generator ---------------------------------------------------------------------------
 
-    def _maps_step(self, _: None) -> Mapping[str, Tensor]:
+    def _warm_up_step(self, _: None) -> Mapping[str, Tensor]:
         self.gradient_weight = None
+        views, draw = self._step_views()
+        scalars = self.descend(self._terms(views, draw("g")), "generator")
+        self._average()
+        return scalars
+
+    def _maps_step(self, _: None) -> Mapping[str, Tensor]:
+        if self.discriminator is None:
+            return self._warm_up_step(_)
+        self.gradient_weight = None
+        views, draw = self._step_views()
+        scalars = self.adversarial.run(
+            self,
+            self.discriminator,
+            reals=lambda: [Samples(view.target, weight=view.weight) for view in views],
+            fakes=draw,
+            terms=partial(self._terms, views),
+        )
+        self._average()
+        return scalars
+
+    def _step_views(self) -> tuple[list[View], Callable[[str], list[DrawnSamples]]]:
+        """The views of a step, and what draws them with the UV generator's maps."""
         with torch.no_grad():
             w = self._stylecodes()
             views, symmetric = self.training_views(w)
-        step = partial(self._fakes, w, symmetric, views)
-        terms = partial(self._terms, views)
-        if self.discriminator is None:
-            scalars = self.descend(terms(step("g")), "generator")
-        else:
-            scalars = self.adversarial.run(
-                self,
-                self.discriminator,
-                reals=lambda: [Samples(view.target, weight=view.weight) for view in views],
-                fakes=step,
-                terms=terms,
-            )
+        return views, partial(self._fakes, w, symmetric, views)
+
+    def _average(self) -> None:
         if self.average is not None:
             self.average.update_parameters(self.uv_generator)
-        return scalars
 
     def _stylecodes(self) -> Tensor:
         """This process's stylecodes (B, w_dim) of a step."""

@@ -1,0 +1,130 @@
+"""What a trained `uv3dmm` run on heads knows of heads it has not seen, by their own stylecodes.
+
+    python tools/measure_uv3dmm.py OUT.json NAME=RUN [NAME=RUN ...] [--heads 100]
+
+Of test heads, whose truth is known: the vertices of F3D's shape in percent of the head's height
+(sizes included), beside those of the mean shape and of the next head's shape in its place; F3D's
+yaw; the yaw of the symmetric stylecode's picture, measured by five points of the face (whose own
+error on the heads' pictures stands beside it); and pictures at the mirrored view against the true
+head there, over all of the head and over what the own picture does not show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.benchmarks.heads import before_grey, head_stylecodes, with_own_light
+from gan3d_bench.benchmarks.identity_rotation.measure import IdentityRotationMeasure
+from gan3d_bench.benchmarks.measure import Settings
+from gan3d_bench.config import to_dict
+from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_heads
+from gan3d_bench.faces.yaw import YawMeter
+from gan3d_bench.files.run_folder import Run, write_json
+from gan3d_bench.heads.sampling import HeadParameters
+from gan3d_bench.machine import environment
+from gan3d_bench.methods.uv3dmm.method import UV3DMM
+from gan3d_bench.training.fit import load_method
+
+BATCH = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
+    parser.add_argument("--heads", type=int, default=100, help="test heads")
+    options = parser.parse_args()
+    meter = IdentityRotationMeasure(Settings(samples=1)).yaw
+    rows = []
+    for item in options.runs:
+        name, path = item.split("=", 1)
+        method = load_method(Run.open(Path(path)))
+        assert isinstance(method, UV3DMM)
+        values: dict[str, list[float]] = {}
+        with torch.no_grad():
+            for start in range(0, options.heads, BATCH):
+                latents = head_latents("test", range(start, min(start + BATCH, options.heads)))
+                for key, value in measured(method, latents, meter).items():
+                    values.setdefault(key, []).extend(value.tolist())
+        means = {key: summary(each) for key, each in values.items()}
+        rows.append(
+            {"row": name, "heads": options.heads, "means": means, "values": values,
+             "config": to_dict(method.config)}
+        )  # fmt: skip
+        for key, x in means.items():
+            print(f"{name}: {key} {x['mean']:.3f} \u00b1 {x['error']:.3f} (N {x['count']})")
+    facts = {"commit": environment.commit(), "machine": environment.machine()}
+    write_json(options.out, {**facts, "data": "heads, test", "rows": rows})
+
+
+def measured(method: UV3DMM, latents: Tensor, meter: YawMeter) -> dict[str, Tensor]:
+    """All numbers of some heads (B,) each; NaN where nothing could be measured."""
+    heads, w = sample_heads(latents), head_stylecodes(method.generator, latents)
+    space = method.space
+    truth = space.model.vertices(heads.identity, heads.expression)
+    found = method.coefficients(w)
+    scale = found.scale[:, None, None]
+    own, mean = space.faces.vertices(found.shape) * scale, space.faces.mean[None]
+    height = truth[..., 1].amax(1) - truth[..., 1].amin(1)
+
+    def off(vertices: Tensor) -> Tensor:
+        return 100 * (vertices - truth).norm(dim=2).mean(1) / height
+
+    yaw, symmetric = heads.angles[:, 0], method.rotation.symmetric(w, method.yaw)
+    pictures = [method.generator.synthesis(each).clamp(-1, 1) for each in (w, symmetric)]
+    shown, turned = (meter(each) for each in pictures)
+    return {
+        "vertices, own shape": off(own),
+        "vertices, mean shape": off(mean),
+        "vertices, another's shape": off(own.roll(1, 0)),
+        "yaw of F3D": (found.yaw.rad2deg() - yaw).abs(),
+        "yaw of the meter on the own picture": (shown - yaw).abs(),
+        "yaw of the symmetric picture": (turned + yaw).abs(),
+        "yaw of the own picture as the symmetric": (2 * yaw).abs(),
+        **mirrored(method, w, heads),
+    }
+
+
+def mirrored(method: UV3DMM, w: Tensor, heads: HeadParameters) -> dict[str, Tensor]:
+    """PSNR (dB) at the view mirrored left to right, of the head and of what was hidden of it."""
+    there = before_grey(replace(heads, angles=heads.angles * heads.angles.new_tensor([-1, 1, 1])))
+    truth = render_heads(with_own_light(there, heads), method.config.image_size)
+    scene = method.lift(w)
+    view = scene.coefficients.view
+    seen = scene.render(replace(view, yaw=-view.yaw))
+    renderer, size = replace(scene.renderer, supersample=1), scene.maps.diffuse.shape[-1]
+    first = renderer.render(scene.coefficients, scene.maps)
+    pose = scene.coefficients.pose * scene.coefficients.pose.new_tensor([-1, 1, 1, 1, 1, 1])
+    second = renderer.render(replace(scene.coefficients, pose=pose), scene.maps)
+    known = renderer.visibility(first, size).reached().float()
+    hidden = renderer.visibility(second, size).pixels(1 - known)
+    whole = ((truth["mask"] > 0.99) & (seen.mask > 0.99)).float()
+    return {
+        "PSNR, mirrored view": psnr(seen.rgb, truth["image"], whole),
+        "PSNR, mirrored view, hidden side": psnr(seen.rgb, truth["image"], whole * hidden),
+        "hidden pixels": hidden.sum((1, 2, 3)),
+    }
+
+
+def psnr(shown: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """PSNR (B,) of pictures in [-1, 1] over a mask; NaN where it has fewer than 20 pixels."""
+    count = mask.sum((1, 2, 3))
+    error = ((shown - truth).square().mean(1, keepdim=True) * mask).sum((1, 2, 3)) / count
+    return torch.where(count >= 20, 10 * torch.log10(4 / error), math.nan)
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """Mean, standard error and number of the values that are known."""
+    known = torch.tensor([x for x in values if not math.isnan(x)], dtype=torch.float64)
+    error = known.std() / len(known) ** 0.5
+    return {"mean": known.mean().item(), "error": error.item(), "count": len(known)}
+
+
+if __name__ == "__main__":
+    main()
