@@ -17,7 +17,7 @@ from gan3d_bench.geometry.uv_atlas import UVAtlas
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.uv3dmm.coefficients import Coefficients
 from gan3d_bench.methods.uv3dmm.networks import StyleToCoefficients, YawStep, hidden_layers
-from gan3d_bench.methods.uv3dmm.objective import photometric, reconstruction, smoothness
+from gan3d_bench.methods.uv3dmm.objective import photometric, reconstruction, roughness
 from gan3d_bench.methods.uv3dmm.rotation import StyleRotation
 from gan3d_bench.methods.uv3dmm.scene import TexturedHeads, TurnedStylecodes
 from gan3d_bench.methods.uv3dmm.textured_face import FaceRenderer, UVMaps, texel_weights
@@ -182,11 +182,16 @@ def test_photometric_is_equation_5() -> None:
     assert reconstruction(target, rendered, mask, None, 0.2) == photometric(target, rendered, mask)
 
 
-def test_smoothness_counts_neighbours() -> None:
-    flat = torch.full((1, 3, 4, 4), 0.3)
-    assert smoothness(flat, 0.1).item() == 0
-    ramp = torch.arange(4.0).expand(1, 1, 4, 4)
-    assert smoothness(ramp, 0.5).item() == pytest.approx(4.0)
+def test_roughness_counts_neighbours() -> None:
+    assert roughness(torch.full((1, 3, 4, 4), 0.3)).item() == 0
+    ramp = torch.arange(4.0).expand(1, 1, 4, 4)  # 1 across, 0 down
+    assert roughness(ramp).item() == pytest.approx(0.5)
+    where = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
+    where[0, 0, 0, 0] = True  # two neighbours
+    ramp = ramp.clone()
+    ramp[0, 0, 0, 0] = 3.0
+    assert roughness(ramp, where).item() == pytest.approx((2.0**2 + 3.0**2) / 2)
+    assert roughness(ramp, torch.zeros_like(where)).item() == 0
 
 
 def small_teacher(w_dim: int = 16) -> Generator:

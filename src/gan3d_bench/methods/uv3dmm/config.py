@@ -98,6 +98,14 @@ class MapsConfig:
     shared: float = key(
         0.5, "weight in the symmetric view of texels that the original shows", least=0, most=1
     )
+    least_yaw: float = key(
+        0.0,
+        "faces turned by less are seen from this yaw in the second view, on a side drawn by lot; "
+        "0: always the symmetric view",
+        unit="degrees",
+        least=0,
+        most=90,
+    )
     supersample: int = key(2, "sub-pixels along each axis in training", least=1, most=4)
     channel_base: int = key(
         16384,
@@ -130,6 +138,9 @@ class LossConfig:
     symmetric: float = weight_key(0.75, "weight of the symmetric view (Eqs. 8 and 9)")
     smooth: float = weight_key(
         0.0, "weight of squared differences of neighbouring displacements; ours"
+    )
+    fill: float = weight_key(
+        0.0, "weight of the same of the diffuse map, where neither view shows it; ours"
     )
 
 

@@ -42,13 +42,21 @@ def reconstruction(
     return loss + weight * perceptual(rendered * mask, target * mask).mean()
 
 
-def smoothness(displacement: Tensor, largest: float) -> Tensor:
-    """Mean squared difference of neighbouring texels (B, C, h, w), in units of `largest`; ()."""
-    x = displacement / largest
-    return x.diff(dim=2).square().mean() + x.diff(dim=3).square().mean()
+def roughness(values: Tensor, where: Tensor | None = None) -> Tensor:
+    """Mean squared difference of neighbouring texels, ().
 
-
-def split_views(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The original and the symmetric half of a batch that holds both, one after the other."""
-    original, symmetric = torch.chunk(values, 2)
-    return original, symmetric
+    Args:
+        values: (B, C, h, w).
+        where: (B, 1, h, w) bool; only pairs with one of these texels count. None: all.
+    """
+    total, count = values.new_zeros(()), values.new_zeros(())
+    for axis in (2, 3):
+        difference = values.diff(dim=axis).square().mean(1, keepdim=True)
+        if where is None:
+            weight = torch.ones_like(difference)
+        else:
+            length = where.shape[axis] - 1
+            either = where.narrow(axis, 0, length) | where.narrow(axis, 1, length)
+            weight = either.to(difference)
+        total, count = total + (difference * weight).sum(), count + weight.sum()
+    return total / count.clamp(min=1)

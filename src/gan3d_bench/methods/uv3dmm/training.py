@@ -26,9 +26,9 @@ from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.methods.phases import Phase, Trainable
 from gan3d_bench.methods.uv3dmm.coefficients import Coefficients
 from gan3d_bench.methods.uv3dmm.model import UV3DMMModel
-from gan3d_bench.methods.uv3dmm.objective import reconstruction, smoothness
+from gan3d_bench.methods.uv3dmm.objective import reconstruction, roughness
 from gan3d_bench.methods.uv3dmm.pairs import Pairs
-from gan3d_bench.methods.uv3dmm.textured_face import UVMaps, texel_weights
+from gan3d_bench.methods.uv3dmm.textured_face import UVMaps, Visibility, texel_weights
 from gan3d_bench.rendering.mesh import MeshRendering
 from gan3d_bench.terminal import say
 
@@ -259,7 +259,8 @@ class UV3DMMTraining(UV3DMMModel):
         """The views of a step, and what draws them with the UV generator's maps."""
         with torch.no_grad():
             w = self._stylecodes()
-            views, symmetric = self.training_views(w)
+            right = torch.rand(self.config.batch, generator=self.rng("side")) < 0.5
+            views, symmetric = self.training_views(w, self.share(right).to(self.device))
         return views, partial(self._fakes, w, symmetric, views)
 
     def _average(self) -> None:
@@ -277,12 +278,16 @@ class UV3DMMTraining(UV3DMMModel):
         return w[self.share(torch.randint(len(w), (batch,), generator=rng))].to(self.device)
 
     @torch.no_grad()
-    def training_views(self, w: Tensor) -> tuple[list[View], Tensor]:
+    def training_views(self, w: Tensor, right: Tensor) -> tuple[list[View], Tensor]:
         """The views that train the maps of stylecodes (B, w_dim), and the symmetric stylecodes.
 
         The symmetric one is left out where it has no weight. It shows the same shape and
         expression with the rotation, translation and light that F3D reads from the symmetric
         stylecode.
+
+        Args:
+            w: stylecodes.
+            right: (B,) bool, the side of second views of faces that look ahead (`least_yaw`).
         """
         synthesis = self.generator.synthesis
         own = self.coefficients(w)
@@ -290,7 +295,9 @@ class UV3DMMTraining(UV3DMMModel):
         weight = self.config.losses.symmetric
         if not weight:
             return views, w
-        symmetric = self.rotation.symmetric(w, self.yaw)
+        least = math.radians(self.config.maps.least_yaw)
+        aside = torch.where(right, least, -least).clamp(*self.rotation.range)
+        symmetric = self.rotation(w, torch.where(own.yaw.abs() < least, aside, -own.yaw))
         turned = self.coefficients(symmetric)
         if self.config.maps.symmetric_from == "w":
             turned = own.seen_as(turned)
@@ -315,30 +322,38 @@ class UV3DMMTraining(UV3DMMModel):
     def _terms(self, views: Sequence[View], drawn: Sequence[DrawnSamples]) -> dict[str, Tensor]:
         """The terms of the generator's step beside the discriminator's."""
         losses = self.config.losses
+        seen = self.texels(drawn)
         parts = [
             view.weight
             * reconstruction(
-                view.target, seen.rendering.rgb, mask, self.perceptual, losses.perceptual
+                view.target,
+                each.rendering.rgb,
+                visibility.pixels(weight),
+                self.perceptual,
+                losses.perceptual,
             )
-            for view, seen, mask in zip(
-                views, drawn, self.masks([seen.rendering for seen in drawn]), strict=True
-            )
+            for view, each, (visibility, weight) in zip(views, drawn, seen, strict=True)
         ]
         terms = {"reconstruction": losses.reconstruction * torch.stack(parts).sum()}
-        moved = drawn[0].maps.displacement
-        if losses.smooth and moved is not None:
-            terms["smooth"] = losses.smooth * smoothness(moved, self.config.maps.largest)
+        maps = drawn[0].maps
+        if losses.smooth and maps.displacement is not None:
+            terms["smooth"] = losses.smooth * roughness(
+                maps.displacement / self.config.maps.largest
+            )
+        if losses.fill:
+            shown = torch.stack([weight for _, weight in seen]).amax(0) > 0
+            terms["fill"] = losses.fill * roughness(maps.diffuse, ~shown)
         return terms
 
-    def masks(self, drawn: Sequence[MeshRendering]) -> list[Tensor]:
-        """Weights (B, 1, S, S) of the pixels of the original and, if there, the symmetric view."""
+    def texels(self, drawn: Sequence[DrawnSamples]) -> list[tuple[Visibility, Tensor]]:
+        """Where the pixels of each view lie in the maps, and what the texels (B, 1, h, w) weigh."""
         size = self.uv_generator.map_size
-        seen = [self.renderer.visibility(each, size) for each in drawn]
+        seen = [self.renderer.visibility(each.rendering, size) for each in drawn]
         reached = [each.reached() for each in seen]
-        weights = [reached[0].float()]
-        if len(seen) > 1:
-            weights = texel_weights(reached[0], reached[1], self.config.maps.shared)
-        return [each.pixels(weight) for each, weight in zip(seen, weights, strict=True)]
+        if len(seen) == 1:
+            return [(seen[0], reached[0].float())]
+        weights = texel_weights(reached[0], reached[1], self.config.maps.shared)
+        return list(zip(seen, weights, strict=True))
 
     # -- parts ----------------------------------------------------------------------------------
 
