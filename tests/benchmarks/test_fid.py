@@ -109,6 +109,24 @@ def test_samples_are_seen_at_the_views_of_the_test_heads(cache: Path) -> None:
     assert torch.equal(yaw, measure.parameters([2, 5]).view.yaw)
 
 
+def test_subjects_that_belong_into_a_picture_are_pasted_there(cache: Path) -> None:
+    class Half(Blot):
+        """The left half of the picture, at a view of its own."""
+
+        def _render(self, view: View, light, camera) -> Rendering:
+            whole = super()._render(view, light, camera)
+            whole.mask[..., SIZE // 2 :] = 0
+            return whole
+
+    measure, seen = build(cache), []
+    scene = Half(torch.full((1, 3), 0.5), seen)
+    scene.input_view = View.from_angles(33.0)
+    scene.background = torch.full((1, 3, SIZE, SIZE), -1.0)
+    shown = measure._shown(scene, View.from_angles(5.0))
+    assert seen[0].yaw.tolist() == [33.0]
+    assert (shown[..., : SIZE // 2] == 0.5).all() and (shown[..., SIZE // 2 :] == -1).all()
+
+
 def test_every_sample_has_a_seed_of_its_own() -> None:
     drawn = [torch.rand(1, generator=seeded(item)).item() for item in (0, 1, 0)]
     assert drawn[0] == drawn[2] != drawn[1]
