@@ -3,8 +3,8 @@
     python tools/turned_heads.py OUT.png NAME=RUN[:KIND] [NAME=RUN[:KIND] ...] [--heads 3]
 
 A run reconstructs the heads' pictures and turns them about its own canonical view; KIND is one of
-its kinds of scene (`MethodSpec.scenes`), such as ``hyperplane`` of `uv3dmm`. The truth keeps its own
-light, which turns with it.
+its kinds of scene (`MethodSpec.scenes`), such as ``hyperplane`` of `uv3dmm`. The truth keeps its
+own light, which turns with it.
 """
 
 from __future__ import annotations
