@@ -68,10 +68,12 @@ def test_pictures_without_a_usable_face_are_left_out_and_counted(
 ) -> None:
     pairs, fitter = pairs_of(monkeypatch, tmp_path, lost={3, 65}, far={10})
     assert pairs.shards == 2
-    assert pairs.make_shard()["usable"].item() == pytest.approx(62 / 64)
-    pairs.make_shard()
+    first = pairs.make_shard(0)
+    assert first["usable"].item() == pytest.approx(62 / 64)
+    pairs.make_shard(1)
     assert fitter.seen == 70
-    assert pairs.make_shard() == {}  # nothing is left to do
+    assert pairs.make_shard(0) == first  # nothing is left to do, and the same is said
+    assert fitter.seen == 70
     assert pairs.summary.counts()["missing"] == 2
     assert str(pairs.summary).startswith("67 of 70 fits usable; no face in 2")
     (w, packed), (held_w, held) = pairs.train, pairs.held_out
@@ -88,18 +90,18 @@ def test_pictures_without_a_usable_face_are_left_out_and_counted(
 
 def test_a_second_run_takes_what_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first, _ = pairs_of(monkeypatch, tmp_path, set(), set())
-    first.make_shard()
+    first.make_shard(0)
     again, fitter = pairs_of(monkeypatch, tmp_path, set(), set())
     fitter.seen = 64  # a stub counts from where the first stopped
-    again.make_shard()
+    again.make_shard(0)
     assert fitter.seen == 70
     assert again.summary.counts()["usable"] == 70
 
 
 def test_too_few_usable_fits_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pairs, _ = pairs_of(monkeypatch, tmp_path, lost=set(range(60)), far=set())
-    pairs.make_shard()
-    pairs.make_shard()
+    pairs.make_shard(0)
+    pairs.make_shard(1)
     with pytest.raises(UserError, match=r"pairs.count=70: 10 of 70 fits usable; .* at least 16"):
         _ = pairs.train
 

@@ -77,12 +77,18 @@ class Pairs:
         """Files, one a step of the phase."""
         return -(-self.config.pairs.count // SHARD)
 
-    def make_shard(self) -> Mapping[str, Tensor]:
-        """Fit the next shard of this process's that is missing; return what to log."""
-        made = self.store.run(self.config.pairs.count, self._make, most=1)
-        if not made:
+    def make_shard(self, step: int) -> Mapping[str, Tensor]:
+        """Fit the next shard of this process's that is missing; return what to log.
+
+        That is of the shard that one process would make at this step, whether it was there
+        already or not, so that runs that find pairs in the cache log the same.
+        """
+        count = self.config.pairs.count
+        self.store.run(count, self._make, most=1)
+        shown = self.store.shards(count)[step]
+        if not self.store.has(shown):
             return {}
-        fits = self.store.read(made[0])
+        fits = self.store.read(shown)
         usable = FitSummary.of(fits).usable
         return {
             "usable": usable.float().mean(),

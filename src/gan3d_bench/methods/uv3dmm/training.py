@@ -133,7 +133,7 @@ class UV3DMMTraining(UV3DMMModel):
         return Pairs(self.config, self.generator, teacher, self._space.model)
 
     def _pairs_step(self, _: None) -> Mapping[str, Tensor]:
-        return self.pairs.make_shard()
+        return self.pairs.make_shard(self.phase_step)
 
     def _end_pairs(self) -> None:
         """Wait for the other processes' shards, and say what came of them all."""
