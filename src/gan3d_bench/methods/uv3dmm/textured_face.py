@@ -115,14 +115,15 @@ class Visibility:
     def pixels(self, weights: Tensor) -> Tensor:
         """Weights of texels (B, 1, h, w) seen in the picture: (B, 1, H, W) of its pixels.
 
-        The nearest texel's. Pixels that the face covers in part belong to the background, too,
-        and weigh nothing.
+        The nearest texel's. Pixels at the outline show background, too, and weigh nothing: those
+        that have a neighbour, or a part, that the face does not cover.
         """
         seen = F.grid_sample(
             weights, self.grid, mode="nearest", padding_mode="border", align_corners=True
         )
-        whole = downsample(self.covered, self.supersample) > 0.99
-        return downsample(seen * self.covered, self.supersample) * whole
+        bare = 1 - downsample(self.covered, self.supersample)
+        inside = F.max_pool2d(bare, 3, 1, 1) < 0.01
+        return downsample(seen * self.covered, self.supersample) * inside
 
 
 def texel_weights(own: Tensor, symmetric: Tensor, shared: float) -> tuple[Tensor, Tensor]:
