@@ -174,6 +174,7 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
     needed = {
         "gan2shape": ("images", "masks", "start", "teacher", *STATISTICS),
         "liftedgan": ("teacher",),
+        "uv3dmm": ("teacher",),
         "idnet": ("images",),
     }
     asks = preset.startswith("paper")

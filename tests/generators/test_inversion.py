@@ -17,7 +17,12 @@ from torch import Tensor
 from gan3d_bench.config import check_values
 from gan3d_bench.errors import NonFiniteLossError, UserError
 from gan3d_bench.generators.base import Teacher
-from gan3d_bench.generators.inversion.config import InversionConfig, PivotalConfig, ProjectionConfig
+from gan3d_bench.generators.inversion.config import (
+    InversionConfig,
+    PivotalConfig,
+    ProjectionConfig,
+    RefinementConfig,
+)
 from gan3d_bench.generators.inversion.invert import Inversion, invert, steps_in_all
 from gan3d_bench.generators.inversion.pictures import save_inversion
 from gan3d_bench.generators.inversion.projection import (
@@ -27,6 +32,7 @@ from gan3d_bench.generators.inversion.projection import (
     noise_scale,
     normalise,
 )
+from gan3d_bench.generators.inversion.refinement import Principal
 from gan3d_bench.generators.mobilestylegan.generator import MobileStyleGAN, MobileStyleGANConfig
 from gan3d_bench.generators.teachers import load_teacher
 
@@ -338,3 +344,47 @@ def test_wrong_shapes_are_refused(teacher):
 def test_configs_are_checked(config, message):
     with pytest.raises(UserError, match=message):
         check_values(config)
+
+
+def test_refinement_finds_the_code_itself() -> None:
+    """Adam's code shows the picture and lies elsewhere; from there, few steps come nearer."""
+    teacher = load_teacher("heads-teacher-64", 64)
+    z = torch.randn(2, teacher.generator.z_dim, generator=rng(3))
+    with torch.no_grad():
+        w = teacher.generator.mapping(z)
+        images = teacher.generator.synthesis(w).clamp(-1, 1)
+    quick = InversionConfig(steps=25, batch=2)
+    refined = replace(quick, refinement=RefinementConfig(steps=2, directions=60))
+    before, after = (invert(teacher, images, config, rng()) for config in (quick, refined))
+    assert (after.error < before.error).all()
+    space = Principal.of(teacher.generator, 60)
+
+    def far(code: Tensor) -> Tensor:
+        return (space.weights(code) - space.weights(w)).square().mean(1)
+
+    assert (far(after.w) < 0.8 * far(before.w)).all()
+    # and an image's result is its own
+    alone = invert(teacher, images[1:], refined, rng(), first=1)
+    assert torch.allclose(alone.w, after.w[1:], atol=1e-2)
+
+
+def test_principal_directions_are_those_of_w() -> None:
+    generator = load_teacher("heads-teacher-64", 64).generator
+    space = Principal.of(generator, generator.w_dim)
+    w = generator.mapping(torch.randn(500, generator.z_dim, generator=rng(8)))
+    weights = space.weights(w)
+    assert torch.allclose(space.codes(weights), w, atol=1e-2)
+    assert weights[:, :60].square().mean().item() == pytest.approx(1, abs=0.1)
+    assert Principal.of(generator, 7).directions.shape == (7, generator.w_dim)
+
+
+@pytest.mark.parametrize("change", [{"space": "w+"}, {"noise_maps": True}])
+def test_refinement_searches_w_alone(teacher: Teacher, samples: Tensor, change: dict) -> None:
+    config = replace(QUICK, refinement=RefinementConfig(steps=1), **change)
+    with pytest.raises(UserError, match=r"refinement.steps=1: expected 0 with space="):
+        invert(teacher, samples, config, rng())
+
+
+def test_refinement_counts_as_steps() -> None:
+    config = replace(QUICK, refinement=RefinementConfig(steps=3))
+    assert steps_in_all(config, 4) == 4 * (12 + 3)

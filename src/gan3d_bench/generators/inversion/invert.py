@@ -22,6 +22,7 @@ from gan3d_bench.generators.inversion.projection import (
     projection_terms,
     squared_error,
 )
+from gan3d_bench.generators.inversion.refinement import Principal, refine
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.generators.stylegan2.generator import Synthesis
 from gan3d_bench.losses.perceptual import PerceptualLoss, build_perceptual
@@ -58,7 +59,7 @@ class Inversion:
 
 def steps_in_all(config: InversionConfig, images: int) -> int:
     """Return what `Progress` counts up to for a number of images."""
-    return images * (config.steps + config.pivotal.steps)
+    return images * (config.steps + config.refinement.steps + config.pivotal.steps)
 
 
 def perceptual_name(teacher: Teacher, config: InversionConfig) -> str:
@@ -109,6 +110,11 @@ def invert(
         raise UserError(
             f"noise_maps=true: the noise of teacher={teacher.name!r} is fixed; expected false"
         )
+    if config.refinement.steps and (config.space != "w" or config.noise_maps):
+        raise UserError(
+            f"refinement.steps={config.refinement.steps}: expected 0 with space={config.space} "
+            f"noise_maps={str(config.noise_maps).lower()}; it searches W alone"
+        )
     device = generator.w_mean.device
     compared = min(size, generator.image_size, config.compare_size)
     name = perceptual_name(teacher, config)
@@ -118,14 +124,18 @@ def invert(
     mean, channels = w_statistics(generator, rng)
     deviation = channels.norm()
     key = int(torch.randint(2**62, (), generator=rng))
+    refinement = config.refinement
+    space = Principal.of(generator, refinement.directions) if refinement.steps else None
     codes = _start(generator, mean if start is None else start.to(mean), len(images), config.space)
     parts = []
     for begin in range(0, len(images), config.batch):
         part = slice(begin, begin + config.batch)
         targets = images[part].to(device).float()
         rngs = [_image_rng(key, first + begin + i) for i in range(len(targets))]
-        done = begin * (config.steps + config.pivotal.steps)
-        batch = _Batch(generator, loss, config, mean, deviation, progress, targets, rngs, done)
+        done = steps_in_all(config, begin)
+        batch = _Batch(
+            generator, loss, config, mean, deviation, space, progress, targets, rngs, done
+        )
         parts.append(batch.run(codes[part]))
     return joined(parts)
 
@@ -158,6 +168,7 @@ class _Batch:
     config: InversionConfig
     mean: Tensor
     deviation: Tensor
+    space: Principal | None
     progress: Progress
     targets: Tensor
     rngs: list[torch.Generator]
@@ -171,6 +182,8 @@ class _Batch:
 
     def run(self, start: Tensor) -> Inversion:
         w, maps = self._project(start)
+        if self.space is not None:
+            w = self._refine(w, self.space)
         found = self._result(w, maps, [])
         if not self.config.pivotal.steps:
             return found
@@ -202,6 +215,13 @@ class _Batch:
             self.done += n
             self.progress("projection", self.done)
         return w.detach(), [level.detach() for level in maps]
+
+    def _refine(self, w: Tensor, space: Principal) -> Tensor:
+        def progress() -> None:
+            self.done += 1
+            self.progress("refinement", self.done)
+
+        return refine(self.generator, w, self.small, self.config.refinement, space, progress)
 
     def _noise_maps(self) -> list[Tensor]:
         synthesis = self.generator.synthesis
