@@ -17,6 +17,8 @@ from torch import Tensor
 
 from gan3d_bench.generators.eg3d import volume
 from gan3d_bench.generators.eg3d.cameras import CameraOrbit
+from gan3d_bench.generators.eg3d.official import convert_generator
+from gan3d_bench.generators.eg3d.official_names import all_names, kernel_names
 from gan3d_bench.generators.eg3d.triplanes import (
     Decoder,
     TriplaneField,
@@ -58,6 +60,10 @@ def made(rule: dict) -> Tensor:
 
 def near(actual: Tensor, expected: Tensor, atol: float = 1e-4) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
+
+
+def ratio(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
 
 
 # -- renderer -----------------------------------------------------------------------------------
@@ -123,3 +129,56 @@ def test_rendering(rendering: tuple, name: str, points_at_once: int) -> None:
     near(seen.features[..., :channels].transpose(1, 2), found["feature_image"].flatten(2))
     near(seen.distance, found["depth_image"].flatten(1), 1e-3)
     near(seen.opacity, found["weight_sum"])
+
+
+# -- generators ---------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["eg3d_generator", "eg3d_generator_128"])
+def test_generator(name: str) -> None:
+    vector, arrays = read(name)
+    config = vector["config"]
+    options = config["rendering_kwargs"]
+    state = draw(vector["weights"])
+    generator = convert_generator(
+        state,
+        options,
+        options["superresolution_module"].rpartition(".")[2],
+        "released",
+        volume_size=config["neural_rendering_resolution"],
+        image_size=config["img_resolution"],
+        sr_clamp=256.0,
+    )
+    assert set(all_names(generator.config).values()) | set(kernel_names(generator.config)) == set(
+        vector["weights"]["keys"]
+    )
+    assert generator.config.orbit.focal == config["focal"]
+    orbit, z = generator.config.orbit, made(vector["inputs"]["z"])
+    labels = orbit.look_at(*torch.tensor(config["angles"]).T)
+    near(labels, arrays["camera_label"], 1e-5)
+    front = orbit.look_at(*torch.tensor([config["cond_angle"]]).T)
+    near(front, arrays["cond_label"], 1e-5)
+    w = generator.stylecodes(z, front)
+    ratio(w, arrays["w"])
+    psi, cutoff = config["truncation_psi"], config["truncation_cutoff"]
+    ws = generator.truncate(w, psi, cutoff)
+    ratio(ws[:, [0, 13]], arrays["ws_truncated"])
+    planes = generator.synthesis.planes(ws).flatten(1, 2)
+    ratio(planes[:, :, 5::16, 5::16], arrays["planes_sample"])
+    ratio(planes.mean((2, 3)), arrays["planes_mean"])
+    ratio(planes.std((2, 3)), arrays["planes_std"])
+    image, volume_picture = generator.synthesis.run(ws, labels)
+    near(volume_picture.raw, arrays["image_raw"], 2e-3)
+    near(volume_picture.distance, arrays["image_depth"], 2e-3)
+    step = image.shape[-1] // 64
+    near(image[:, :, ::step, ::step], arrays["image_strided"], 2e-3)
+    near(image[:, :, -40:, -40:], arrays["image_crop"], 2e-3)
+    whole = generator(z, psi, cutoff, labels=front, cameras=labels)
+    assert torch.equal(whole, image)
+    # the released blocks that keep the size add onto the raw image that is returned
+    returned = volume_picture.raw
+    block = generator.synthesis.super_resolution.block0
+    if not block.up:
+        returned = block(volume_picture.features, returned, ws[:, -1])[1]
+    near(returned, arrays["image_raw_returned"], 2e-3)

@@ -22,6 +22,7 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 
 LABEL_DIM = 25
+LIMIT = 1e4  # of distances in scene units, and of focal lengths in sides of the image
 TOLERANCE = 1e-3  # of rotations and intrinsics that were stored in few digits
 
 
@@ -42,6 +43,17 @@ class CameraOrbit:
     radius: float = 2.7
     pivot: tuple[float, float, float] = (0.0, 0.0, 0.2)
     focal: float = 4.2647
+
+    def __post_init__(self) -> None:
+        if not (0 < self.radius < LIMIT and 0 < self.focal < LIMIT):
+            raise UserError(
+                f"radius={self.radius}, focal={self.focal}: expected numbers above 0, below "
+                f"{LIMIT:g}"
+            )
+        if len(self.pivot) != 3 or not all(-self.radius < x < self.radius for x in self.pivot):
+            raise UserError(
+                f"pivot={self.pivot}: expected three numbers within {self.radius} of the origin"
+            )
 
     @property
     def centre_depth(self) -> float:

@@ -21,6 +21,8 @@ Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points (N, P, 3) -> colour features (N, P, F) in [0, 1] and raw density (N, P)."""
 
 LEAST_SAMPLES = 4  # of which importance sampling has one bin
+MOST_SAMPLES = 4096
+LIMIT = 1e4  # scene units
 POINTS_AT_ONCE = 2**18
 """Points of the field that are looked at together: about 0.4 GB of 32 channels."""
 
@@ -47,15 +49,13 @@ class VolumeConfig:
     disparity: bool = False
 
     def __post_init__(self) -> None:
-        if self.ray_range is not None and not 0 < self.ray_range[0] < self.ray_range[1]:
-            raise UserError(f"ray_range={self.ray_range}: expected 0 < start < end")
-        if not self.box_warp > 0:
-            raise UserError(f"box_warp={self.box_warp}: expected a number above 0")
-        if self.coarse_samples < LEAST_SAMPLES or self.fine_samples < 0:
-            raise UserError(
-                f"coarse_samples={self.coarse_samples}, fine_samples={self.fine_samples}: expected "
-                f"at least {LEAST_SAMPLES} and 0"
-            )
+        if self.ray_range is not None and not 0 < self.ray_range[0] < self.ray_range[1] < LIMIT:
+            raise UserError(f"ray_range={self.ray_range}: expected 0 < start < end < {LIMIT:g}")
+        if not 0 < self.box_warp < LIMIT:
+            raise UserError(f"box_warp={self.box_warp}: expected a number above 0, below {LIMIT:g}")
+        for key, least in (("coarse_samples", LEAST_SAMPLES), ("fine_samples", 0)):
+            if not least <= getattr(self, key) <= MOST_SAMPLES:
+                raise UserError(f"{key}={getattr(self, key)}: expected {least} to {MOST_SAMPLES}")
 
 
 class Rays(NamedTuple):
