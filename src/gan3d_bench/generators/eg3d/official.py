@@ -158,7 +158,9 @@ def _discriminator(record: Any, content: dict[Any, Any], limit: int) -> DualDisc
         options = content.get("D_init_kwargs")
         if not isinstance(options, dict):
             raise UserError(f"weights without D_init_kwargs; expected {EXPECTED}")
-        clamp, group = options.get("conv_clamp"), options.get("mbstd_group_size")
+        epilogue = options.get("epilogue_kwargs")
+        group = epilogue.get("mbstd_group_size") if isinstance(epilogue, dict) else None
+        clamp = options.get("conv_clamp")
         if type(clamp) not in (int, float, type(None)) or type(group) is not int or group < 1:
             raise UserError("conv_clamp, mbstd_group_size: expected a number or none, and a number")
         state = load_tensors(record, limit)
