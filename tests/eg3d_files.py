@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from official_files import EasyDict, Persistent, pickled
+from official_files import EasyDict, Persistent, nvidia_modules, pickled
 from torch import Tensor, nn
 
 BUFFERS = ("resample_filter", "noise_const", "w_avg", "dataset_label_std")
@@ -129,7 +129,8 @@ def snapshot(
 
 def changed(content: dict[str, Any]) -> dict[str, Any]:
     """A copy whose records can be changed without changing `content`."""
-    return copy.deepcopy(content)
+    with nvidia_modules():
+        return copy.deepcopy(content)
 
 
 def _tree(state: dict[str, Tensor]) -> dict[str, Any]:

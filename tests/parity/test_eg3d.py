@@ -135,7 +135,9 @@ def test_rendering(rendering: tuple, name: str, points_at_once: int) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["eg3d_generator", "eg3d_generator_128"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("eg3d_generator", marks=pytest.mark.slow), "eg3d_generator_128"]
+)
 def test_generator(name: str) -> None:
     vector, arrays = read(name)
     config = vector["config"]

@@ -48,7 +48,7 @@ def networks() -> tuple[EG3DGenerator, DualDiscriminator]:
         super_resolution="hybrid-2x",
         sr_clamp=256.0,
     )
-    discriminator = DiscriminatorConfig(128, channel_table(128, 512, 16), 4, 256.0)
+    discriminator = DiscriminatorConfig(128, channel_table(128, 512, 16), 4, 256.0, cmap_dim=16)
     return EG3DGenerator(config), DualDiscriminator(discriminator)
 
 

@@ -29,10 +29,10 @@ from gan3d_bench.generators.eg3d.official_names import (
     within_backbone,
 )
 from gan3d_bench.generators.latents import w_statistics
+from gan3d_bench.generators.stylegan2 import nvidia_pickle
 from gan3d_bench.generators.stylegan2.official import (
     W_SAMPLES,
     convert_discriminator,
-    foreign,
     require_state,
     without_kernels,
 )
@@ -71,7 +71,7 @@ def read_networks(path: Path) -> Official:
     except RefusedPickle as error:
         raise UserError(f"not readable: {error}; expected {EXPECTED}") from error
     if not isinstance(content, dict) or "G_ema" not in content:
-        raise foreign(content, "G_ema", EXPECTED)
+        raise nvidia_pickle.foreign(content, "G_ema", EXPECTED)
     limit = path.stat().st_size
     try:
         record = content["G_ema"]
@@ -201,6 +201,9 @@ def convert_generator(
     if super_resolution not in CLASSES:
         known = ", ".join(CLASSES)
         raise UserError(f"superresolution {clip(super_resolution)}, expected one of {known}")
+    fields = official_options.architecture(options)
+    if super_resolution == WITHOUT_ANTIALIAS:
+        fields["sr_antialias"] = False
     weights = {k: v for k, v in require_state(state).items() if k not in NOT_WEIGHTS}
     weights = without_kernels(weights)
     parts: dict[str, dict[str, Tensor]] = {BACKBONE: {}, DECODER: {}, SUPER_RESOLUTION: {}}
@@ -215,9 +218,6 @@ def convert_generator(
     converted |= _renamed(
         parts[SUPER_RESOLUTION], super_resolution_names(), "synthesis.super_resolution."
     )
-    fields = official_options.architecture(options)
-    if super_resolution == WITHOUT_ANTIALIAS:
-        fields["sr_antialias"] = False
     width, features = _decoder_size(converted)
     config = EG3DConfig(
         backbone=backbone.config,

@@ -77,6 +77,17 @@ def explain(error: UnknownName) -> str:
     return str(error)
 
 
+def foreign(content: Any, wanted: str, expected: str) -> UserError:
+    """Return the error for a file whose `content` has nothing called as `wanted`."""
+    for part in (content, *(content if isinstance(content, list | tuple) else ())):
+        if isinstance(part, Inert):
+            reason = explain(UnknownName(part.name))
+            return UserError(f"{reason}; expected {expected}")
+    keys = list(content)[:5] if isinstance(content, dict) else []
+    shown = f" but {', '.join(clip(str(key), 20) for key in keys)}" if keys else ""
+    return UserError(f"no {wanted} in it{shown}; expected {expected}")
+
+
 def read_generator(record: Any) -> Network:
     """Return what ``G_ema`` of a pickle holds.
 

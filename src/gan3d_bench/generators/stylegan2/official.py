@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.pickles import Inert, RefusedPickle, UnknownName, clip
+from gan3d_bench.files.pickles import RefusedPickle, clip
 from gan3d_bench.files.torch_files import load_tensors, read_file
 from gan3d_bench.files.weights import is_state, without_wrappers
 from gan3d_bench.generators.latents import w_statistics
@@ -99,7 +99,7 @@ def read_networks(path: Path) -> Official:
         case {"G_ema": g_ema}:
             found = _read_nvidia(content, g_ema, limit)
         case _:
-            raise foreign(content, "g_ema or G_ema", EXPECTED)
+            raise nvidia_pickle.foreign(content, "g_ema or G_ema", EXPECTED)
     generator = found.generator
     mean, std = w_statistics(generator, torch.Generator().manual_seed(0), W_SAMPLES)
     if not (mean.isfinite().all() and std.isfinite().all()):
@@ -108,17 +108,6 @@ def read_networks(path: Path) -> Official:
     if not found.has_w_mean:
         generator.w_mean.copy_(mean)
     return found
-
-
-def foreign(content: Any, wanted: str, expected: str) -> UserError:
-    """Return the error for a file whose `content` has nothing called as `wanted`."""
-    for part in (content, *(content if isinstance(content, list | tuple) else ())):
-        if isinstance(part, Inert):
-            reason = nvidia_pickle.explain(UnknownName(part.name))
-            return UserError(f"{reason}; expected {expected}")
-    keys = list(content)[:5] if isinstance(content, dict) else []
-    shown = f" but {', '.join(clip(str(key), 20) for key in keys)}" if keys else ""
-    return UserError(f"no {wanted} in it{shown}; expected {expected}")
 
 
 def _read_rosinality(content: dict[Any, Any], g_ema: Any, limit: int) -> Official:
