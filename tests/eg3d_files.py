@@ -89,29 +89,31 @@ def snapshot(
         axes: of the planes.
     """
     generator = _record(_tree(state), "", _generator_class(options))
-    generator.state |= {
-        "_init_args": (),
-        "_init_kwargs": EasyDict(
-            z_dim=config["z_dim"],
-            c_dim=25,
-            w_dim=512,
-            img_resolution=config["img_resolution"],
-            img_channels=3,
-            rendering_kwargs=EasyDict(options),
-        ),
-        "z_dim": config["z_dim"],
-        "c_dim": 25,
-        "img_resolution": config["img_resolution"],
-        "img_channels": 3,
-        "neural_rendering_resolution": config["neural_rendering_resolution"],
-        "rendering_kwargs": EasyDict(options),
-        "_last_planes": None,
-    }
+    generator.state.update(
+        {
+            "_init_args": (),
+            "_init_kwargs": EasyDict(
+                z_dim=config["z_dim"],
+                c_dim=25,
+                w_dim=512,
+                img_resolution=config["img_resolution"],
+                img_channels=3,
+                rendering_kwargs=EasyDict(options),
+            ),
+            "z_dim": config["z_dim"],
+            "c_dim": 25,
+            "img_resolution": config["img_resolution"],
+            "img_channels": 3,
+            "neural_rendering_resolution": config["neural_rendering_resolution"],
+            "rendering_kwargs": EasyDict(options),
+            "_last_planes": None,
+        }
+    )
     renderer, sampler = ImportanceRenderer(), RaySampler()
     renderer.ray_marcher = MipRayMarcher2()
     renderer.plane_axes = torch.tensor(axes, dtype=torch.float32)
     sampler.ray_origins_h = sampler.depths = None
-    generator.state["_modules"] |= {"renderer": renderer, "ray_sampler": sampler}
+    generator.state["_modules"].update(renderer=renderer, ray_sampler=sampler)
     content: dict[str, Any] = {
         "training_set_kwargs": {"path": "faces.zip", "use_labels": True},
         "G": None,

@@ -101,9 +101,7 @@ def read_generator(record: Any) -> GeneratorRecord:
         raise RefusedPickle("a generator without rendering_kwargs")
     axes = modules["renderer"].attributes.get("plane_axes")
     if not isinstance(axes, StoredTensor):
-        raise UserError(
-            "a renderer without plane_axes: which planes it was trained with is unknown"
-        )
+        raise UserError("a renderer without plane_axes, expected those it was trained with")
     parts = {
         part: [m for name, m in modules.items() if name.startswith(f"{part}.")]
         for part in ("backbone", "superresolution")

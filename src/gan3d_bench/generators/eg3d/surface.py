@@ -65,12 +65,13 @@ def volume_mesh(
     closed = torch.full_like(density, min(low, level - 1))
     closed[inner, inner, inner] = inside
     index, faces, *_ = marching_cubes(closed.cpu().numpy(), level, gradient_direction="descent")
+    faces = faces[:, ::-1].astype(np.int64)  # skimage's axes are left-handed: z, y, x
     vertices = torch.from_numpy(np.ascontiguousarray(index)).to(line) * (line[1] - line[0]) - half
     colours = torch.cat([field(part[None])[0][0, :, :3] for part in vertices.split(points_at_once)])
     x, y, z = vertices.unbind(1)
     return SceneMesh(
         vertices=torch.stack((x, -y, orbit.radius - z), 1),
-        faces=torch.from_numpy(faces.astype(np.int64)).to(line.device),
+        faces=torch.from_numpy(faces).to(line.device),
         colors=(colours * 2 - 1).clamp(-1, 1),
         centre_depth=orbit.centre_depth,
     )
