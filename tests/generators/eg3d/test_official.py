@@ -19,6 +19,7 @@ from gan3d_bench.generators.eg3d.discriminator import DualDiscriminator
 from gan3d_bench.generators.eg3d.export import export_discriminator, export_generator
 from gan3d_bench.generators.eg3d.generator import EG3DGenerator
 from gan3d_bench.generators.eg3d.official import read_networks, read_official
+from gan3d_bench.generators.eg3d.official_names import all_names
 from gan3d_bench.generators.eg3d.teacher import random_pair
 from gan3d_bench.generators.stylegan2 import DiscriminatorConfig, GeneratorConfig
 from gan3d_bench.generators.stylegan2.generator import channel_table
@@ -61,6 +62,22 @@ def whole(networks: tuple) -> dict[str, Any]:
     state["dataset_label_std"] = torch.ones(25)
     return eg3d_files.snapshot(
         state, OPTIONS, SIZES, discriminator=export_discriminator(discriminator)
+    )
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, Any]:
+    """A snapshot of few weights, of a backbone that the released code does not have."""
+    backbone = GeneratorConfig(
+        16, 8, 16, 2, dict.fromkeys((4, 8, 16), 8), image_channels=24, label_dim=25
+    )
+    config = EG3DConfig(backbone, features=8, super_resolution="hybrid-2x", sr_clamp=256.0)
+    generator = EG3DGenerator(config).requires_grad_(False)
+    weights = generator.state_dict()
+    state = {name: weights[ours] for ours, name in all_names(config).items()}
+    discriminator = DualDiscriminator(DiscriminatorConfig(16, backbone.channels, 4, 256.0))
+    return eg3d_files.snapshot(
+        state, OPTIONS, {**SIZES, "z_dim": 8}, discriminator=export_discriminator(discriminator)
     )
 
 
@@ -113,8 +130,8 @@ def test_pickles(tmp_path: Path, networks: tuple, whole: dict[str, Any], protoco
     torch.testing.assert_close(found.generator.w_std, w.std(0), rtol=0.1, atol=0)
 
 
-def test_plane_axes_are_told_apart(tmp_path: Path, whole: dict[str, Any]) -> None:
-    content = eg3d_files.changed(whole)
+def test_plane_axes_are_told_apart(tmp_path: Path, small: dict[str, Any]) -> None:
+    content = eg3d_files.changed(small)
     renderer = content["G_ema"].state["_modules"]["renderer"]
     renderer.plane_axes = torch.tensor(eg3d_files.CORRECTED_AXES).float()
     assert read_networks(write(tmp_path, content)).generator.config.plane_axes == "corrected"
@@ -192,9 +209,9 @@ def test_what_the_released_classes_do_not_have_is_not_exported(
     ],
 )
 def test_options_that_are_none(
-    tmp_path: Path, whole: dict[str, Any], key: str, value: Any, message: str
+    tmp_path: Path, small: dict[str, Any], key: str, value: Any, message: str
 ) -> None:
-    content = eg3d_files.changed(whole)
+    content = eg3d_files.changed(small)
     content["G_ema"].state["rendering_kwargs"][key] = value
     found = refusal(write(tmp_path, content))
     assert message in found
@@ -245,9 +262,9 @@ def _without(path: str) -> Callable[[dict[str, Any]], None]:
     ],
 )
 def test_what_is_no_eg3d(
-    tmp_path: Path, whole: dict[str, Any], change: Callable[[dict[str, Any]], Any], message: str
+    tmp_path: Path, small: dict[str, Any], change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
-    content = eg3d_files.changed(whole)
+    content = eg3d_files.changed(small)
     change(content)
     found = refusal(write(tmp_path, content))
     assert message in found
@@ -260,9 +277,9 @@ def test_a_stylegan2_file_is_told_from_it(tmp_path: Path) -> None:
 
 
 def test_a_discriminator_of_another_design_is_left_out(
-    tmp_path: Path, whole: dict[str, Any]
+    tmp_path: Path, small: dict[str, Any]
 ) -> None:
-    content = eg3d_files.changed(whole)
+    content = eg3d_files.changed(small)
     content["D"].meta["class_name"] = "SingleDiscriminator"
     path = write(tmp_path, content)
     found = read_networks(path)
@@ -292,9 +309,9 @@ class Evil:
 
 
 @pytest.mark.parametrize("place", ["options", "axes", "decoder", "weights", "sampler", "beside"])
-def test_hostile_parts_of_a_whole_file(tmp_path: Path, whole: dict[str, Any], place: str) -> None:
+def test_hostile_parts_of_a_whole_file(tmp_path: Path, small: dict[str, Any], place: str) -> None:
     evil = Evil(tmp_path / "sentinel")
-    content = {**whole, "G_ema": eg3d_files.changed(whole)["G_ema"]}
+    content = {**small, "G_ema": eg3d_files.changed(small)["G_ema"]}
     state = content["G_ema"].state
     if place == "options":
         state["rendering_kwargs"]["box_warp"] = evil
