@@ -195,7 +195,7 @@ def test_raw_images_are_means_of_real_ones() -> None:
 
 
 def test_released_sizes() -> None:
-    """30,662,136 parameters and buffers of the FFHQ generator, 31,359,744 of D (facts 1.9)."""
+    """The numbers of parameters are those of the official networks for FFHQ."""
     with torch.device("meta"):
         generator = EG3DGenerator(RELEASED["ffhq512"])
         discriminator = DualDiscriminator(
