@@ -102,7 +102,7 @@ class EasyDict(dict):
 
 
 @contextmanager
-def _official_modules() -> Iterator[None]:
+def nvidia_modules() -> Iterator[None]:
     """The names that NVIDIA's pickles know their objects by."""
     homes = {"torch_utils.persistence": _reconstruct_persistent_obj, "dnnlib.util": EasyDict}
     added = {}
@@ -121,12 +121,12 @@ def _official_modules() -> Iterator[None]:
 
 def snapshot() -> dict[str, Any]:
     """The miniature snapshot, as objects that may be changed."""
-    with _official_modules():
+    with nvidia_modules():
         return pickle.loads(PICKLE.read_bytes())
 
 
 def pickled(content: Any, protocol: int = 4) -> bytes:
-    with _official_modules():
+    with nvidia_modules():
         return pickle.dumps(content, protocol)
 
 

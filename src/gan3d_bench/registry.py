@@ -57,6 +57,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     "generators": {
         "stylegan2": "gan3d_bench.generators.specs:STYLEGAN2",
         "mobilestylegan": "gan3d_bench.generators.specs:MOBILESTYLEGAN",
+        "eg3d": "gan3d_bench.generators.specs:EG3D",
     },
 }
 SPEC_TYPES: dict[str, type] = {

@@ -60,13 +60,13 @@ class Importer:
             the caller to name the file.
         files: which files it reads, in words.
         method, setting: a method that takes the folder, and the ``key=value`` by which it does,
-            ``{folder}`` in it.
+            ``{folder}`` in it; "" where none does.
     """
 
     function: str
     files: str
-    method: str
-    setting: str
+    method: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True)

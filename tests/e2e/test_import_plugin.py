@@ -83,9 +83,9 @@ def test_help_lists_them(cli: Cli, plugin: Path) -> None:
 def test_mistakes(refused: Callable[..., str], plugin: Path) -> None:
     message = refused("import", "model.txt", "--as", "disc")
     assert "unknown --as 'disc' (did you mean 'discs'?)" in message
-    assert "known: disc-method, discs, idnet, liftedgan, stylegan2" in message
+    assert "known: disc-method, discs, eg3d, idnet, liftedgan, stylegan2" in message
     message = refused("export", "model", "x.pt", "--as", "disc-method")
-    assert "unknown --as 'disc-method'" in message and "known: discs, liftedgan" in message
+    assert "unknown --as 'disc-method'" in message and "known: discs, eg3d, liftedgan" in message
     message = refused("import", "model.txt", "--as", "lost")
     assert "generator 'lost' could not be loaded: IndexError" in message
     assert "model: expected a folder with level.txt" in refused(

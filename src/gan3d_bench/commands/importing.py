@@ -156,6 +156,8 @@ def _summarise(card: dict[str, Any], folder: Path, importer: Importer) -> None:
         say(f"note:     {note}")
     say(f"licence:  {card['licence']}")
     say(f"written:  {folder}")
+    if not importer.method:
+        return
     setting = shlex.quote(importer.setting.format(folder=folder))
     say(f"next:     gan3d-bench fit --method {importer.method} --preset PRESET {setting}")
     say("          (presets: gan3d-bench list presets)")

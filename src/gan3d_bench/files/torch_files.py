@@ -24,6 +24,7 @@ from torch import Tensor
 from gan3d_bench.files.pickles import (
     MAX_DEPTH,
     MAX_OPCODES,
+    Build,
     EncodedBytes,
     Global,
     Inert,
@@ -146,13 +147,14 @@ def load_tensors(part: Any, max_bytes: int) -> dict[str, Tensor]:
     return {key: loader.load(stored).contiguous() for key, stored in part.items()}
 
 
-def read_file(path: Path, names: Names, inert: bool = False) -> Any:
+def read_file(path: Path, names: Names, inert: bool = False, build: Build | None = None) -> Any:
     """Return what a file holds: of ``torch.save`` in either of its formats, or a plain pickle.
 
     Args:
         path: the file.
         names: allow-list in addition to PyTorch's tensors.
         inert: leaves objects of unknown classes where they are, as `Inert`; see `read_pickle`.
+        build: sets what a pickle wants to set on the objects of `names`; see `read_pickle`.
 
     Returns:
         plain values, with a `StoredTensor` for each tensor.
@@ -164,9 +166,9 @@ def read_file(path: Path, names: Names, inert: bool = False) -> Any:
     with open_bounded(path) as file:
         size = path.stat().st_size
         if file.read(2) == b"PK":
-            return _read_zip(path, size, names, inert)
+            return _read_zip(path, size, names, inert, build)
         file.seek(0)
-        return _read_stream(file, size, names, inert)
+        return _read_stream(file, size, names, inert, build=build)
 
 
 def read_everything(path: Path) -> Any:
@@ -269,7 +271,7 @@ def _storage_of(identity: Any) -> tuple[str, torch.dtype, int]:
 # -- files --------------------------------------------------------------------------------------
 
 
-def _read_zip(path: Path, size: int, names: Names, inert: bool) -> Any:
+def _read_zip(path: Path, size: int, names: Names, inert: bool, build: Build | None) -> Any:
     archive = zipfile.ZipFile(path)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
         raise RefusedPickle("an archive with compressed entries, which torch.save never writes")
@@ -295,11 +297,16 @@ def _read_zip(path: Path, size: int, names: Names, inert: bool) -> Any:
         return stored[described]
 
     content = io.BytesIO(archive.read(found[0]))
-    return read_pickle(content, _names(names), storage, inert=inert)
+    return read_pickle(content, _names(names), storage, build=build, inert=inert)
 
 
 def _read_stream(
-    file: BinaryIO, size: int, names: Names, inert: bool = False, max_opcodes: int = MAX_OPCODES
+    file: BinaryIO,
+    size: int,
+    names: Names,
+    inert: bool = False,
+    max_opcodes: int = MAX_OPCODES,
+    build: Build | None = None,
 ) -> Any:
     """Read the old format of ``torch.save``, or a plain pickle."""
     stored: dict[str, Storage] = {}
@@ -316,7 +323,7 @@ def _read_stream(
         return known
 
     def value(names: Names, persistent: Callable[[Any], Any] | None = None) -> Any:
-        return read_pickle(file, names, persistent, max_opcodes, inert=inert)
+        return read_pickle(file, names, persistent, max_opcodes, build, inert)
 
     first = value(_names(names))
     if first != MAGIC:

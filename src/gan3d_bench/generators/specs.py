@@ -30,3 +30,16 @@ MOBILESTYLEGAN = GeneratorSpec(
         "mobilestylegan-ffhq-fast": Pretrained("mobilestylegan-ffhq", directions="directions-ffhq"),
     },
 )
+EG3D = GeneratorSpec(
+    name="eg3d",
+    title="EG3D (Chan et al. 2022): tri-planes, volume rendering, cameras of 25 numbers",
+    loader="gan3d_bench.generators.eg3d.teacher:load",
+    importer=Importer(
+        "gan3d_bench.generators.eg3d.transfer:import_file", files=".pkl of NVlabs/eg3d"
+    ),
+    exporter=Exporter(
+        "gan3d_bench.generators.eg3d.transfer:export_folder",
+        files="weights and arguments for the classes of NVlabs/eg3d",
+        needs="generator.safetensors",
+    ),
+)

@@ -77,6 +77,17 @@ def explain(error: UnknownName) -> str:
     return str(error)
 
 
+def foreign(content: Any, wanted: str, expected: str) -> UserError:
+    """Return the error for a file whose `content` has nothing called as `wanted`."""
+    for part in (content, *(content if isinstance(content, list | tuple) else ())):
+        if isinstance(part, Inert):
+            reason = explain(UnknownName(part.name))
+            return UserError(f"{reason}; expected {expected}")
+    keys = list(content)[:5] if isinstance(content, dict) else []
+    shown = f" but {', '.join(clip(str(key), 20) for key in keys)}" if keys else ""
+    return UserError(f"no {wanted} in it{shown}; expected {expected}")
+
+
 def read_generator(record: Any) -> Network:
     """Return what ``G_ema`` of a pickle holds.
 
@@ -85,7 +96,7 @@ def read_generator(record: Any) -> Network:
             what it is.
         RefusedPickle: its record is damaged.
     """
-    modules = _walk(record, "Generator")
+    modules = walk(record, "Generator")
     _require_image(modules[""])
     if "synthesis.b4" not in modules:
         raise UserError(
@@ -93,11 +104,11 @@ def read_generator(record: Any) -> Network:
             if "synthesis.input" in modules
             else "a generator without a block synthesis.b4, expected StyleGAN2's"
         )
-    _require(modules, "architecture", ("skip",))
-    _require(modules, "activation", ("lrelu", "linear"))
+    require(modules, "architecture", ("skip",))
+    require(modules, "activation", ("lrelu", "linear"))
     layers = {name: m for name, m in modules.items() if name.startswith("mapping.fc")}
-    _require(layers, "bias_gain", (MAPPING_LR,))
-    return Network(_tensors(modules), _clamp(modules.values()))
+    require(layers, "bias_gain", (MAPPING_LR,))
+    return Network(tensors_of(modules), clamp_of(modules.values()))
 
 
 def read_discriminator(record: Any) -> Network:
@@ -108,10 +119,19 @@ def read_discriminator(record: Any) -> Network:
             says what it is.
         RefusedPickle: its record is damaged.
     """
-    modules = _walk(record, "Discriminator")
+    modules = walk(record, "Discriminator")
     _require_image(modules[""])
-    _require(modules, "architecture", ("resnet",))
-    _require(modules, "activation", ("lrelu", "linear"))
+    return discriminator_of(modules)
+
+
+def discriminator_of(modules: dict[str, Module]) -> Network:
+    """Return what the modules of a discriminator (`walk`) hold, with or without labels.
+
+    Raises:
+        UserError, RefusedPickle: as of `read_discriminator`.
+    """
+    require(modules, "architecture", ("resnet",))
+    require(modules, "activation", ("lrelu", "linear"))
     stddev = modules.get("b4.mbstd")
     if stddev is None or stddev.attributes.get("num_channels") != 1:
         raise UserError("expected a minibatch standard deviation of one channel")
@@ -120,16 +140,26 @@ def read_discriminator(record: Any) -> Network:
         raise UserError("mbstd group_size: expected a number above 0 or none")
     clamped = [m for name, m in modules.items() if not name.endswith(".skip")]
     # without a size the whole batch is one group
-    return Network(_tensors(modules), _clamp(clamped), group or 2**31)
+    return Network(tensors_of(modules), clamp_of(clamped), group or 2**31)
 
 
-def _walk(record: Any, kind: str) -> dict[str, Module]:
-    """Return the modules of a network by their paths; "" is the network itself."""
+def walk(record: Any, kind: str, family: str = "StyleGAN2") -> dict[str, Module]:
+    """Return the modules of a network by their paths; "" is the network itself.
+
+    Args:
+        record: what a pickle holds where the network is expected.
+        kind: its class.
+        family: whose class that is, for the error.
+
+    Raises:
+        UserError: a network of another class, or none.
+        RefusedPickle: a damaged record, or too many modules.
+    """
     if isinstance(record, Inert):
         raise UnknownName(record.name)
     if not isinstance(record, Module) or record.kind != kind:
         found = clip(record.kind) if isinstance(record, Module) else "no network"
-        raise UserError(f"{found}, expected a {kind} of StyleGAN2")
+        raise UserError(f"{found}, expected a {kind} of {family}")
     found, waiting = {}, [("", record)]
     while waiting:
         path, module = waiting.pop()
@@ -142,7 +172,8 @@ def _walk(record: Any, kind: str) -> dict[str, Module]:
     return found
 
 
-def _tensors(modules: dict[str, Module]) -> dict[str, StoredTensor]:
+def tensors_of(modules: dict[str, Module]) -> dict[str, StoredTensor]:
+    """Return the state dict of a network, still in the file, from its modules (`walk`)."""
     return {
         f"{path}.{name}".lstrip("."): tensor
         for path, module in modules.items()
@@ -174,14 +205,24 @@ def _require_image(network: Module) -> None:
         raise UserError(f"img_channels={_show(channels)}, expected 3 (RGB)")
 
 
-def _require(modules: dict[str, Module], key: str, allowed: tuple[Any, ...]) -> None:
+def require(modules: dict[str, Module], key: str, allowed: tuple[Any, ...]) -> None:
+    """Check an attribute of those modules that have it.
+
+    Raises:
+        UserError: one has another value than the `allowed` ones.
+    """
     for path, module in modules.items():
         value = module.attributes.get(key, allowed[0])
         if value not in allowed:
             raise UserError(f"{clip(path)} has {key}={_show(value)}, expected {allowed[0]}")
 
 
-def _clamp(modules: Iterable[Module]) -> float | None:
+def clamp_of(modules: Iterable[Module]) -> float | None:
+    """Return the limit of the activations of modules, None for none.
+
+    Raises:
+        UserError: it is not the same for all, or no number above 0.
+    """
     values = [m.attributes["conv_clamp"] for m in modules if "conv_clamp" in m.attributes]
     if not all(v is None or (type(v) in (int, float) and v > 0) for v in values):
         raise UserError("conv_clamp: expected a number above 0 or none")

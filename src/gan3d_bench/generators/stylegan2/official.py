@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.pickles import Inert, RefusedPickle, UnknownName, clip
+from gan3d_bench.files.pickles import RefusedPickle, clip
 from gan3d_bench.files.torch_files import load_tensors, read_file
 from gan3d_bench.files.weights import is_state, without_wrappers
 from gan3d_bench.generators.latents import w_statistics
@@ -99,13 +99,7 @@ def read_networks(path: Path) -> Official:
         case {"G_ema": g_ema}:
             found = _read_nvidia(content, g_ema, limit)
         case _:
-            for part in (content, *(content if isinstance(content, list | tuple) else ())):
-                if isinstance(part, Inert):
-                    reason = nvidia_pickle.explain(UnknownName(part.name))
-                    raise UserError(f"{reason}; expected {EXPECTED}")
-            keys = list(content)[:5] if isinstance(content, dict) else []
-            shown = f" but {', '.join(clip(str(key), 20) for key in keys)}" if keys else ""
-            raise UserError(f"no g_ema or G_ema in it{shown}; expected {EXPECTED}")
+            raise nvidia_pickle.foreign(content, "g_ema or G_ema", EXPECTED)
     generator = found.generator
     mean, std = w_statistics(generator, torch.Generator().manual_seed(0), W_SAMPLES)
     if not (mean.isfinite().all() and std.isfinite().all()):
@@ -192,9 +186,9 @@ def convert_generator(
     Raises:
         UserError: keys, shapes or FIR kernels of neither repository.
     """
-    rosinality = "input.input" in _require_state(state)
-    weights = _without_kernels(state)
-    _require_no_prefix(weights)
+    rosinality = "input.input" in require_state(state)
+    weights = without_kernels(state)
+    require_no_prefix(weights)
     image_size, layers = generator_shape(weights, rosinality)
     conditional = not rosinality and mapping_shape(weights)[1]
     names = generator_names(image_size, layers, conditional)
@@ -240,9 +234,9 @@ def convert_discriminator(
     Raises:
         UserError: keys, shapes or FIR kernels of neither repository.
     """
-    rosinality = "convs.0.0.weight" in _require_state(state)
-    weights = _without_kernels(state)
-    _require_no_prefix(weights)
+    rosinality = "convs.0.0.weight" in require_state(state)
+    weights = without_kernels(state)
+    require_no_prefix(weights)
     image_size = discriminator_size(weights, rosinality)
     layers, conditional = (0, False) if rosinality else mapping_shape(weights)
     names = discriminator_names(image_size, layers, conditional)
@@ -321,19 +315,19 @@ def _with_axes(key: str, value: Tensor) -> Tensor:
     return value[None] if key.endswith(("input.input", "conv.weight", "noise.weight")) else value
 
 
-def _require_state(state: Any) -> State:
+def require_state(state: Any) -> State:
     if not is_state(state):
         raise UserError("expected the names and tensors of a StyleGAN2 network")
     return state
 
 
-def _require_no_prefix(state: State) -> None:
+def require_no_prefix(state: State) -> None:
     first = {key.partition(".")[0] for key in state}
     if len(first) == 1 < len(state):
         raise UserError(f"all of its keys begin with {clip(first.pop() + '.')}, expected none so")
 
 
-def _without_kernels(state: State) -> dict[str, Tensor]:
+def without_kernels(state: State) -> dict[str, Tensor]:
     """Leave out the constant FIR kernels, once they are seen to be the ones ours has."""
     weights = {}
     for key, value in state.items():

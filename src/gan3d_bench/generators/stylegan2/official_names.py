@@ -14,7 +14,7 @@ from gan3d_bench.generators.stylegan2.generator import resolutions
 
 MAX_BLOCKS = 9  # beyond 4x4: up to 2048 pixels
 
-_STYLED = (
+STYLED = (
     ("weight", "conv.weight", "weight"),
     ("affine.weight", "conv.modulation.weight", "affine.weight"),
     ("affine.bias", "conv.modulation.bias", "affine.bias"),
@@ -45,7 +45,7 @@ def generator_names(image_size: int, mapping_layers: int, conditional: bool = Fa
             noise = 2 * level - 1 + int(conv == "conv1") if level else 0
             ros = f"convs.{noise - 1}" if level else "conv1"
             layer = (
-                *_STYLED,
+                *STYLED,
                 ("noise_strength", "noise.weight", "noise_strength"),
                 ("bias", "activate.bias", "bias"),
             )
@@ -61,7 +61,7 @@ def generator_names(image_size: int, mapping_layers: int, conditional: bool = Fa
         ros = f"to_rgbs.{level - 1}" if level else "to_rgb1"
         names += [
             Names(f"{ours}.to_rgb.{a}", f"{ros}.{b}", f"{nvidia}.torgb.{c}")
-            for a, b, c in (*_STYLED, ("bias", "bias", "bias"))
+            for a, b, c in (*STYLED, ("bias", "bias", "bias"))
         ]
     return names
 
