@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
     parser.add_argument("--heads", type=int, default=100, help="test heads")
     options = parser.parse_args()
-    meter = IdentityRotationMeasure(Settings(samples=1)).yaw
+    meter = IdentityRotationMeasure(Settings(1, BATCH, torch.device("cpu"))).yaw
     rows = []
     for item in options.runs:
         name, path = item.split("=", 1)
