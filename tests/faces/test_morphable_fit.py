@@ -16,7 +16,7 @@ from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_hea
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces import landmark_correspondences as landmark_map
 from gan3d_bench.faces.face_model import REGION_WIDTH, FaceModel
-from gan3d_bench.faces.landmark_correspondences import YAWS, LandmarkCorrespondences
+from gan3d_bench.faces.landmark_correspondences import LandmarkCorrespondences
 from gan3d_bench.faces.landmark_fit import POSE, place, projection_slope
 from gan3d_bench.faces.landmark_sources import (
     FaceMeshSource,
@@ -290,7 +290,7 @@ def test_an_unknown_source_gets_the_nearest_name() -> None:
 def test_a_face_mesh_without_its_package_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setattr("gan3d_bench.faces.face_mesh.asset_path", lambda name: Path(name))
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(UserError, match="landmarks=face-mesh-468: .*pip install ai-edge-litert"):
+    with pytest.raises(UserError, match=r"landmarks=face-mesh-468: .*pip install ai-edge-litert"):
         FaceMeshSource()
 
 

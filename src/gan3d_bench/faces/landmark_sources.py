@@ -18,6 +18,17 @@ from gan3d_bench.faces.landmark_correspondences import Finder, LandmarkCorrespon
 from gan3d_bench.faces.landmarks import Landmarks106
 from gan3d_bench.faces.scrfd import FaceDetector
 
+HEAD_VERTICES = torch.tensor((
+    562, 547, 1135, 567, 1193, 1192, 1118, 690, 557, 1132, 1097, 1077, 1074, 1099, 1100, 1137, 565,
+    2180, 2733, 2197, 2309, 2786, 2310, 2315, 2188, 1926, 2697, 2678, 2675, 2699, 2700, 2196, 2195,
+    862, 3300, 18, 834, 1661, 3300, 69, 1, 1652, 841, 262, 224, 222, 208, 205, 1155, 229, 233, 223,
+    425, 492, 1237, 478, 480, 2126, 2123, 2125, 540, 2075, 520, 460, 447, 446, 1237, 2109, 2097,
+    2068, 2828, 466, 132, 135, 164, 111, 1010, 968, 320, 330, 312, 1785, 1863, 2575, 1973, 1983,
+    1029, 2444, 3295, 1743, 2446, 2442, 3295, 1695, 3232, 1731, 3238, 1873, 1870, 1886, 1888, 1921,
+    1896, 1887, 1892, 2752,
+))  # fmt: skip
+"""Vertices of the bundled heads at which ``landmarks-106`` finds its landmarks from the front."""
+
 
 class LandmarkSource(Finder, Protocol):
     """What finds landmarks in images, and knows where they are on a morphable model.
