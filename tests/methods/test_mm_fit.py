@@ -173,9 +173,9 @@ def test_a_run_that_was_stopped_goes_on(
     assert calls == [2, 2, 2]
     run = Run.find("mm-fit")[-1]
     assert run.path != whole.path
-    for other in ("faces.csv", "coefficients.safetensors"):
-        one, two = ((r.path / "results" / other).read_bytes() for r in (whole, run))
-        assert one == two
+    assert table(run) == table(whole)
+    one, two = (load_file(r.path / "results" / "coefficients.safetensors") for r in (whole, run))
+    assert all(torch.equal(one[key].nan_to_num(9), two[key].nan_to_num(9)) for key in one)
 
 
 @pytest.mark.parametrize(

@@ -132,11 +132,9 @@ class MMFit(PhasedMethod):
             self.faces.put(items, self.store.read(items))
         fits = self.faces.fits(items)
         usable = FitSummary.of(fits.tensors(), self.config.largest_error).usable
-        return {
-            "usable": usable.float().mean(),
-            "landmark_error": fits.landmark_error[usable].mean(),
-            "colour_error": fits.colour_error[usable].mean(),
-        }
+        errors = {"landmark_error": fits.landmark_error, "colour_error": fits.colour_error}
+        means = {name: error[usable].mean() for name, error in errors.items() if usable.any()}
+        return {"usable": usable.float().mean(), **means}
 
     def _join(self) -> None:
         """Take the fits of all processes together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import torch
 from jaxtyping import Float, Int
@@ -11,10 +11,11 @@ from torch import Tensor
 
 from gan3d_bench.datamodules.base import Item
 from gan3d_bench.faces.face_model import FaceModel
+from gan3d_bench.faces.landmark_correspondences import CENTRE
 from gan3d_bench.faces.morphable_fit import FaceFit
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import HeadParameters, canonical_heads
+from gan3d_bench.heads.sampling import HeadParameters
 
 ERRORS = ("vertex_error", "mean_error", "yaw_error")
 
@@ -26,7 +27,7 @@ class HeadTruth:
         items: of that data module.
 
     Attributes:
-        vertices: (B, V, 3) at the canonical view, scene units.
+        vertices: (B, V, 3) around the origin, scene units.
         view: B views.
     """
 
@@ -37,12 +38,14 @@ class HeadTruth:
         heads = HeadParameters(
             *(torch.stack([item[names[f.name]] for item in items]) for f in fields(HeadParameters))
         )
-        self.vertices = canonical_heads(heads, MorphableModel.load_heads())[0]
+        model = MorphableModel.load_heads()
+        self.vertices = model.vertices(heads.identity, heads.expression)
         self.view: View = heads.view
 
     def plane(self, vertex: Int[Tensor, " L"]) -> Float[Tensor, "B L 2"]:
         """Vertices in the plane at depth 1, as `MorphableFit.fit` takes landmarks."""
-        seen = self.view.transform(self.vertices[:, vertex])
+        points = self.vertices[:, vertex]
+        seen = self.view.transform(points + points.new_tensor(CENTRE))
         return seen[..., :2] / seen[..., 2:]
 
     def errors(self, fit: FaceFit, space: FaceModel) -> dict[str, Float[Tensor, " B"]]:
@@ -59,14 +62,11 @@ class HeadTruth:
         """
         fit, space = fit.to("cpu"), space.to("cpu")
         height = space.mean[:, 1].max() - space.mean[:, 1].min()
-        truth = self.vertices - self.vertices.new_tensor([0.0, 0.0, 1.0])
 
         def error(shape: Tensor) -> Tensor:
-            return 100 * (space.vertices(shape) - truth).norm(dim=2).mean(1) / height
+            return 100 * (space.vertices(shape) - self.vertices).norm(dim=2).mean(1) / height
 
-        nothing = replace(
-            fit, shape=torch.zeros_like(fit.shape).where(fit.found[:, None], torch.nan)
-        )
+        mean = error(torch.zeros_like(fit.shape)).where(fit.found, torch.nan)
         yaw = (fit.view.yaw - self.view.yaw).abs()
-        values = (error(fit.shape), error(nothing.shape), yaw)
+        values = (error(fit.shape), mean, yaw)
         return dict(zip(ERRORS, values, strict=True))
