@@ -176,8 +176,9 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
         "liftedgan": ("teacher",),
         "uv3dmm": ("teacher",),
         "idnet": ("images",),
+        "mm-fit": ("images",),
     }
-    asks = preset.startswith("paper")
+    asks = preset.startswith("paper") or preset == "photographs"
     given = [f"{name}={folder}" for name in needed[name]] if asks else []
     return compose(registry("methods").get(name), preset, None, given)
 

@@ -11,6 +11,9 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from gan3d_bench.faces.bfm_vector import from_bfm_vector, to_bfm_vector
+from gan3d_bench.faces.face_model import FaceModel
+from gan3d_bench.faces.landmark_fit import place
 from gan3d_bench.geometry.basel import BaselCamera, load_basel
 from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.geometry.morphable_model import MorphableModel
@@ -78,3 +81,30 @@ def test_albedo_normals_and_light(model, vector) -> None:
     light = SphericalHarmonicsLight.from_gamma(coefficients[:, 227:254]).coefficients
     shade = torch.einsum("bvk,bck->bvc", spherical_harmonics_basis(turned), light)
     close(texture * shade, vector["face_color"], atol=1e-2)
+
+
+def test_vectors_of_the_tool_are_fits_of_ours(model, vector, settings) -> None:
+    """Projection, colours and light are the tool's; the way back gives the same numbers."""
+    space = FaceModel.of(model)
+    coefficients = torch.from_numpy(vector["in_coeffs"])
+    fit = from_bfm_vector(coefficients, space)
+    rule = settings["inputs"]
+    # the same focal length; integers are the centres of our pixels, corners of the tool's
+    size, focal = rule["img_size"], rule["focal"]
+    posed = place(fit.pose, space.vertices(fit.shape))
+    plane = posed[..., :2] / posed[..., 2:]
+    close(focal * plane + size // 2, vector["projected"], atol=2e-3)
+    shade = SphericalHarmonicsLight(fit.light)
+    normals = vertex_normals(posed, space.faces)
+    shading = shade.shade(normals.mT[..., None])[..., 0].mT
+    lit = (space.colours(fit.colour) + 1) * shading * 127.5
+    close(lit, vector["face_color"], atol=2e-2)
+    torch.testing.assert_close(to_bfm_vector(fit, space), coefficients, rtol=1e-5, atol=1e-5)
+
+
+def test_vectors_of_another_model_are_refused(model) -> None:
+    space = FaceModel.of(model)
+    with pytest.raises(ValueError, match="257"):
+        from_bfm_vector(torch.zeros(1, 177), space)
+    with pytest.raises(ValueError, match="expected 144 and 80"):
+        from_bfm_vector(torch.zeros(1, 257), FaceModel.of(MorphableModel.load_heads()))

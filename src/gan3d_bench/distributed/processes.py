@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_reduce
 
 Batch = TypeVar("Batch")
+Item = TypeVar("Item")
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -31,6 +32,15 @@ def share(batch: Batch) -> Batch:
     """
     rank, processes = rank_and_size()
     return apply_to_collection(batch, (Tensor, range), lambda whole: whole[rank::processes])
+
+
+def from_rank_zero(value: Item) -> Item:
+    """Return what process 0 has for `value`, a plain one; all processes must call it."""
+    if rank_and_size()[1] == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

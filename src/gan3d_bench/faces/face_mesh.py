@@ -149,8 +149,8 @@ class FaceMesh:
 
 
 def frame_of(
-    centre: Float[Tensor, "... 2"], size: Float[Tensor, ...], across: Float[Tensor, "... 2"]
-) -> Float[Tensor, "... 3 2"]:
+    centre: Float[Tensor, "*B 2"], size: Float[Tensor, "*B"], across: Float[Tensor, "*B 2"]
+) -> Float[Tensor, "*B 3 2"]:
     """A turned square around a face: its centre, and half its sides to the right and down.
 
     Args:

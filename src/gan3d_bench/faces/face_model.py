@@ -35,6 +35,7 @@ class FaceModel:
         faces: wound so that ``(b - a) x (c - a)`` points outward.
         in_region: faces of the face proper.
         on_skin: those of them that are skin.
+        unit: scene units that one of the morphable model's own is.
     """
 
     name: str
@@ -45,17 +46,18 @@ class FaceModel:
     faces: Int[Tensor, "F 3"]
     in_region: Bool[Tensor, " F"]
     on_skin: Bool[Tensor, " F"]
+    unit: float = 1.0
 
     @classmethod
     def of(cls, model: MorphableModel) -> FaceModel:
         """The space of a model: the bundled heads, or a Basel Face Model (`geometry.basel`)."""
         mean, basis = model.mean, (model.identity_basis, model.expression_basis)
         colour, colour_basis = _vertex_colours(model)
-        faces = model.faces
+        faces, unit = model.faces, 1.0
         if model.name == "basel":  # y up, z to the viewer, decimetres; winding as in the file
             across = mean[model.face_region, 0]
             size = REGION_WIDTH / (across.max() - across.min())
-            turn = mean.new_tensor([1.0, -1.0, -1.0]) * size
+            turn, unit = mean.new_tensor([1.0, -1.0, -1.0]) * size, float(size)
             mean, basis = mean * turn, tuple(part * turn for part in basis)
             a, b, c = mean[faces].unbind(1)
             if torch.linalg.cross(b - a, c - a)[:, 2].sum() > 0:
@@ -77,7 +79,7 @@ class FaceModel:
         skin = in_region if model.face_parts is None else in_region & (model.face_parts == 0)
         return cls(
             model.name, mean, torch.cat((identity, expression)), colour, colour_basis, faces,
-            in_region, skin,
+            in_region, skin, unit,
         )  # fmt: skip
 
     @property
@@ -102,7 +104,7 @@ class FaceModel:
         every = torch.ones(len(faces), dtype=torch.bool, device=faces.device)
         return FaceModel(
             self.name, self.mean[kept], self.shape_basis[:, kept], self.colour_mean[kept],
-            self.colour_basis[:, kept], faces, every, self.on_skin[self.in_region],
+            self.colour_basis[:, kept], faces, every, self.on_skin[self.in_region], self.unit,
         )  # fmt: skip
 
     def vertices(self, shape: Float[Tensor, "B K"]) -> Float[Tensor, "B V 3"]:

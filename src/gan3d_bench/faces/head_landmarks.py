@@ -22,12 +22,13 @@ class HeadLandmarks(KnownLandmarks):
 
     Args:
         model: the bundled heads.
+        deviation: of the points from the vertices, scene units.
     """
 
     scale_deviation = SCALE_DEVIATION
 
-    def __init__(self, model: MorphableModel) -> None:
-        super().__init__(spread_vertices(FaceModel.of(model), COUNT), DEVIATION)
+    def __init__(self, model: MorphableModel, deviation: float = DEVIATION) -> None:
+        super().__init__(spread_vertices(FaceModel.of(model), COUNT), deviation)
         self.model = model
 
     def plane(self, heads: HeadParameters) -> Tensor:

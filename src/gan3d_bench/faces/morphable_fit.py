@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gan3d_bench.faces import landmark_correspondences as landmark_map
 from gan3d_bench.faces.face_model import FaceModel
+from gan3d_bench.faces.landmark_correspondences import CENTRE
 from gan3d_bench.faces.landmark_fit import POSE, LandmarkFit, place, pose_view, robust
 from gan3d_bench.faces.landmark_sources import Landmarks106Source, LandmarkSource
 from gan3d_bench.geometry.basel import load_basel
@@ -29,6 +30,7 @@ from gan3d_bench.rendering.images import resize
 from gan3d_bench.rendering.mesh import MeshRendering, VertexColours, render_mesh
 from gan3d_bench.rendering.rasterizer import Engine
 from gan3d_bench.rendering.shading import SphericalHarmonicsLight
+from gan3d_bench.scenes.mesh import MeshScene
 
 # Raise it when fitting changes, so that stored fits are not read.
 VERSION = 1
@@ -143,7 +145,7 @@ class MorphableFit:
 
     Args:
         model: None is the bundled head model; a path is that of a Basel Face Model
-            (`geometry.basel.load_basel`).
+            (`geometry.basel.load_basel`). A `FaceModel` must be whole.
         config: how.
         source: of the landmarks; None opens the assets ``scrfd-500m`` and ``landmarks-106``. Where
             a network's landmarks are on the model is found out on the model's own pictures, in a
@@ -163,20 +165,16 @@ class MorphableFit:
 
     def __init__(
         self,
-        model: MorphableModel | str | Path | None = None,
+        model: FaceModel | MorphableModel | str | Path | None = None,
         config: FitConfig | None = None,
         *,
         source: LandmarkSource | None = None,
         device: torch.device | str = "cpu",
         root: Path | None = None,
     ) -> None:
-        if model is None:
-            model = MorphableModel.load_heads()
-        elif not isinstance(model, MorphableModel):
-            model = load_basel(model)
         self.config = config or FitConfig()
         self.source = source or Landmarks106Source()
-        space = FaceModel.of(model)
+        space = model if isinstance(model, FaceModel) else open_space(model)
         landmarks = self.source.on(space, root)
         self.landmarks = LandmarkFit(
             space, landmarks, self.config.looseness, device, self.source.scale_deviation
@@ -255,6 +253,25 @@ class MorphableFit:
         colours = self.space.colours(fit.colour).clamp(-1, 1)
         return self._render(fit.pose, fit.shape, colours, fit.light, image_size, supersample)
 
+    def scene(self, fit: FaceFit, image_size: int) -> MeshScene:
+        """Fitted faces on the whole of their model, with their own light.
+
+        Args:
+            fit: on this object's device.
+            image_size: side of the scene's pictures; its frame is that of the picture fitted to.
+        """
+        view = fit.view
+        vertices = self.whole.vertices(fit.shape) * fit.scale[:, None, None]
+        return MeshScene(
+            vertices + vertices.new_tensor(CENTRE),
+            self.whole.faces,
+            VertexColours(self.whole.colours(fit.colour).clamp(-1, 1)),
+            PinholeCamera(image_size, self.config.fov),
+            SphericalHarmonicsLight(fit.light).in_scene(view),
+            view,
+            cull_backfaces=True,
+        )
+
     def _render(
         self,
         pose: Tensor,
@@ -308,6 +325,19 @@ class MorphableFit:
         face = drawn.fragments.pix_to_face.movedim(-1, 1)
         skin = (face >= 0) & space.on_skin[face % len(space.faces)]
         return drawn.over(-1.0) - images, skin.to(images.dtype)
+
+
+def open_space(model: MorphableModel | str | Path | None = None) -> FaceModel:
+    """The space of a morphable model: None is the bundled heads, a path a Basel Face Model's.
+
+    Raises:
+        UserError: the model is missing or damaged.
+    """
+    if model is None:
+        model = MorphableModel.load_heads()
+    elif not isinstance(model, MorphableModel):
+        model = load_basel(model)
+    return FaceModel.of(model)
 
 
 def _mean(values: Float[Tensor, "B 1 H W"], mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:

@@ -38,11 +38,8 @@ def why_missing(module: str) -> str:
             warnings.simplefilter("ignore")
             importlib.import_module(module)
     except Exception as error:  # a compiled package may fail to load in many ways
-        if isinstance(error, ModuleNotFoundError) and error.name in (
-            module,
-            module.split(".")[0],
-            None,
-        ):
+        absent = isinstance(error, ModuleNotFoundError)
+        if absent and f"{module}.".startswith(f"{error.name or module}."):
             return "is not installed"
         return f"does not import ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     return ""

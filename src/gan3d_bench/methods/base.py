@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -83,6 +84,16 @@ class Method(L.LightningModule):
     def preview(self) -> Preview:
         """Return what to show at this point of training. Must not change any random state."""
         return Preview()
+
+    def write_results(self, folder: Path) -> None:
+        """Write what a run is for besides its weights, if anything, into `folder`.
+
+        Called once training has ended, on rank zero, without gradient and in evaluation mode; again
+        if the run was killed meanwhile.
+
+        Raises:
+            UserError: a file cannot be written, or data is missing.
+        """
 
     def figures(
         self,

@@ -59,7 +59,8 @@ class Phase:
         steps: number of calls of `step`; 0 skips the phase, hooks included.
         trainable: optimiser name -> what it trains, in training mode. Everything else is frozen:
             without gradients and in evaluation mode, so that the running statistics of its batch
-            normalisation stay as they are. No weight may be trained twice.
+            normalisation stay as they are. No weight may be trained twice. Empty for phases that
+            compute something and train nothing.
         step: called with the next batch (None without `batches`); does its updates through
             `PhasedMethod.descend` and returns scalars to log.
         begin, end: called once before the first and after the last step, without gradient.

@@ -219,6 +219,8 @@ def _train(
     if saving.signal and not method.finished:
         raise Interrupted(run.path if run else None, saving.signal)
     if run is not None:
+        with evaluation_mode(method):
+            method.write_results(run.path / "results")
         seconds = round(time.monotonic() - began, 1)
         run.finish({"steps": method.total_steps, "seconds_since_last_start": seconds})
 

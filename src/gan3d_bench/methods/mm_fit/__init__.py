@@ -1,0 +1,1 @@
+"""Fits of a morphable model to pictures of faces, by landmarks and pixels."""
