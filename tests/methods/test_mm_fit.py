@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,7 @@ class Truth:
     """Landmarks of known heads, by their pictures; no face in dark ones."""
 
     name = label = "truth"
+    scale_deviation = math.inf
 
     def __init__(self, images: Tensor, points: Tensor) -> None:
         self.images, self.points = images, points
