@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,7 @@ class Finder:
     """Finds where the truth has its landmarks; no face in black pictures."""
 
     label = name = "truth"
+    scale_deviation = math.inf
 
     def __init__(
         self, model: MorphableModel, truth: SimpleNamespace, known: KnownLandmarks

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from gan3d_bench.adversarial.config import AdversarialConfig, AugmentConfig, Pat
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size, share
 
 Scalars = dict[str, Tensor]
+Made = TypeVar("Made", bound="Samples")
+"""What `fakes` makes and `terms` is given; a subclass may carry more."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ class AdversarialStep(nn.Module):
         discriminator: nn.Module,
         *,
         reals: Callable[[], Sequence[Samples]],
-        fakes: Callable[[str], Sequence[Samples]],
-        terms: Callable[[Sequence[Samples]], Mapping[str, Tensor]] | None = None,
+        fakes: Callable[[str], Sequence[Made]],
+        terms: Callable[[Sequence[Made]], Mapping[str, Tensor]] | None = None,
         path: Callable[[int], tuple[Tensor, Tensor]] | None = None,
     ) -> Scalars:
         """Do the updates that are due at this step of the phase.
@@ -198,8 +200,8 @@ class AdversarialStep(nn.Module):
         self,
         host: Host,
         discriminator: nn.Module,
-        fakes: Callable[[str], Sequence[Samples]],
-        terms: Callable[[Sequence[Samples]], Mapping[str, Tensor]] | None = None,
+        fakes: Callable[[str], Sequence[Made]],
+        terms: Callable[[Sequence[Made]], Mapping[str, Tensor]] | None = None,
     ) -> Scalars:
         """Let the generator be taken for real, with its further terms."""
         with without_gradients(discriminator):
