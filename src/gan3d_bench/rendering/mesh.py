@@ -1,8 +1,9 @@
 """The mesh renderer: textured or coloured triangle meshes, lit at smooth normals.
 
-One surface a pixel (hard visibility, antialiased by sub-pixels) with any engine, or K faces a pixel
-with blurred outlines, through which gradients reach silhouettes (Liu et al. 2019, SoftRas), with
-PyTorch3D's.
+One surface a pixel (hard visibility, antialiased by sub-pixels), and two ways for gradients to
+reach silhouettes: beside the sharp picture a mask that fades outside of the mesh (Chen et al. 2019,
+DIB-R), with any engine; or a picture of K faces a pixel with blurred outlines (Liu et al. 2019,
+SoftRas), with PyTorch3D's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gan3d_bench.rendering.fragments import Fragments, interpolate_attributes
 from gan3d_bench.rendering.rasterizer import EDGE_TOLERANCE, Engine, rasterize
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import Light, lit_texture
+from gan3d_bench.rendering.silhouette import SoftSilhouette, soft_mask
 from gan3d_bench.rendering.supersampling import downsample
 
 
@@ -56,7 +58,9 @@ class VertexColours:
 
 @dataclass(frozen=True)
 class SoftEdges:
-    """How outlines are blurred, and surfaces behind each other mixed (SoftRas; PyTorch3D).
+    """How the picture's outlines are blurred, and surfaces behind each other mixed (SoftRas).
+
+    Drawn by PyTorch3D. `SoftSilhouette` leaves the picture sharp.
 
     Attributes:
         faces_per_pixel: K, at most so many faces count for a pixel, the nearest ones.
@@ -89,10 +93,13 @@ class MeshRendering(Rendering):
     Attributes:
         attributes: (B, A, H, W), 0 where empty; None if none were given.
         fragments: the nearest faces of all sub-pixels.
+        silhouette: (B, 1, H, W) in [0, 1], a soft mask for losses, whose gradients reach the
+            vertices; None if no soft edges were asked for. With `SoftEdges` it is the mask.
     """
 
     attributes: Tensor | None = None
     fragments: Fragments | None = None
+    silhouette: Tensor | None = None
 
     def clamped(self) -> MeshRendering:
         """The same with rgb and albedo in [-1, 1] and shading at least 0, as pictures are."""
@@ -111,7 +118,7 @@ def render_mesh(
     normals: Tensor | None = None,
     attributes: Tensor | None = None,
     supersample: int = 1,
-    soft: SoftEdges | None = None,
+    soft: SoftEdges | SoftSilhouette | None = None,
     cull_backfaces: bool = False,
     engine: Engine = "auto",
 ) -> MeshRendering:
@@ -130,8 +137,9 @@ def render_mesh(
         normals: (B, V, 3) unit vertex normals; None computes `vertex_normals`.
         attributes: (B, V, A) further values to interpolate.
         supersample: sub-pixels along each axis.
-        soft: how rgb and mask blur outlines and mix faces; the other maps stay those of the
-            nearest face. None draws the nearest face of every sub-pixel alone.
+        soft: `SoftSilhouette` adds `MeshRendering.silhouette` and changes nothing else. `SoftEdges`
+            blurs outlines and mixes faces in rgb and mask; the other maps stay those of the nearest
+            face. None draws the nearest face of every sub-pixel alone.
         cull_backfaces: do not draw faces that point away from the camera.
         engine: see `rasterize`.
 
@@ -172,6 +180,9 @@ def render_mesh(
     )
     if soft is None:
         return rendering
+    if isinstance(soft, SoftSilhouette):
+        alpha = _silhouette(ndc, faces, fragments, soft, engine)
+        return replace(rendering, silhouette=downsample(alpha[:, None], supersample))
     layers = rasterize(
         ndc,
         faces,
@@ -185,7 +196,10 @@ def render_mesh(
     colour, alpha = _blend_faces(colours, layers, vertices, soft)
     alpha = downsample(alpha, supersample)
     return replace(
-        rendering, rgb=downsample(colour, supersample) / alpha.clamp(min=1e-6), mask=alpha
+        rendering,
+        rgb=downsample(colour, supersample) / alpha.clamp(min=1e-6),
+        mask=alpha,
+        silhouette=alpha,
     )
 
 
@@ -237,6 +251,31 @@ class _LitMesh:
         shading = None if self.light is None else self.light.shade(normal)
         colour = albedo if shading is None else lit_texture(albedo, shading)
         return _Seen(colour, albedo, normal, shading, rest if self.num_attributes else None)
+
+
+def _silhouette(
+    ndc: Tensor, faces: Tensor, fragments: Fragments, soft: SoftSilhouette, engine: Engine
+) -> Tensor:
+    """Soft silhouettes (B, H, W) by either engine.
+
+    PyTorch3D's keeps the nearest faces in depth instead of the first ones, within a distance
+    instead of a box.
+    """
+    if engine != "pytorch3d":
+        return soft_mask(ndc, faces, fragments.covered, soft)
+    _, height, width = fragments.covered.shape
+    layers = rasterize(
+        ndc,
+        faces,
+        (height, width),
+        engine=engine,
+        perspective_correct=False,
+        faces_per_pixel=len(faces) if soft.faces_per_pixel is None else soft.faces_per_pixel,
+        blur_radius=soft.box**2,
+    )
+    assert layers.dists is not None
+    covers = torch.exp(-layers.dists.clamp(min=0) / soft.sigma) * (layers.pix_to_face >= 0)
+    return torch.where(fragments.covered, 1.0, 1 - (1 - covers).prod(-1))
 
 
 def _blend_faces(
