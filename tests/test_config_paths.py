@@ -50,7 +50,7 @@ def test_all_of_them_are_known() -> None:
     names = {f"{param.values[1].name}" for param in PATHS}
     assert names == {
         *("data.path", "network.generator", "network.discriminator", "images", "masks", "latents"),
-        *("teacher", "start", "view.statistics", "light.statistics", "identity"),
+        *("teacher", "start", "view.statistics", "light.statistics", "identity", "model"),
     }
 
 
