@@ -19,6 +19,7 @@ SPEC = TableSpec(
         "Supervised",
         "GAN2Shape",
         "LiftedGAN",
+        "UV 3DMM",
     ),
     measure="gan3d_bench.benchmarks.intrinsics.measure:IntrinsicsMeasure",
     protocol=(

@@ -31,6 +31,7 @@ SPEC = TableSpec(
         "GAN2Shape (3D)",
         "GAN2Shape (GAN)",
         "LiftedGAN",
+        "UV 3DMM",
     ),
     measure="gan3d_bench.benchmarks.novel_view.measure:NovelViewMeasure",
     protocol=(

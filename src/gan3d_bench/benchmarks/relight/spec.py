@@ -9,7 +9,7 @@ SPEC = TableSpec(
         Column("psnr", "PSNR", unit="dB", higher_is_better=True, digits=2),
         Column("lpips", "LPIPS", digits=3, network="LPIPS (alex)"),
     ),
-    rows=("Input image, not relit", "GAN2Shape (3D)", "GAN2Shape (GAN)", "LiftedGAN"),
+    rows=("Input image, not relit", "GAN2Shape (3D)", "GAN2Shape (GAN)", "LiftedGAN", "UV 3DMM"),
     measure="gan3d_bench.benchmarks.relight.measure:RelightMeasure",
     protocol=(
         "Each method reconstructs held-out test images and lights them in the input view from "

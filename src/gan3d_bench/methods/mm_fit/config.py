@@ -113,7 +113,8 @@ class MMFitConfig(RunConfig):
 
     def validate(self) -> None:
         super().validate()
-        require_data("data", self.data, ("image",), path=("images", self.images))
+        if self.data != IMAGES or self.images:  # of nothing yet: the method says what it lacks
+            require_data("data", self.data, ("image",), path=("images", self.images))
         if self.data == HEADS and not self.count:
             raise UserError("count=0: data=heads needs a number of heads")
         if self.landmarks == EXACT and (self.data, self.model) != (HEADS, HEADS):

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gan3d_bench.datamodules.base import DataModule, Item, Split, open_data
+from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.distributed.processes import from_rank_zero, rank_and_size
 from gan3d_bench.errors import UserError, named
 from gan3d_bench.faces.fit_store import FitStore, FitSummary
@@ -47,6 +48,7 @@ class MMFit(PhasedMethod):
 
     def __init__(self, config: MMFitConfig) -> None:
         super().__init__(config)
+        require_data("data", config.data, ("image",), path=("images", config.images))
         with named(f"model={config.model}"):
             self.space = open_space(None if config.model == HEADS else config.model)
         self.exact = config.landmarks == EXACT

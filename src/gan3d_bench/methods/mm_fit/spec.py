@@ -14,7 +14,7 @@ SPEC = MethodSpec(
         "heads-64": "64 test heads at 64 pixels, exact landmarks, true errors; a minute",
         "check": "eight heads in a few steps, for `gan3d-bench check`",
     },
-    default_preset="heads-64",
+    default_preset="photographs",
     scenes={RECONSTRUCT: frozenset({"depth", "normal", "albedo", "relight", "mesh"})},
     needs=(
         "photographs: images=PATH, and the assets scrfd-500m and landmarks-106, or "
