@@ -183,7 +183,7 @@ def test_a_run_that_was_stopped_goes_on(
     ("keys", "message"),
     [
         (("count=0",), "count=0: data=heads needs a number of heads"),
-        (("data=images",), "images='': data=images needs the path"),
+        (("data=images", "landmarks=landmarks-106"), "images='': data=images needs the path"),
         (("data=images", "images=."), "landmarks=exact: known of data=heads and model=heads"),
         (("landmarks=landmarks-68",), "landmarks"),
         (("landmarks=landmarks-106", "model=nowhere"), "nowhere: no such file"),
