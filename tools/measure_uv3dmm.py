@@ -6,7 +6,9 @@ Of test heads, whose truth is known: the vertices of F3D's shape in percent of t
 (sizes included), beside those of the mean shape and of the next head's shape in its place; F3D's
 yaw; the yaw of the symmetric stylecode's picture, measured by five points of the face (whose own
 error on the heads' pictures stands beside it); and pictures at the mirrored view against the true
-head there, over all of the head and over what the own picture does not show.
+head there, over all of the head and over what the own picture does not show. Beside them what is
+had for nothing: the own picture, as it is and flipped left to right, and the next head's rendering.
+With several runs, the first run's PSNR less each other's, of the same heads.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from oracle_ladder import mean_and_error
 from torch import Tensor
 
 from gan3d_bench.benchmarks.heads import before_grey, head_stylecodes, with_own_light
@@ -29,9 +32,12 @@ from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.heads.sampling import HeadParameters
 from gan3d_bench.machine import environment
 from gan3d_bench.methods.uv3dmm.method import UV3DMM
+from gan3d_bench.metrics.images import psnr
+from gan3d_bench.metrics.vertices import vertex_error
 from gan3d_bench.training.fit import load_method
 
 BATCH = 10
+LEAST_HIDDEN = 20  # pixels of the hidden side that are worth a number
 
 
 def main() -> None:
@@ -52,13 +58,22 @@ def main() -> None:
                 latents = head_latents("test", range(start, min(start + BATCH, options.heads)))
                 for key, value in measured(method, latents, meter).items():
                     values.setdefault(key, []).extend(value.tolist())
-        means = {key: summary(each) for key, each in values.items()}
+        means = {key: known_mean(each) for key, each in values.items()}
         rows.append(
             {"row": name, "heads": options.heads, "means": means, "values": values,
              "config": to_dict(method.config)}
         )  # fmt: skip
         for key, x in means.items():
             print(f"{name}: {key} {x['mean']:.3f} \u00b1 {x['error']:.3f} (N {x['count']})")
+    for other in rows[1:]:
+        other["first less this"] = {
+            key: known_mean([a - b for a, b in zip(values, other["values"][key], strict=True)])
+            for key, values in rows[0]["values"].items()
+            if key.startswith("PSNR")
+        }
+        names = f"{rows[0]['row']} less {other['row']}"
+        for key, x in other["first less this"].items():
+            print(f"{names}: {key} {x['mean']:.2f} \u00b1 {x['error']:.2f} (N {x['count']})")
     facts = {"commit": environment.commit(), "machine": environment.machine()}
     write_json(options.out, {**facts, "data": "heads, test", "rows": rows})
 
@@ -71,18 +86,13 @@ def measured(method: UV3DMM, latents: Tensor, meter: YawMeter) -> dict[str, Tens
     found = method.coefficients(w)
     scale = found.scale[:, None, None]
     own, mean = space.faces.vertices(found.shape) * scale, space.faces.mean[None]
-    height = truth[..., 1].amax(1) - truth[..., 1].amin(1)
-
-    def off(vertices: Tensor) -> Tensor:
-        return 100 * (vertices - truth).norm(dim=2).mean(1) / height
-
     yaw, symmetric = heads.angles[:, 0], method.rotation.symmetric(w, method.yaw)
     pictures = [method.generator.synthesis(each).clamp(-1, 1) for each in (w, symmetric)]
     shown, turned = (meter(each) for each in pictures)
     return {
-        "vertices, own shape": off(own),
-        "vertices, mean shape": off(mean),
-        "vertices, another's shape": off(own.roll(1, 0)),
+        "vertices, own shape": vertex_error(own, truth),
+        "vertices, mean shape": vertex_error(mean, truth),
+        "vertices, another's shape": vertex_error(own.roll(1, 0), truth),
         "yaw of F3D": (found.yaw.rad2deg() - yaw).abs(),
         "yaw of the meter on the own picture": (shown - yaw).abs(),
         "yaw of the symmetric picture": (turned + yaw).abs(),
@@ -105,25 +115,27 @@ def mirrored(method: UV3DMM, w: Tensor, heads: HeadParameters) -> dict[str, Tens
     known = renderer.visibility(first, size).reached().float()
     hidden = renderer.visibility(second, size).pixels(1 - known)
     whole = ((truth["mask"] > 0.99) & (seen.mask > 0.99)).float()
-    return {
-        "PSNR, mirrored view": psnr(seen.rgb, truth["image"], whole),
-        "PSNR, mirrored view, hidden side": psnr(seen.rgb, truth["image"], whole * hidden),
-        "hidden pixels": hidden.sum((1, 2, 3)),
+    hidden = whole * hidden
+    enough = hidden.sum((1, 2, 3)) >= LEAST_HIDDEN
+    own = render_heads(heads, method.config.image_size)["image"]
+    shown = {
+        "": seen.rgb,
+        ", the picture flipped": own.flip(3),
+        ", the picture as it is": own,
+        ", another's head": seen.rgb.roll(1, 0),
     }
+    values = {"hidden pixels": hidden.sum((1, 2, 3))}
+    for name, pictures in shown.items():
+        values[f"PSNR, mirrored view{name}"] = psnr(pictures, truth["image"], whole)
+        there = psnr(pictures, truth["image"], hidden)
+        values[f"PSNR, hidden side{name}"] = there.where(enough, math.nan)
+    return values
 
 
-def psnr(shown: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """PSNR (B,) of pictures in [-1, 1] over a mask; NaN where it has fewer than 20 pixels."""
-    count = mask.sum((1, 2, 3))
-    error = ((shown - truth).square().mean(1, keepdim=True) * mask).sum((1, 2, 3)) / count
-    return torch.where(count >= 20, 10 * torch.log10(4 / error), math.nan)
-
-
-def summary(values: list[float]) -> dict[str, float]:
+def known_mean(values: list[float]) -> dict[str, float]:
     """Mean, standard error and number of the values that are known."""
-    known = torch.tensor([x for x in values if not math.isnan(x)], dtype=torch.float64)
-    error = known.std() / len(known) ** 0.5
-    return {"mean": known.mean().item(), "error": error.item(), "count": len(known)}
+    known = [x for x in values if not math.isnan(x)]
+    return {**mean_and_error(known), "count": len(known)}
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from gan3d_bench.geometry.morphable_model import MorphableModel
+from gan3d_bench.geometry.uv_atlas import UVAtlas
 
 PRIOR_SAMPLES = 4096
 LEAST_DEVIATION = 0.1  # directions in which a prior varies less, in the model's units, are left out
@@ -134,11 +134,7 @@ def _vertex_colours(model: MorphableModel) -> tuple[Tensor, Tensor]:
     """Mean (V, 3) and basis (A, V, 3) of the albedo at the vertices."""
     if model.uvs is None or model.face_uvs is None:
         return model.albedo_mean, model.albedo_basis
-    uv = model.mean.new_zeros(len(model.mean), 2)
-    uv[model.faces] = model.uvs[model.face_uvs]  # either side of a seam shows the same colour
-    grid = uv * uv.new_tensor([2.0, -2.0]) + uv.new_tensor([-1.0, 1.0])
+    # either side of a seam shows the same colour
     textures = torch.cat((model.albedo_mean[None], model.albedo_basis))
-    grid = grid.expand(len(textures), 1, -1, -1)
-    colours = F.grid_sample(textures, grid, padding_mode="border", align_corners=True)
-    colours = colours[:, :, 0].mT
+    colours = UVAtlas.of(model).at_vertices(textures)
     return colours[0], colours[1:]

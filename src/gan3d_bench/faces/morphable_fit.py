@@ -22,7 +22,7 @@ from gan3d_bench.faces.face_model import FaceModel
 from gan3d_bench.faces.landmark_correspondences import CENTRE
 from gan3d_bench.faces.landmark_fit import POSE, LandmarkFit, place, pose_view, robust
 from gan3d_bench.faces.landmark_sources import Landmarks106Source, LandmarkSource
-from gan3d_bench.geometry.basel import load_basel
+from gan3d_bench.geometry.basel import open_model
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
@@ -333,11 +333,7 @@ def open_space(model: MorphableModel | str | Path | None = None) -> FaceModel:
     Raises:
         UserError: the model is missing or damaged.
     """
-    if model is None:
-        model = MorphableModel.load_heads()
-    elif not isinstance(model, MorphableModel):
-        model = load_basel(model)
-    return FaceModel.of(model)
+    return FaceModel.of(model if isinstance(model, MorphableModel) else open_model(model))
 
 
 def _mean(values: Float[Tensor, "B 1 H W"], mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gan3d_bench.assets.manifest import sha256_of
+from gan3d_bench.config import key
 from gan3d_bench.machine.environment import asset_hash
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import GeneratorSpec, Pretrained
@@ -32,6 +33,17 @@ def expected_teachers() -> str:
     return (
         f"a teacher's name ({', '.join(sorted(pretrained()))}), a folder that `gan3d-bench import` "
         "or a stylegan2 run made, or an official StyleGAN2 file (.pt with g_ema, .pkl)"
+    )
+
+
+def teacher_key(default: str = "") -> Any:
+    """The key ``teacher`` of a config; without a default it has to be given."""
+    return key(
+        default,
+        "the GAN: a name, a folder or an official StyleGAN2 file",
+        required=expected_teachers,
+        path=True,
+        names=teacher_names,
     )
 
 

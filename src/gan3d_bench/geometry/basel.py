@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.geometry.morphable_model import MorphableModel
+from gan3d_bench.geometry.morphable_model import HEADS_ASSET, MorphableModel
 from gan3d_bench.geometry.views import euler_matrix
 
 CONVERTED_NAMES = ("BFM09_model_info.mat", "BFM_model_front.mat")
@@ -30,6 +30,15 @@ RAW_KEYS = {
 EXPRESSION_VERTICES = 53215
 NUM_IDENTITY, NUM_EXPRESSION, NUM_ALBEDO = 80, 64, 80
 MICROMETRES = 1e5  # to decimetres
+
+
+def open_model(name: str | Path | None = None) -> MorphableModel:
+    """A morphable model: the bundled heads (``heads`` or None), or the Basel Face Model at a path.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return MorphableModel.load_heads() if name in (None, HEADS_ASSET) else load_basel(name)
 
 
 def load_basel(path: str | Path) -> MorphableModel:

@@ -42,14 +42,14 @@ class UVAtlas:
 
     def at_vertices(self, maps: Tensor) -> Tensor:
         """Bilinear values (B, V, C) of maps (B, C, h, w) at the vertices."""
-        grid = self.vertex_uvs * self.uvs.new_tensor([2.0, -2.0]) + self.uvs.new_tensor([-1.0, 1.0])
-        values = F.grid_sample(
-            maps,
-            grid.expand(len(maps), 1, -1, -1),
-            padding_mode="border",
-            align_corners=True,
-        )
+        grid = uv_grid(self.vertex_uvs).expand(len(maps), 1, -1, -1)
+        values = F.grid_sample(maps, grid, padding_mode="border", align_corners=True)
         return values[:, :, 0].mT
+
+
+def uv_grid(uv: Tensor) -> Tensor:
+    """Texture coordinates (..., 2), v up, to `grid_sample`'s with ``align_corners=True``."""
+    return uv * uv.new_tensor([2.0, -2.0]) + uv.new_tensor([-1.0, 1.0])
 
 
 def cylinder(mean: Tensor) -> Tensor:

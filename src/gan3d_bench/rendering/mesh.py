@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.meshes import vertex_normals
+from gan3d_bench.geometry.uv_atlas import uv_grid
 from gan3d_bench.machine.optional_packages import require_pytorch3d
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.fragments import Fragments, interpolate_attributes
@@ -301,7 +302,7 @@ def _blend_faces(
 
 def _sample_uv(texture: Tensor, uv: Tensor) -> Tensor:
     """Texture (B, C, h, w) at (B, 2, H, W) coordinates, u right and v up."""
-    grid = uv.permute(0, 2, 3, 1) * uv.new_tensor([2.0, -2.0]) + uv.new_tensor([-1.0, 1.0])
+    grid = uv_grid(uv.permute(0, 2, 3, 1))
     return F.grid_sample(texture, grid, padding_mode="border", align_corners=True)
 
 

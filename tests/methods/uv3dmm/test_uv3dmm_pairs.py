@@ -58,7 +58,8 @@ def pairs_of(
                  "pairs.count=70", "pairs.batch=8"]  # fmt: skip
     config = compose(registry("methods").get("uv3dmm"), "check", overrides=overrides)
     assert isinstance(config, UV3DMMConfig)
-    pairs = Pairs(config, load_teacher("random-16").generator, "t", SimpleNamespace())  # type: ignore[arg-type]
+    generator = load_teacher("random-16").generator
+    pairs = Pairs(config, generator, generator.mapping, "t", SimpleNamespace())  # type: ignore[arg-type]
     pairs.__dict__["fit"] = fitter = Fitter(lost, far)
     return pairs, fitter
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from gan3d_bench.files.json_text import parse_json
 from gan3d_bench.files.weights import (
     Shapes,
     read_weights,
-    require_weights,
-    save_weights,
     shapes_of,
 )
 from gan3d_bench.generators.eg3d.cameras import LABEL_DIM, CameraOrbit
@@ -46,9 +43,7 @@ def save_generator(
         facts: further metadata (training data, FID, licence ...).
         dtype: of the weights in the file.
     """
-    config = json.dumps(asdict(generator.config), sort_keys=True)
-    facts = {**(facts or {}), "config": config}
-    save_weights(Path(path), generator.state_dict(), GENERATOR, facts, dtype)
+    stylegan2.save_with_config(generator, path, GENERATOR, facts, dtype)
 
 
 def load_generator(path: str | Path) -> EG3DGenerator:
@@ -150,16 +145,6 @@ def build(config: EG3DConfig, state: Mapping[str, Tensor], where: str | Path) ->
     Raises:
         UserError: missing, unknown or non-finite weights, or ones of another shape.
     """
-    try:
-        if config.backbone.mapping_layers > len(state):
-            raise ValueError(config.backbone.mapping_layers)
-        expected = network_shapes(config)
-    except (UserError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{where}: {DAMAGED}") from error
-    try:
-        require_weights(state, expected)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    network = EG3DGenerator(config)
-    network.load_state_dict({key: value.float() for key, value in state.items()})
-    return network.eval().requires_grad_(False)
+    layers = config.backbone.mapping_layers
+    shapes = partial(network_shapes, config)
+    return stylegan2.assembled(lambda: EG3DGenerator(config), shapes, layers, state, where)

@@ -11,6 +11,7 @@ from gan3d_bench.config import (
     steps_key,
     weight_key,
 )
+from gan3d_bench.errors import UserError
 
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 SPACES = ("w", "w+")
@@ -102,3 +103,8 @@ class InversionConfig(ProjectionConfig):
     noise_regulariser: float = key(1e5, "weight of their regulariser", least=0, most=1e9)
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
     pivotal: PivotalConfig = field(default_factory=PivotalConfig)
+
+    def require_w(self, why: str) -> None:
+        """Raise a `UserError` unless there is one stylecode an image; `why` says who wants that."""
+        if self.space != "w":
+            raise UserError(f"inversion.space={self.space!r}: expected 'w', as {why}")

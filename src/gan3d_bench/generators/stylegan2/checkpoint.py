@@ -7,13 +7,13 @@ the files of other repositories.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.json_text import parse_json
@@ -35,6 +35,7 @@ DISCRIMINATOR = "stylegan2-discriminator"
 DAMAGED = "its architecture is missing or damaged"
 
 N = TypeVar("N", Generator, Discriminator)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_network(
@@ -52,6 +53,21 @@ def save_network(
         dtype: of the weights in the file.
     """
     purpose = GENERATOR if isinstance(network, Generator) else DISCRIMINATOR
+    save_with_config(network, path, purpose, facts, dtype)
+
+
+def save_with_config(
+    network: Any,
+    path: str | Path,
+    purpose: str,
+    facts: Mapping[str, str] | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write any network, and the dataclass ``network.config`` as JSON; see `save_network`.
+
+    Args:
+        purpose: what it is, as `files.weights.read_weights` will demand it.
+    """
     config = json.dumps(asdict(network.config), sort_keys=True)
     facts = {**(facts or {}), "config": config}
     save_weights(Path(path), network.state_dict(), purpose, facts, dtype)
@@ -128,10 +144,33 @@ def build(kind: type[N], config: Any, state: State, where: str | Path) -> N:
     Raises:
         UserError: missing, unknown or non-finite weights, or ones of another shape.
     """
+    layers = config.mapping_layers if kind is Generator or config.label_dim else 0
+    return assembled(lambda: kind(config), lambda: network_shapes(config), layers, state, where)
+
+
+def assembled(
+    make: Callable[[], Network],
+    shapes: Callable[[], Shapes],
+    layers: int,
+    state: State,
+    where: str | Path,
+) -> Network:
+    """Return what `make` makes, with the weights `state`; see `build`.
+
+    Args:
+        make: the network of an architecture from a file.
+        shapes: what its weights should be like, without making room for them.
+        layers: of its mapping network: more than there are weights are no architecture.
+        state: names and tensors.
+        where: names them in errors.
+
+    Raises:
+        UserError: as of `build`.
+    """
     try:
-        if (kind is Generator or config.label_dim) and config.mapping_layers > len(state):
-            raise ValueError(config.mapping_layers)
-        expected = network_shapes(config)
+        if layers > len(state):
+            raise ValueError(layers)
+        expected = shapes()
     except (UserError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{where}: {DAMAGED}") from error
     try:
@@ -139,7 +178,7 @@ def build(kind: type[N], config: Any, state: State, where: str | Path) -> N:
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     try:
-        network = kind(config)
+        network = make()
     except (UserError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{where}: {DAMAGED}") from error
     network.load_state_dict({key: value.float() for key, value in state.items()})

@@ -21,7 +21,7 @@ from gan3d_bench.config import (
 from gan3d_bench.datamodules.specs import on_bad_key, require_data
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import PERCEPTUAL, ProjectionConfig
-from gan3d_bench.generators.names import expected_teachers, teacher_names
+from gan3d_bench.generators.names import teacher_key
 from gan3d_bench.methods.gan2shape.needs import needs_of
 
 SAMPLES = "teacher"  # as `data`: the teacher's own samples
@@ -244,13 +244,7 @@ class GAN2ShapeConfig(RunConfig):
     mask_target: bool = key(False, "keep it out of the target's own losses, too; ours")
     truncation: float = key(0.7, "truncation psi of the samples of data=teacher", least=0, most=10)
 
-    teacher: str = key(
-        "heads-teacher-64",
-        "the GAN: a name, a folder or an official StyleGAN2 file",
-        required=expected_teachers,
-        path=True,
-        names=teacher_names,
-    )
+    teacher: str = teacher_key("heads-teacher-64")
     perceptual: str = key("discriminator", "network of the perceptual loss", choices=PERCEPTUAL)
     projection: str = key(
         "discriminator",

@@ -20,7 +20,7 @@ from gan3d_bench.config import (
 )
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import InversionConfig
-from gan3d_bench.generators.names import expected_teachers, teacher_names
+from gan3d_bench.generators.names import teacher_key
 
 PERCEPTUAL = ("vgg", "discriminator", "none")
 RENDERERS = ("exact", "released")
@@ -142,13 +142,7 @@ class LiftedGANConfig(RunConfig):
     image_size: int = key(
         256, "side of the images", unit="pixels", least=16, most=256, power_of_two=True
     )
-    teacher: str = key(
-        "",
-        "the GAN: a name, a folder or an official StyleGAN2 file",
-        required=expected_teachers,
-        path=True,
-        names=teacher_names,
-    )
+    teacher: str = teacher_key()
     start: str = key(
         "",
         "weights to begin with: a folder that `import --as liftedgan` made, or a run",
@@ -218,11 +212,7 @@ class LiftedGANConfig(RunConfig):
         self._validate_perceptual()
         self._validate_geometry()
         self._validate_warmup()
-        if self.inversion.space != "w":
-            raise UserError(
-                f"inversion.space={self.inversion.space!r}: expected 'w', as D_L, D_V and M take "
-                "one stylecode an image"
-            )
+        self.inversion.require_w("D_L, D_V and M take one stylecode an image")
 
     def _validate_perceptual(self) -> None:
         perceptual, smallest = self.perceptual, self.image_size >> (self.perceptual.scales - 1)

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gan3d_bench.errors import UserError
-from gan3d_bench.generators.inversion.invert import invert
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.methods.liftedgan.figures import (
     interpolation_sheet,
@@ -44,20 +42,7 @@ class LiftedGAN(LiftedGANModel):
         Raises:
             UserError: another image size.
         """
-        size = self.config.image_size
-        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
-            raise UserError(
-                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
-            )
         return self.lift(self.embed(images))
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Stylecodes (B, w_dim) whose pictures by the teacher look like `images`."""
-        with torch.enable_grad():
-            found = invert(
-                self.teacher, images.to(self.device), self.config.inversion, self.rng("invert", 0)
-            )
-        return found.w
 
     @torch.no_grad()
     def preview(self) -> Preview:

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.embeddings import build_identity
-from gan3d_bench.generators.base import Generator, Teacher
+from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.names import teacher_hash
-from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.geometry.depth_prior import Extent, prior_depth
 from gan3d_bench.losses.cosine_perceptual import (
     CosinePerceptualLoss,
@@ -47,12 +46,13 @@ from gan3d_bench.methods.liftedgan.networks import (
     TransformationDecoder,
 )
 from gan3d_bench.methods.liftedgan.objective import Batch, BatchTotals, Objective
-from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from gan3d_bench.methods.lifting import LiftingMethod
+from gan3d_bench.methods.phases import Phase, Trainable
 
 WARM_UP_SLOPES = 4.0  # weight of slopes beside depth in the warm-up
 
 
-class LiftedGANModel(PhasedMethod):
+class LiftedGANModel(LiftingMethod):
     """Networks, teacher and the training step.
 
     Raises:
@@ -66,14 +66,7 @@ class LiftedGANModel(PhasedMethod):
 
     def __init__(self, config: LiftedGANConfig) -> None:
         super().__init__(config)
-        self.teacher: Teacher = load_teacher(config.teacher, config.image_size)
-        generator = self.teacher.generator
-        if generator.image_size != config.image_size:
-            raise UserError(
-                f"image_size={config.image_size}: expected {generator.image_size}, the size of the "
-                f"images of teacher={config.teacher}"
-            )
-        self.frozen["generator"] = generator
+        generator = self.generator
         if self.teacher.discriminator is not None:
             self.frozen["discriminator"] = self.teacher.discriminator
         self.lifter = self._lifter(generator)
@@ -84,11 +77,6 @@ class LiftedGANModel(PhasedMethod):
         self.image_loss = ImageLoss(self._perceptual(), config.losses.perceptual)
         if config.losses.identity:
             self.frozen["identity"] = build_identity(config.identity)
-
-    @property
-    def generator(self) -> Generator:
-        """The frozen teacher."""
-        return self.frozen["generator"]  # type: ignore[return-value]
 
     @cached_property
     def geometry(self) -> Geometry:

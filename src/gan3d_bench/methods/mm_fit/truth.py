@@ -15,6 +15,7 @@ from gan3d_bench.faces.morphable_fit import FaceFit
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import HeadParameters
+from gan3d_bench.metrics.vertices import vertex_error
 
 ERRORS = ("vertex_error", "mean_error", "yaw_error")
 
@@ -52,16 +53,12 @@ class HeadTruth:
 
         Returns:
             ``vertex_error``: mean distance of the vertices at the canonical view, without the
-            fitted size, in percent of the mean head's height; ``mean_error``: the same of the mean
+            fitted size, in percent of the head's height; ``mean_error``: the same of the mean
             shape; ``yaw_error``: absolute difference in degrees.
         """
         fit, space = fit.to("cpu"), space.to("cpu")
-        height = space.mean[:, 1].max() - space.mean[:, 1].min()
-
-        def error(shape: Tensor) -> Tensor:
-            return 100 * (space.vertices(shape) - self.vertices).norm(dim=2).mean(1) / height
-
-        mean = error(torch.zeros_like(fit.shape)).where(fit.found, torch.nan)
+        own = vertex_error(space.vertices(fit.shape), self.vertices)
+        mean = vertex_error(space.mean[None], self.vertices).where(fit.found, torch.nan)
         yaw = (fit.view.yaw - self.view.yaw).abs()
-        values = (error(fit.shape), mean, yaw)
+        values = (own, mean, yaw)
         return dict(zip(ERRORS, values, strict=True))

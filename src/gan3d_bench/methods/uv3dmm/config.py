@@ -18,7 +18,7 @@ from gan3d_bench.config import (
 )
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import InversionConfig
-from gan3d_bench.generators.names import expected_teachers, teacher_names
+from gan3d_bench.generators.names import teacher_key
 
 LANDMARKS = ("exact", "landmarks-106", "face-mesh-468")
 DISPLACEMENTS = ("vector", "scalar", "none")
@@ -163,13 +163,7 @@ class UV3DMMConfig(RunConfig):
     image_size: int = key(
         256, "side of pictures and maps", unit="pixels", least=16, most=1024, power_of_two=True
     )
-    teacher: str = key(
-        "",
-        "the GAN: a name, a folder or an official StyleGAN2 file",
-        required=expected_teachers,
-        path=True,
-        names=teacher_names,
-    )
+    teacher: str = teacher_key()
     model: str = key(
         "heads",
         "morphable model: heads, or a file or folder of the Basel Face Model 2009",
@@ -209,11 +203,7 @@ class UV3DMMConfig(RunConfig):
         """See `RunConfig.validate`."""
         super().validate()
         self.adversarial.validate()
-        if self.inversion.space != "w":
-            raise UserError(
-                f"inversion.space={self.inversion.space!r}: expected 'w', as F3D and the UV "
-                "generator take one stylecode an image"
-            )
+        self.inversion.require_w("F3D and the UV generator take one stylecode an image")
         if not self.losses.gan and self.losses.reconstruction == 0:
             raise UserError("losses.gan=false losses.reconstruction=0: expected one of them")
         if self.losses.perceptual and self.perceptual == "none":

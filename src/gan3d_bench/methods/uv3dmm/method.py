@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gan3d_bench.errors import UserError
-from gan3d_bench.generators.inversion.invert import invert
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.methods.uv3dmm.figures import (
     displacement_sheet,
@@ -59,11 +57,6 @@ class UV3DMM(UV3DMMTraining):
         Raises:
             UserError: another image size.
         """
-        size = self.config.image_size
-        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
-            raise UserError(
-                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
-            )
         return self.lift(self.embed(images), images.to(self.device))
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
@@ -71,14 +64,6 @@ class UV3DMM(UV3DMMTraining):
         if kind == HYPERPLANE:
             return TurnedStylecodes(self.generator, self.rotation, self.embed(images))
         return super().row_scene(kind, images)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Stylecodes (B, w_dim) whose pictures by the teacher look like `images`."""
-        with torch.enable_grad():
-            found = invert(
-                self.teacher, images.to(self.device), self.config.inversion, self.rng("invert", 0)
-            )
-        return found.w
 
     @torch.no_grad()
     def preview(self) -> Preview:

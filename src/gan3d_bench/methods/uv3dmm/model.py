@@ -11,18 +11,15 @@ from torch import Tensor, nn
 
 from gan3d_bench.adversarial.ema import ExponentialMovingAverage
 from gan3d_bench.adversarial.step import AdversarialStep
-from gan3d_bench.errors import UserError
 from gan3d_bench.faces.face_model import FaceModel
-from gan3d_bench.generators.base import Generator, Teacher
 from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.generators.stylegan2 import Discriminator, DiscriminatorConfig
 from gan3d_bench.generators.stylegan2.generator import channel_table
-from gan3d_bench.generators.teachers import load_teacher
-from gan3d_bench.geometry.basel import load_basel
+from gan3d_bench.geometry.basel import open_model
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.uv_atlas import UVAtlas
 from gan3d_bench.losses.perceptual import PerceptualLoss, build_perceptual
-from gan3d_bench.methods.phases import PhasedMethod
+from gan3d_bench.methods.lifting import LiftingMethod
 from gan3d_bench.methods.uv3dmm.coefficients import REST, Coefficients
 from gan3d_bench.methods.uv3dmm.config import UV3DMMConfig
 from gan3d_bench.methods.uv3dmm.networks import StyleToCoefficients, hidden_layers
@@ -55,7 +52,7 @@ class FaceSpace:
         Raises:
             UserError: missing or incomplete files, by name.
         """
-        model = MorphableModel.load_heads() if name == "heads" else load_basel(name)
+        model = open_model(name)
         return cls(model, FaceModel.of(model), UVAtlas.of(model))
 
     @property
@@ -68,7 +65,7 @@ class FaceSpace:
         return FaceSpace(self.model, self.faces.to(device), self.atlas.to(device))
 
 
-class UV3DMMModel(PhasedMethod):
+class UV3DMMModel(LiftingMethod):
     """Networks, teacher and morphable model.
 
     Attributes:
@@ -86,14 +83,7 @@ class UV3DMMModel(PhasedMethod):
 
     def __init__(self, config: UV3DMMConfig) -> None:
         super().__init__(config)
-        self.teacher: Teacher = load_teacher(config.teacher, config.image_size)
-        generator = self.teacher.generator
-        if generator.image_size != config.image_size:
-            raise UserError(
-                f"image_size={config.image_size}: expected {generator.image_size}, the size of the "
-                f"images of teacher={config.teacher}"
-            )
-        self.frozen["generator"] = generator
+        generator = self.generator
         self.perceptual = self._build_perceptual()
         self._space = FaceSpace.load(config.model)
         w_dim, shape = generator.w_dim, self._space.faces.num_shape
@@ -137,11 +127,6 @@ class UV3DMMModel(PhasedMethod):
         )
 
     # -- what the networks say ------------------------------------------------------------------
-
-    @property
-    def generator(self) -> Generator:
-        """The frozen teacher."""
-        return self.frozen["generator"]  # type: ignore[return-value]
 
     @property
     def space(self) -> FaceSpace:

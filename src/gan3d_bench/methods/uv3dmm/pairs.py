@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import torch
@@ -35,14 +35,21 @@ class Pairs:
     Args:
         config: of the run.
         generator: the teacher.
+        styles: latents (N, z_dim) to its stylecodes (N, w_dim), truncated.
         teacher: identifies it wholly.
         model: the morphable model.
     """
 
     def __init__(
-        self, config: UV3DMMConfig, generator: Generator, teacher: str, model: MorphableModel
+        self,
+        config: UV3DMMConfig,
+        generator: Generator,
+        styles: Callable[[Tensor], Tensor],
+        teacher: str,
+        model: MorphableModel,
     ) -> None:
-        self.config, self.generator, self.teacher, self.model = config, generator, teacher, model
+        self.config, self.generator, self.styles = config, generator, styles
+        self.teacher, self.model = teacher, model
         if config.pairs.landmarks == EXACT and generator.z_dim < NUM_LATENTS:
             raise UserError(
                 f"pairs.landmarks=exact: teacher={config.teacher} has latents of "
@@ -103,15 +110,11 @@ class Pairs:
         for start in range(items.start, items.stop, size):
             numbers = range(start, min(start + size, items.stop))
             z = numbered_z("train", numbers, self.generator.z_dim)
-            w = self._styles(z)
+            w = self.styles(z)
             images = self.generator.synthesis(w).float().clamp(-1, 1)
             parts.append(self._fitted(images, z))
             codes.append(w)
         return {"w": torch.cat(codes), **FaceFit.join(parts).tensors()}
-
-    def _styles(self, z: Tensor) -> Tensor:
-        w = self.generator.mapping(z.to(self.generator.w_mean.device))
-        return self.generator.truncate(w, self.config.truncation)
 
     def _fitted(self, images: Tensor, z: Tensor) -> FaceFit:
         source = self.fit.source

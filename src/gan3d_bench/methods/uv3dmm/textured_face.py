@@ -11,7 +11,7 @@ from torch import Tensor
 from gan3d_bench.faces.face_model import FaceModel
 from gan3d_bench.faces.landmark_fit import place
 from gan3d_bench.geometry.meshes import vertex_normals
-from gan3d_bench.geometry.uv_atlas import UVAtlas
+from gan3d_bench.geometry.uv_atlas import UVAtlas, uv_grid
 from gan3d_bench.methods.uv3dmm.coefficients import Coefficients
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.fragments import interpolate_attributes
@@ -82,8 +82,12 @@ class FaceRenderer:
         assert rendering.fragments is not None
         fragments = rendering.fragments
         uv = interpolate_attributes(fragments, self.atlas.uvs, self.atlas.face_uvs)
-        grid = uv.movedim(1, -1) * uv.new_tensor([2.0, -2.0]) + uv.new_tensor([-1.0, 1.0])
-        return Visibility(grid, fragments.covered[:, None].to(uv.dtype), map_size, self.supersample)
+        return Visibility(
+            uv_grid(uv.movedim(1, -1)),
+            fragments.covered[:, None].to(uv.dtype),
+            map_size,
+            self.supersample,
+        )
 
 
 class Visibility:

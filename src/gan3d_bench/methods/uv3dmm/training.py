@@ -29,6 +29,7 @@ from gan3d_bench.methods.uv3dmm.model import UV3DMMModel
 from gan3d_bench.methods.uv3dmm.objective import reconstruction, roughness
 from gan3d_bench.methods.uv3dmm.pairs import Pairs
 from gan3d_bench.methods.uv3dmm.textured_face import UVMaps, Visibility, texel_weights
+from gan3d_bench.metrics.vertices import vertex_error
 from gan3d_bench.rendering.mesh import MeshRendering
 from gan3d_bench.terminal import say
 
@@ -130,7 +131,7 @@ class UV3DMMTraining(UV3DMMModel):
     def pairs(self) -> Pairs:
         """Stylecodes and coefficients; fitted as phase 1 comes to them."""
         teacher = f"{self.config.teacher} {teacher_hash(self.config.teacher)}"
-        return Pairs(self.config, self.generator, teacher, self._space.model)
+        return Pairs(self.config, self.generator, self.styles, teacher, self._space.model)
 
     def _pairs_step(self, _: None) -> Mapping[str, Tensor]:
         return self.pairs.make_shard(self.phase_step)
@@ -190,16 +191,11 @@ class UV3DMMTraining(UV3DMMModel):
         Of the own shapes, of the mean shape and of the next person's in their place.
         """
         space = self.space.faces
-        height = space.mean[:, 1].max() - space.mean[:, 1].min()
         there, here = space.vertices(truth.shape), space.vertices(own.shape)
-
-        def error(vertices: Tensor) -> float:
-            return (100 * (vertices - there).norm(dim=2).mean() / height).item()
-
+        shapes = {"": here, "_mean_shape": space.mean[None], "_another": here.roll(1, 0)}
         return {
-            "vertices": error(here),
-            "vertices_mean_shape": error(space.mean[None]),
-            "vertices_another": error(here.roll(1, 0)),
+            f"vertices{name}": vertex_error(shape, there).mean().item()
+            for name, shape in shapes.items()
         }
 
     # -- F_yaw ----------------------------------------------------------------------------------
