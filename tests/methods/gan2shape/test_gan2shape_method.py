@@ -376,8 +376,23 @@ def test_object_mask_limits_projected_samples(tmp_path):
     assert pseudo_masks(whole).mean() > 0.6
 
 
-def test_inversion_recovers_the_teachers_own_samples(tmp_path):
-    """Images drawn by a tiny generator are found again, far nearer than where the search starts."""
+def inverted(folder, *overrides):
+    """A run of nothing but the inversion of the pictures of a folder, and its stylecodes' error."""
+    method = build(
+        "data=images", f"images={folder}", "inversion.lr=0.1", "inversion.pixel=1", "prior.steps=1",
+        "stages=1", "steps.first.step1=0", "steps.first.step2=0", "steps.first.step3=0", *overrides,
+    )  # fmt: skip
+    train(method)
+    with torch.no_grad():
+        made = method.teacher.generated(method.latents.w)
+        start = method.teacher.generator.w_mean.expand(2, -1)
+        before = (method.teacher.generated(start) - method.images.targets).square().mean()
+    return method, float((made - method.images.targets).square().mean() / before)
+
+
+@pytest.fixture
+def own_samples(tmp_path):
+    """Pictures that the tiny teacher drew, their folder and stylecodes."""
     import numpy as np
     from PIL import Image
 
@@ -387,14 +402,20 @@ def test_inversion_recovers_the_teachers_own_samples(tmp_path):
     folder.mkdir()
     for i, image in enumerate(samples.images.originals):
         Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0))).save(folder / f"{i}.png")
-    method = build(
-        "data=images", f"images={folder}", "inversion.steps=120", "inversion.lr=0.1",
-        "inversion.pixel=1", "prior.steps=1", "stages=1", "steps.first.step1=0",
-        "steps.first.step2=0", "steps.first.step3=0",
-    )  # fmt: skip
-    train(method)
-    with torch.no_grad():
-        found = (method.teacher.generated(method.latents.w) - method.images.targets).square().mean()
-        start = method.teacher.generator.w_mean.expand(2, -1)
-        before = (method.teacher.generated(start) - method.images.targets).square().mean()
-    assert found < 0.05 * before
+    return folder, samples.latents.w.detach()
+
+
+def test_inversion_recovers_the_teachers_own_samples(own_samples):
+    """Images drawn by a tiny generator are found again, far nearer than where the search starts."""
+    _, error = inverted(own_samples[0], "inversion.steps=120")
+    assert error < 0.05
+
+
+def test_refinement_brings_inverted_stylecodes_to_the_own_ones(own_samples):
+    """Not only a picture alike: after few steps of Adam the stylecode itself comes nearer."""
+    folder, own = own_samples
+    keys = ("inversion.steps=30", "inversion.refinement.deviation=0.05")
+    found, error = inverted(folder, *keys)
+    refined, less = inverted(folder, *keys, "inversion.refinement.steps=4")
+    assert less < 0.5 * error
+    assert (refined.latents.w - own).norm() < 0.7 * (found.latents.w - own).norm()

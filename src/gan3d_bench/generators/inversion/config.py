@@ -18,6 +18,21 @@ SPACES = ("w", "w+")
 
 
 @dataclass
+class RefinementConfig:
+    """Levenberg-Marquardt steps after the projection, in W: the most probable stylecode. Ours."""
+
+    steps: int = key(0, "steps for each image; 0: none", least=0, most=100)
+    directions: int = key(
+        150, "principal directions of w that are searched, a picture a step each", above=0, most=512
+    )
+    deviation: float = factor_key(
+        0.3,
+        "of colours in [-1, 1] from the teacher's, errors of neighbours taken for many",
+        above=0,
+    )
+
+
+@dataclass
 class ProjectionConfig:
     """Projection of images onto one stylecode each.
 
@@ -41,6 +56,7 @@ class ProjectionConfig:
     compare_size: int = key(
         256, "images are compared at most at this size", unit="pixels", least=16, most=MOST_SIDE
     )
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
 
 
 @dataclass
@@ -67,21 +83,6 @@ class PivotalConfig:
 
 
 @dataclass
-class RefinementConfig:
-    """Levenberg-Marquardt steps after the projection, in W: the most probable stylecode. Ours."""
-
-    steps: int = key(0, "steps for each image; 0: none", least=0, most=100)
-    directions: int = key(
-        150, "principal directions of w that are searched, a picture a step each", above=0, most=512
-    )
-    deviation: float = factor_key(
-        0.3,
-        "of colours in [-1, 1] from the teacher's, errors of neighbours taken for many",
-        above=0,
-    )
-
-
-@dataclass
 class InversionConfig(ProjectionConfig):
     """Projection into W or W+, with noise maps and pivotal tuning as options.
 
@@ -101,7 +102,6 @@ class InversionConfig(ProjectionConfig):
     space: str = key("w", "w: one stylecode an image; w+: one a layer", choices=SPACES)
     noise_maps: bool = key(False, "whether to fit the generator's noise maps, too")
     noise_regulariser: float = key(1e5, "weight of their regulariser", least=0, most=1e9)
-    refinement: RefinementConfig = field(default_factory=RefinementConfig)
     pivotal: PivotalConfig = field(default_factory=PivotalConfig)
 
     def require_w(self, why: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gan3d_bench.generators.inversion.config import ProjectionConfig
 from gan3d_bench.generators.inversion.projection import noise_scale, projection_terms
+from gan3d_bench.generators.inversion.refinement import Principal, refine
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.losses.perceptual import Distance
 from gan3d_bench.methods.gan2shape.teacher import FrozenTeacher
@@ -52,11 +53,24 @@ class Inversion:
         Raises:
             UserError: the asset of the perceptual loss is missing.
         """
-        size = min(self.teacher.generator.image_size, self.config.compare_size)
-        images = resize(from_uint8(originals), size)
+        images = self._shown(originals)
         return InversionTargets(
             images, self.teacher.perceptual(self.config.perceptual).against(images)
         )
+
+    @torch.no_grad()
+    def refined(self, w: Tensor, originals: Tensor) -> Tensor:
+        """Stylecodes (k, w_dim) found for originals (k, 3, T, T) uint8, made more probable ones."""
+        config, generator = self.config.refinement, self.teacher.generator
+        if not config.steps:
+            return w
+        space = Principal.of(generator, config.directions)
+        return refine(generator, w, self._shown(originals), config, space)
+
+    def _shown(self, originals: Tensor) -> Tensor:
+        """Originals at the size at which they are compared, in [-1, 1]."""
+        size = min(self.teacher.generator.image_size, self.config.compare_size)
+        return resize(from_uint8(originals), size)
 
     def terms(
         self, w: Tensor, noise: Tensor, deviation: Tensor, step: int, targets: InversionTargets

@@ -152,6 +152,7 @@ class GAN2Shape(PhasedMethod):
 
         return GroupSteps(
             begin_inversion=self._begin_inversion,
+            end_inversion=self._end_inversion,
             invert=self._invert,
             fit_prior=partial(self._fit_prior, group),
             warm_up_encoder=partial(self._warm_up, group, warm_up.encoder_terms),
@@ -239,6 +240,11 @@ class GAN2Shape(PhasedMethod):
         noise = torch.stack([torch.randn(w.shape[1], generator=rng) for rng in rngs]).to(w)
         step = self.phase_step
         return self.descend(self.inversion.terms(w, noise, self.w_deviation, step, targets))
+
+    def _end_inversion(self, part: range) -> None:
+        local = list(part)  # of all processes: each has all stylecodes, and gets the same
+        w = self.latents.w.data
+        w[local] = self.inversion.refined(w[local], self.images.originals[local])
 
     def _fit_prior(self, group: range, _: Any) -> Terms:
         priors = self._cached("priors", lambda: torch.stack([self.images.prior(i) for i in group]))

@@ -29,6 +29,7 @@ class GroupSteps:
     Attributes:
         begin_inversion: before the search for the stylecodes of some instances.
         invert: a step of that search.
+        end_inversion: after it.
         fit_prior: a step that fits D to the prior.
         warm_up_encoder, warm_up_lifted, warm_up_pose: steps of the warm-up.
         find_directions: between these, before V and L train.
@@ -40,6 +41,7 @@ class GroupSteps:
 
     begin_inversion: Callable[[range], None]
     invert: Callable[[range, Any], Mapping[str, Tensor]]
+    end_inversion: Callable[[range], None]
     fit_prior: Step
     warm_up_encoder: Step
     warm_up_lifted: Step
@@ -98,6 +100,7 @@ def _inversion_phases(
             {"latents": search},
             partial(steps.invert, part),
             begin=partial(steps.begin_inversion, part),
+            end=partial(steps.end_inversion, part),
         )
         for i, part in enumerate(parts)
     ]
