@@ -20,7 +20,6 @@ from scipy.io import savemat
 from torch import Tensor
 
 from gan3d_bench.config import compose
-from gan3d_bench.conformance.checks import check
 from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_heads
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces.head_landmarks import HeadLandmarks
@@ -223,8 +222,3 @@ def test_reconstruct_fits_photographs() -> None:
     keys = [text.format(folder="/x", count=3) for text in SPEC.photographs.overrides]
     config = compose(SPEC, SPEC.photographs.preset, None, keys)
     assert (config.data, config.images, config.landmarks) == ("images", "/x", "landmarks-106")
-
-
-@pytest.mark.slow
-def test_it_passes_the_check_of_methods(toy: Path) -> None:
-    assert check("mm-fit") == 0
