@@ -16,6 +16,7 @@ from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_heads
 from gan3d_bench.errors import UserError
 from gan3d_bench.faces import landmark_correspondences as landmark_map
+from gan3d_bench.faces import landmark_fit
 from gan3d_bench.faces.face_model import REGION_WIDTH, FaceModel
 from gan3d_bench.faces.landmark_correspondences import LandmarkCorrespondences
 from gan3d_bench.faces.landmark_fit import POSE, place, projection_slope
@@ -234,6 +235,27 @@ def test_between_two_sides_the_map_is_blended(space, exact) -> None:
     torch.testing.assert_close(second, torch.tensor([0, 0, 0.5, 1.0]), atol=1e-3, rtol=0)
     torch.testing.assert_close(first, 1 - second)
     assert POSE == 6
+
+
+def test_landmarks_given_several_times_count_as_once(
+    space, finder, exact, truth, monkeypatch
+) -> None:
+    """Not as errors of their own: the prior keeps its weight."""
+    config = FitConfig(image_size=SIZE, steps=0, looseness=1.0)
+    plane = MorphableFit(space, config, source=exact).plane(finder.points, SIZE)
+    noise = torch.randn(plane.shape, generator=torch.Generator().manual_seed(0))
+    plane = plane + 2e-4 * noise  # where the cost is quadratic
+
+    def shape(times: int) -> Tensor:
+        known = KnownLandmarks(exact.vertex.repeat(times), 1e-3)
+        fit = MorphableFit(space, config, source=known)
+        return fit.landmarks(plane.repeat(1, times, 1), 12)[:, POSE:]
+
+    once = shape(1)
+    away = (shape(4) - once).abs().mean()
+    assert away < 0.05 * once.abs().mean()
+    monkeypatch.setattr(landmark_fit, "INDEPENDENT", 1000)
+    assert (shape(4) - once).abs().mean() > 4 * away
 
 
 def test_slopes_are_those_of_forward_differentiation() -> None:

@@ -19,6 +19,8 @@ STARTS = (-35.0, 0.0, 35.0)  # yaw in degrees
 RIGID_STEPS = 3
 LARGEST_STEP = 0.4  # radians, or in the logarithm of the scale
 LARGEST_ANGLE = math.radians(82)  # of yaw and pitch
+INDEPENDENT = 106
+"""Landmarks that tell of a face each for itself: of more, errors of neighbours are alike."""
 OUTLIER = 3.0  # standard deviations from which errors count less and less
 
 
@@ -31,7 +33,8 @@ class LandmarkFit:
     Args:
         space: whole, as the map was found with.
         landmarks: where the landmarks are on it.
-        looseness: landmarks deviate by that much more than the map says.
+        looseness: landmarks deviate by that much more than the map says; more than `INDEPENDENT`
+            count as so many.
         device: where to compute.
         scale_deviation: of the logarithm of the scale, of faces whose size is known.
     """
@@ -46,7 +49,8 @@ class LandmarkFit:
     ) -> None:
         self.scale_precision = scale_deviation**-2
         self.map = landmarks.to(device)
-        self.deviation = looseness * self.map.deviation
+        repeated = max(1.0, landmarks.vertex.shape[1] / INDEPENDENT)
+        self.deviation = looseness * repeated**0.5 * self.map.deviation
         # (S, L, 3) and (S, L, K, 3): all of the model that counts here
         self.points = (space.mean[landmarks.vertex] + landmarks.offset).to(device)
         self.directions = space.shape_basis[:, landmarks.vertex].permute(1, 2, 0, 3).to(device)
