@@ -10,6 +10,8 @@ from torch import Tensor
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Generator, Teacher
 from gan3d_bench.generators.inversion.invert import invert
+from gan3d_bench.generators.inversion.known_codes import stylecodes
+from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.methods.phases import PhasedMethod
 
@@ -48,6 +50,8 @@ class LiftingMethod(PhasedMethod):
     def embed(self, images: Tensor) -> Tensor:
         """Stylecodes (B, w_dim) whose pictures by the teacher look like `images` (B, 3, S, S).
 
+        They are kept in the cache folder.
+
         Raises:
             UserError: images of another size than the run's.
         """
@@ -56,8 +60,13 @@ class LiftingMethod(PhasedMethod):
             raise UserError(
                 f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
             )
-        with torch.enable_grad():
-            found = invert(
-                self.teacher, images.to(self.device), self.config.inversion, self.rng("invert", 0)
-            )
-        return found.w
+        images, config = images.to(self.device), self.config
+
+        def find() -> Tensor:
+            with torch.enable_grad():
+                return invert(self.teacher, images, config.inversion, self.rng("invert", 0)).w
+
+        pinned = teacher_hash(config.teacher)
+        if pinned is None:  # a random one
+            return find()
+        return stylecodes(images, f"{config.teacher} {pinned}", config.inversion, config.seed, find)
