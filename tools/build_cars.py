@@ -5,8 +5,8 @@
 
 Needs `xatlas` and `fast-simplification` beside the suite, and `dpkg-deb`. Of each car what can be
 seen is kept, decimated and baked into one atlas of colours with a fourth channel for the body's
-paint. Left out: cars under the GPL (155-DTM, buggy, p406) and the textures of TORCS's robot drivers,
-for which the package's copyright file states GPL-2+ as for all that it does not list.
+paint. Left out: cars under the GPL (155-DTM, buggy, p406), and the textures of TORCS's drivers, for
+which the package's copyright file states GPL-2+ as for all that it does not list.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ TRIANGLES, TEXTURE_SIZE = 2500, 256
 STEPS = 65535  # of a coordinate within the car's box, and of a texture coordinate
 CHANGES = (
     "moved and scaled to one unit of length; glass made opaque; what cannot be seen from outside "
-    f"removed; decimated to at most {TRIANGLES} triangles; colours and textures baked into an atlas of "
-    f"{TEXTURE_SIZE} x {TEXTURE_SIZE} texels; the body's paint marked, so that it can be recoloured"
+    f"removed; decimated to at most {TRIANGLES} triangles; colours and textures baked into one "
+    f"atlas of {TEXTURE_SIZE} x {TEXTURE_SIZE} texels; the body's paint marked for recolouring"
 )
 LICENCES = {
     # licence -> its text's file, package whose copyright file has it, heading there

@@ -1,4 +1,4 @@
-"""The readers behind `tools/build_cars.py`: AC3D, wheels by the car's settings, OBJ in an archive."""
+"""The readers behind `tools/build_cars.py`: AC3D, wheels by settings, OBJ in an archive."""
 
 from __future__ import annotations
 

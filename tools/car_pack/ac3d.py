@@ -1,8 +1,8 @@
 """Reader of AC3D models (``.ac``, and TORCS's ``.acc`` with strips and more texture coordinates).
 
 The format: text; ``OBJECT`` blocks nest by their ``kids``, each with an offset ``loc`` from its
-parent; a surface has ``SURF flags``, ``refs n`` and n lines ``vertex u v``, of which further columns
-are coordinates of further textures.
+parent; a surface has ``SURF flags``, ``refs n`` and n lines ``vertex u v``, in which further
+columns are coordinates of further textures.
 """
 
 from __future__ import annotations

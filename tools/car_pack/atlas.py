@@ -8,12 +8,12 @@ import fast_simplification
 import numpy as np
 import torch
 import xatlas
-from car_pack.surface import Surface
 from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from car_pack.surface import Surface
 from gan3d_bench.rendering import rasterize
 
 CREASE = 45.0  # degrees; edges sharper than this are not smoothed over

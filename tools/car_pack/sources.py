@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
+from PIL import Image
+
 from car_pack.ac3d import read_ac3d
 from car_pack.surface import Surface, join
-from PIL import Image
 
 GAMES = Path("usr/share/games/torcs")
 SH3F = Path("usr/share/sweethome3d/furniture")

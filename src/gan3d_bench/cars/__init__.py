@@ -1,1 +1,1 @@
-"""Real cars with textures, seen from all round: the bundled pack, and how pictures are drawn of it."""
+"""Real cars with textures: the bundled pack, and pictures of them from all round."""

@@ -1,8 +1,8 @@
 """From random numbers to pictures of cars, with everything known of each.
 
-Looks are what a split may show: of each shape nine are for training, one for validation and two for
-tests, others for each family of shapes; two shapes are for tests alone, with all their looks. Scaling
-each axis by up to 10 % is this suite's augmentation: there are few shapes.
+Looks are what a split may show: of each shape nine are for training, one for validation and two
+for tests, others for each family of shapes; two shapes are for tests alone, with all their looks.
+Scaling each axis by up to 10 % is this suite's augmentation: there are few shapes.
 """
 
 from __future__ import annotations
