@@ -122,7 +122,7 @@ def test_strips_nested_places_and_further_coordinates(ac3d, tmp_path) -> None:
         (HEAD.replace("kids 2", "kids -1"), "line 5: expected a number of kids of 0 to"),
         (HEAD.replace("kids 2", "numvert 10000000"), "line 5: expected a number of vertices"),
         (HEAD.replace("loc 0 0 1", "loc 0 nan 1"), "line 4: expected loc and three numbers"),
-        (HEAD + STRIP.replace("\n2 0.5", "\n7 0.5"), "line 21: expected a vertex of 0 to 4"),
+        (HEAD + STRIP.replace("\n2 0.5", "\n7 0.5"), "line 22: expected a vertex of 0 to 4"),
         (HEAD + STRIP.replace("SURF 0x34", "SURF ?"), "line 17: expected flags, got '\\?'"),
         (HEAD + STRIP[:150], "the file ends, expected|expected a vertex"),
         ("AC3Db\n" + "OBJECT group\nkids 1\n" * 100, "at most 64 nested objects"),
@@ -267,10 +267,11 @@ def test_both_sides_of_what_is_seen_from_both(monkeypatch) -> None:
         corners, np.zeros((count, 3, 2)), np.full(count, -1), np.ones((count, 3)),
         np.zeros(count, dtype=bool),
     )  # fmt: skip
-    seen = surface.visible_sides(loose, size=128)
+    once, twice = surface.outside(loose, size=128)
     # the box's faces were wound inwards, the sphere within is hidden, the wing is seen from
     # above and from below
-    assert len(seen) == len(box.faces) + 2
+    assert len(once) == len(box.faces) + 1 and twice.sum() == 1
+    seen = surface.both_sides(once, twice)
     middle, normal = seen.corners.mean(1), seen.normals()
     on_box = middle[:, 1] > -0.3
     assert ((middle * normal).sum(1)[on_box] > 0).all()

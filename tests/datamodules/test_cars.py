@@ -72,7 +72,7 @@ def test_the_pack_is_what_its_manifest_says(pack) -> None:
 
 def test_every_car_is_whole_and_of_one_unit(pack) -> None:
     for car in pack.cars:
-        assert 1000 < len(car.faces) <= 3000, car.name
+        assert 1500 < len(car.faces) <= 3500, car.name
         assert car.faces.max() < len(car.vertices) and car.face_uvs.max() < len(car.uvs)
         assert car.faces.shape == car.face_uvs.shape
         assert car.uvs.min() >= 0 and car.uvs.max() <= 1

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import fast_simplification
 import numpy as np
 import torch
 import xatlas
+from meshoptimizer import SIMPLIFY_PRUNE, simplify
 from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from car_pack.surface import Surface
+from car_pack.surface import Surface, both_sides, outside, welded
 from gan3d_bench.rendering import rasterize
 
 CREASE = 45.0  # degrees; edges sharper than this are not smoothed over
@@ -39,18 +39,26 @@ class Mesh:
 
 
 def decimate(surface: Surface, triangles: int, size: int) -> Mesh:
-    """Weld, decimate to at most `triangles`, part at creases, and unwrap to an atlas of `size`."""
-    corners = surface.corners.reshape(-1, 3)
-    keys, index = np.unique(np.round(corners / 2e-4).astype(np.int64), axis=0, return_inverse=True)
-    points = np.zeros((len(keys), 3))
-    np.add.at(points, index.reshape(-1), corners)
-    points /= np.bincount(index.reshape(-1))[:, None]
-    faces = _with_area(points, index.reshape(-1, 3))
+    """Weld, decimate to about `triangles`, part at creases, and unwrap to an atlas of `size`.
+
+    Of thin sheets one side is decimated; those seen from both get their other side after.
+    """
+    points, faces = welded(surface)
+    faces = _with_area(points, faces)
     if len(faces) > triangles:
-        points, faces = fast_simplification.simplify(
-            points.astype(np.float32), faces.astype(np.int32), target_count=triangles, agg=5
+        found = np.zeros(faces.size, dtype=np.uint32)
+        count = simplify(
+            found,
+            faces.reshape(-1).astype(np.uint32),
+            points.astype(np.float32),
+            target_index_count=3 * triangles,
+            target_error=1.0,
+            options=SIMPLIFY_PRUNE,
         )
-        faces = _with_area(points, faces)
+        faces = _with_area(points, found[:count].reshape(-1, 3).astype(np.int64))
+    blank = np.zeros(len(faces))
+    plain = Surface(points[faces], np.zeros((len(faces), 3, 2)), blank, blank, blank)
+    points, faces = welded(both_sides(*outside(plain)))
     points, faces = _part_at_creases(np.asarray(points, dtype=np.float64), faces)
     atlas = xatlas.Atlas()
     atlas.add_mesh(points.astype(np.float32), faces.astype(np.uint32))
