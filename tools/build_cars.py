@@ -66,9 +66,10 @@ def build_car(source: sources.Source, root: Path) -> tuple[dict, dict]:
     lightness, colour = sources.paint_of(baked)
     file = root / source.file.partition(":")[0]
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    half = (high - low) / (high - low)[2] / 2  # thin aerials may have gone: in its own box again
     arrays = {
         "vertices": np.round((mesh.vertices - low) / (high - low) * STEPS).astype(np.uint16),
-        "bounds": np.stack((low, high)).astype(np.float32),
+        "bounds": np.stack((-half, half)).astype(np.float32),
         "faces": mesh.faces.astype(np.uint16),
         "uvs": np.round(np.clip(mesh.uvs, 0, 1) * STEPS).astype(np.uint16),
         "face_uvs": mesh.face_uvs.astype(np.uint16),

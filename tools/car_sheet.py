@@ -70,7 +70,7 @@ def main() -> None:
     picture = sheet(options.image_size)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).quantize(256).save(options.out, optimize=True)
+    Image.fromarray(pixels).save(options.out, optimize=True)
     print(f"{options.out}: {options.out.stat().st_size / 1e3:.0f} kB")
 
 

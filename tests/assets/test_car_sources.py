@@ -123,7 +123,7 @@ def test_strips_nested_places_and_further_coordinates(ac3d, tmp_path) -> None:
         (HEAD.replace("kids 2", "numvert 10000000"), "line 5: expected a number of vertices"),
         (HEAD.replace("loc 0 0 1", "loc 0 nan 1"), "line 4: expected loc and three numbers"),
         (HEAD + STRIP.replace("\n2 0.5", "\n7 0.5"), "line 22: expected a vertex of 0 to 4"),
-        (HEAD + STRIP.replace("SURF 0x34", "SURF ?"), "line 17: expected flags, got '\\?'"),
+        (HEAD + STRIP.replace("SURF 0x34", "SURF ?"), "line 18: expected flags, got '\\?'"),
         (HEAD + STRIP[:150], "the file ends, expected|expected a vertex"),
         ("AC3Db\n" + "OBJECT group\nkids 1\n" * 100, "at most 64 nested objects"),
     ],

@@ -117,10 +117,6 @@ class HeadsDataset(RenderedDataset):
         self.config, self.model = config, model
         self.latents = head_latents(split, range(size), self.config.seed)
         self.parameters = sample_heads(self.latents, self.model)
-        self._open: dict[int, Shard] = {}
-
-    def __len__(self) -> int:
-        return self.size
 
     def draw(self, start: int, stop: int) -> dict[str, Tensor]:
         """See `RenderedDataset.draw`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ SHARD_SIZE = 256
 RENDER_BATCH = 32
 
 
-class RenderedDataset(Dataset[Item]):
+class RenderedDataset(Dataset[Item], ABC):
     """Items of one split, read from the cache.
 
     Subclasses implement `draw` and `item`.
@@ -72,16 +72,15 @@ class RenderedDataset(Dataset[Item]):
         """Render shards and write them; yields the number of images done after each batch."""
         for number in numbers:
             start, stop = self._bounds(number)
-            batches = []
-            for first in range(start, stop, RENDER_BATCH):
-                last = min(first + RENDER_BATCH, stop)
+            batches, done = [], start
+            while done < stop:
+                first, done = done, min(done + RENDER_BATCH, stop)
                 with torch.inference_mode():
-                    batches.append(encode(self.draw(first, last)))
-                if last < stop:
-                    yield last - first
-            whole = {name: torch.cat([b[name] for b in batches]) for name in batches[0]}
-            write_shard(self._path(number), whole)
-            yield last - first
+                    batches.append(encode(self.draw(first, done)))
+                if done == stop:
+                    whole = {name: torch.cat([b[name] for b in batches]) for name in batches[0]}
+                    write_shard(self._path(number), whole)
+                yield done - first
 
     def _bounds(self, number: int) -> tuple[int, int]:
         return number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, self.size)
