@@ -27,7 +27,7 @@ from gan3d_bench.datamodules import rendered
 from gan3d_bench.datamodules.base import SPLITS
 from gan3d_bench.datamodules.cars import CarsConfig, CarsDataModule, CarsDataset, car_parameters
 from gan3d_bench.errors import UserError
-from gan3d_bench.heads.sampling import CENTRE_DEPTH, FIELD_OF_VIEW
+from gan3d_bench.heads.sampling import CENTRE_DEPTH, FAR, FIELD_OF_VIEW, NEAR
 from gan3d_bench.rendering.cameras import PinholeCamera
 
 
@@ -183,12 +183,22 @@ def test_every_car_has_wheels_on_the_ground_and_less_roof_than_floor(pack) -> No
         assert x[top].abs().quantile(0.9) <= x[middle].abs().quantile(0.95) + 0.02, car.name
 
 
+def test_cars_are_whole_in_the_picture_and_in_the_depths_that_data_has(pack) -> None:
+    cars = car_parameters("test", range(150))
+    camera = PinholeCamera(64, FIELD_OF_VIEW)
+    for row in range(len(cars)):
+        vertices, _, _ = canonical_car(cars, row, pack)
+        seen = cars[row : row + 1].view.transform(vertices)
+        assert ((camera.project(seen) >= 0) & (camera.project(seen) <= 63)).all()
+        assert seen[..., 2].min() > NEAR and seen[..., 2].max() < FAR
+
+
 def test_maps_are_exact(pack) -> None:
     cars = car_parameters("test", range(3))
     maps = render_cars(cars, 40)
     inside = maps["mask"] > 0.99
     camera = PinholeCamera(40, FIELD_OF_VIEW)
-    assert inside.flatten(1).float().mean(1).min() > 0.03
+    assert inside.flatten(1).float().mean(1).min() > 0.05
     assert maps["depth"][inside].min() > 0.9 and maps["depth"][inside].max() < 1.1
     assert (maps["depth"][maps["mask"] < 0.5] == torch.tensor(1.1)).all()
     normal = maps["normal"]

@@ -29,7 +29,7 @@ from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.mesh import UVTexture, render_mesh
 from gan3d_bench.rendering.shading import LambertLight
 
-CAR_LENGTH = 0.125  # scene units of a car at scale 1; the image spans 0.175 at the centre's depth
+CAR_LENGTH = 0.145  # scene units of a car at scale 1; the image spans 0.175 at the centre's depth
 ELEVATION = (0.0, 30.0)  # degrees, as StyleGAN-R finds them in StyleGAN's cars
 SCALE = (0.85, 1.05)
 STRETCH = 0.1
