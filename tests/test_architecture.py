@@ -23,7 +23,7 @@ ROOMS = (
     ),
     *("assets", "machine", "distributed", "files"),
     *("geometry", "rendering", "scenes", "pictures"),
-    *("heads", "faces", "losses", "generators", "metrics"),
+    *("heads", "cars", "faces", "losses", "generators", "metrics"),
     *("adversarial", "datamodules", "methods", "tracking", "training"),
     *("benchmarks", "conformance", "report", "commands", "cli", "__main__"),
 )

@@ -35,6 +35,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "datamodules": {
         "heads": "gan3d_bench.datamodules.specs:HEADS",
+        "cars": "gan3d_bench.datamodules.specs:CARS",
         "synface": "gan3d_bench.datamodules.specs:SYNFACE",
         "images": "gan3d_bench.datamodules.specs:IMAGES",
     },

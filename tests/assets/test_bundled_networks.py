@@ -131,7 +131,8 @@ PARTS = {
     EMBEDDING: ("embedding",),
     "heads.npz": ("vertices", "albedo"),
 }
-NO_NETWORKS = (directions.PURPOSE,)  # vectors and statistics: nothing to feed
+# vectors and statistics, and meshes with their licences: nothing to feed
+NO_NETWORKS = (directions.PURPOSE, *(file for file in bundled_manifest() if file[:5] == "cars/"))
 
 
 def kind_of(file: str) -> str:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gan3d_bench.datamodules import heads as heads_module
+from gan3d_bench.datamodules import rendered
+from gan3d_bench.datamodules import shards as shard_files
 from gan3d_bench.datamodules.heads import (
     LAYOUT,
     NUM_LATENTS,
@@ -24,7 +26,6 @@ from gan3d_bench.datamodules.heads import (
 )
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.morphable_model import MorphableModel
-from gan3d_bench.heads import cache as heads_cache
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.depth_mesh import depth_normals
 from gan3d_bench.rendering.shading import lit_texture
@@ -39,7 +40,7 @@ def maps() -> dict[str, torch.Tensor]:
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch) -> HeadsDataModule:
     """Tiny splits in shards of two."""
-    monkeypatch.setattr(heads_module, "SHARD_SIZE", 2)
+    monkeypatch.setattr(rendered, "SHARD_SIZE", 2)
     return HeadsDataModule(
         16, train_size=3, val_size=1, test_size=2, batch_size=2, supersample=1, root=tmp_path
     )
@@ -218,7 +219,7 @@ def test_no_space_leaves_nothing_half_written(module, tmp_path, monkeypatch) -> 
         Path(args[1]).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(heads_cache, "save_file", full)
+    monkeypatch.setattr(shard_files, "save_file", full)
     with pytest.raises(UserError, match="no space left on the device; free some space or set"):
         module.prepare_data()
     assert [f for f in tmp_path.rglob("*") if f.is_file()] == []

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from gan3d_bench.config import RunConfig, compose, override
+from gan3d_bench.datamodules.shards import encode
 from gan3d_bench.datamodules.specs import HEAD_BYTES, heads_need
 from gan3d_bench.errors import UserError
-from gan3d_bench.heads.cache import encode
 from gan3d_bench.machine import room
 from gan3d_bench.machine.room import GIB, free_memory, require_room
 from gan3d_bench.registry import BUILTIN, registry

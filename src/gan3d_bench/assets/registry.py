@@ -272,6 +272,19 @@ BUILTIN: tuple[Asset, ...] = (
         files=("heads.npz",),
     ),
     BundledAsset(
+        name="cars",
+        purpose="26 textured cars with paint that can be changed, from TORCS and Sweet Home 3D",
+        unlocks="cars seen from all round with exact ground truth",
+        licence="each car's own: Free Art License 1.3, CC-BY-3.0 or CC-BY-3.0-US (manifest.json)",
+        files=(
+            "cars/cars.npz",
+            "cars/manifest.json",
+            "cars/FreeArtLicense-1.3.txt",
+            "cars/CC-BY-3.0.txt",
+            "cars/CC-BY-3.0-US.txt",
+        ),
+    ),
+    BundledAsset(
         name="heads-teacher-64",
         purpose="StyleGAN2 trained on the synthetic heads at 64 pixels",
         unlocks="the quick start without a download",

@@ -7,22 +7,22 @@ and the identities of train, val and test never meet. Pictures are rendered once
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.config import SEEDS, require
-from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_counts
+from gan3d_bench.datamodules import rendered
+from gan3d_bench.datamodules.base import SPLITS, Item, Split
+from gan3d_bench.datamodules.rendered import RENDER_BATCH, RenderedDataModule, RenderedDataset
+from gan3d_bench.datamodules.shards import decode, encode
 from gan3d_bench.errors import unknown_name
 from gan3d_bench.geometry.morphable_model import MorphableModel
-from gan3d_bench.heads.cache import Shard, decode, encode, write_shard
 from gan3d_bench.heads.sampling import (
     LAYOUT,
     NUM_LATENTS,
@@ -36,8 +36,6 @@ __all__ = [
     "head_latents", "render_heads", "sample_heads",
 ]  # fmt: skip
 
-SHARD_SIZE = 256
-RENDER_BATCH = 32
 # Raise it when rendering changes, so that old caches are not read.
 CACHE_VERSION = 1
 
@@ -81,13 +79,13 @@ class HeadsConfig:
 
     def folder(self, root: Path, model: MorphableModel) -> Path:
         """The cache folder of this data set; its name hashes the settings and the head model."""
-        digest = hashlib.sha256(f"{CACHE_VERSION} {self} {SHARD_SIZE}".encode())
+        digest = hashlib.sha256(f"{CACHE_VERSION} {self} {rendered.SHARD_SIZE}".encode())
         for tensor in model.tensors():
             digest.update(tensor.contiguous().numpy().tobytes())
         return root / "heads" / f"{self.image_size}px-{digest.hexdigest()[:16]}"
 
 
-class HeadsDataset(Dataset[dict[str, Any]]):
+class HeadsDataset(RenderedDataset):
     """Heads of one split, read from the cache.
 
     Items are dicts of float32 tensors: image, albedo, normal (3, S, S), depth, mask (1, S, S)
@@ -114,67 +112,20 @@ class HeadsDataset(Dataset[dict[str, Any]]):
         root: Path | None = None,
         model: MorphableModel | None = None,
     ) -> None:
-        require_counts(1, **{f"{split}_size": size})
-        self.split: Split = split
-        self.size = size
-        self.config = config or HeadsConfig()
-        self.model = model or MorphableModel.load_heads()
-        self.folder = self.config.folder(root or cache_dir(), self.model) / split
+        config, model = config or HeadsConfig(), model or MorphableModel.load_heads()
+        super().__init__(split, size, config.folder(root or cache_dir(), model))
+        self.config, self.model = config, model
         self.latents = head_latents(split, range(size), self.config.seed)
         self.parameters = sample_heads(self.latents, self.model)
-        self._open: dict[int, Shard] = {}
 
-    def __len__(self) -> int:
-        return self.size
+    def draw(self, start: int, stop: int) -> dict[str, Tensor]:
+        """See `RenderedDataset.draw`."""
+        chosen = self.parameters[start:stop]
+        return render_heads(chosen, self.config.image_size, self.config.supersample, self.model)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        if not 0 <= index < self.size:
-            raise IndexError(index)
-        number, offset = divmod(index, SHARD_SIZE)
-        if number not in self._open:
-            start, stop = self._bounds(number)
-            self._open[number] = Shard(self._path(number), stop - start)
-        maps = decode(self._open[number][offset])
+    def item(self, maps: Mapping[str, Tensor], index: int) -> Item:
+        """See `RenderedDataset.item`."""
         return _item(maps, self.parameters, self.latents, index, index)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Memory maps do not travel to worker processes; they are opened again there.
-        return {**self.__dict__, "_open": {}}
-
-    def missing(self) -> list[int]:
-        """Numbers of the shards that are not yet rendered."""
-        return [n for n in range(-(-self.size // SHARD_SIZE)) if not self._path(n).is_file()]
-
-    def render(self, numbers: list[int]) -> Iterator[int]:
-        """Render shards and write them; yields the number of images done after each batch."""
-        for number in numbers:
-            start, stop = self._bounds(number)
-            batches = []
-            for first in range(start, stop, RENDER_BATCH):
-                chosen = self.parameters[first : min(first + RENDER_BATCH, stop)]
-                with torch.inference_mode():
-                    batches.append(
-                        encode(
-                            render_heads(
-                                chosen,
-                                self.config.image_size,
-                                self.config.supersample,
-                                self.model,
-                            )
-                        )
-                    )
-                if first + RENDER_BATCH < stop:
-                    yield len(chosen)
-            whole = {name: torch.cat([b[name] for b in batches]) for name in batches[0]}
-            write_shard(self._path(number), whole)
-            yield len(chosen)
-
-    def _bounds(self, number: int) -> tuple[int, int]:
-        return number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, self.size)
-
-    def _path(self, number: int) -> Path:
-        start, stop = self._bounds(number)
-        return self.folder / f"{start:07d}-{stop:07d}.safetensors"
 
 
 def _item(
@@ -190,7 +141,7 @@ def _item(
     return {**maps, **coefficients, "latents": latents[row], "index": index}
 
 
-class HeadsDataModule(DataModule[HeadsDataset]):
+class HeadsDataModule(RenderedDataModule[HeadsDataset]):
     """Train, val and test heads, disjoint in identity, rendered once and cached on disk.
 
     The cache lies under ``GAN3D_BENCH_HOME`` or the platform's cache folder; a run that was
@@ -207,6 +158,8 @@ class HeadsDataModule(DataModule[HeadsDataset]):
         UserError: a setting out of range; no space; a damaged shard (when it is read).
     """
 
+    what = "heads"
+
     def __init__(
         self,
         image_size: int = 64,
@@ -220,10 +173,9 @@ class HeadsDataModule(DataModule[HeadsDataset]):
         supersample: int = 2,
         root: Path | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers)
-        require_counts(1, train_size=train_size, val_size=val_size, test_size=test_size)
+        sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
+        super().__init__(sizes, batch_size, num_workers)
         self.config = HeadsConfig(image_size, seed, supersample)
-        self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
         self.root = root
 
     @classmethod
@@ -238,26 +190,8 @@ class HeadsDataModule(DataModule[HeadsDataset]):
         """The data set of a split (its images exist after `prepare_data`)."""
         return HeadsDataset(split, self.sizes[split], self.config, root=self.root)
 
-    def prepare(self, split: Split) -> None:
-        """Render what the cache lacks, with a progress bar."""
-        data = self.dataset(split)
-        missing = data.missing()
-        if not missing:
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                   TimeRemainingColumn())  # fmt: skip
-        with Progress(*columns, transient=True) as progress:
-            total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in missing)
-            task = progress.add_task(f"rendering heads ({split})", total=total)
-            for done in data.render(missing):
-                progress.advance(task, done)
-
-    def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
-        """Heads of any number, from the cache or rendered afresh: bit for bit the same."""
-        if split in SPLITS and max(numbers, default=0) < self.sizes[split]:
-            data = self.dataset(split)
-            if not data.missing():
-                return [data[number] for number in numbers]
+    def anew(self, split: Split, numbers: Sequence[int]) -> list[Item]:
+        """See `RenderedDataModule.anew`."""
         model = MorphableModel.load_heads()
         latents = head_latents(split, numbers, self.config.seed)
         heads = sample_heads(latents, model)

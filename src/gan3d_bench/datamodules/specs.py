@@ -24,6 +24,8 @@ KEYS: Mapping[str, str] = {
     "normal": "(3, S, S) float, unit vectors in camera space; (0, 0, -1) faces the camera",
     "albedo": "(3, S, S) float in [-1, 1]",
     "angles": "(3,) float: yaw, pitch and roll of the subject in degrees",
+    "azimuth": "() float, degrees 0 to 360 round the subject, the camera to the image's right",
+    "elevation": "() float, degrees, the camera above the subject",
     "translation": "(3,) float, shift of the subject in scene units",
     "ambient": "() float, weight of the light from everywhere",
     "diffuse": "() float, weight of the light from `light_direction`",
@@ -44,6 +46,16 @@ HEADS = DataModuleSpec(
     gives=(
         *("image", "depth", "mask", "normal", "albedo", "angles", "translation"),
         *("ambient", "diffuse", "light_direction", "latents", "index"),
+    ),
+)
+
+CARS = DataModuleSpec(
+    name="cars",
+    title="real cars from all round with exact depth, normals, albedo, mask and camera, any size",
+    module="gan3d_bench.datamodules.cars:CarsDataModule",
+    gives=(
+        *("image", "depth", "mask", "normal", "albedo", "angles", "azimuth", "elevation"),
+        *("translation", "ambient", "diffuse", "light_direction", "index"),
     ),
 )
 

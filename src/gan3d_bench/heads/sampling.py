@@ -27,6 +27,7 @@ from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.geometry.views import View
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.mesh import UVTexture, render_mesh
+from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import LambertLight
 
 _SIZES = (
@@ -214,13 +215,23 @@ def render_heads(
         supersample=supersample,
         cull_backfaces=True,
     )
+    return exact_maps(rendering, background(parameters.background, image_size))
+
+
+def exact_maps(rendering: Rendering, behind: Tensor) -> dict[str, Tensor]:
+    """The maps of data with exact ground truth, see `render_heads`.
+
+    Args:
+        rendering: of B subjects, with depth, normals and albedo.
+        behind: (B, 3, S, S) backgrounds in [-1, 1].
+    """
     assert rendering.depth is not None
     assert rendering.normal is not None
     assert rendering.albedo is not None
     inside = rendering.mask >= 0.5
-    facing = vertices.new_tensor([0.0, 0.0, -1.0])[:, None, None]
+    facing = rendering.normal.new_tensor([0.0, 0.0, -1.0])[:, None, None]
     return {
-        "image": rendering.over(background(parameters.background, image_size)).clamp(-1, 1),
+        "image": rendering.over(behind).clamp(-1, 1),
         "depth": torch.where(inside, rendering.depth.clamp(NEAR, FAR), FAR),
         "normal": torch.where(inside, rendering.normal, facing),
         "albedo": torch.where(inside, rendering.albedo, -1.0),

@@ -17,9 +17,9 @@ from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.base import DataModule, Split
 from gan3d_bench.datamodules.heads import CACHE_VERSION, head_latents
 from gan3d_bench.datamodules.images import ImageFolderDataset
+from gan3d_bench.datamodules.shards import Shard, write_shard
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.morphable_model import MorphableModel
-from gan3d_bench.heads.cache import Shard, write_shard
 from gan3d_bench.heads.sampling import LAYOUT, HeadParameters, render_heads, sample_heads
 from gan3d_bench.rendering.images import from_uint8, to_uint8
 

@@ -1,4 +1,4 @@
-"""The disk cache of rendered heads: shards that are written whole or not at all.
+"""The disk cache of rendered data: shards that are written whole or not at all.
 
 A shard is a safetensors file with images and albedo in 8 bits, depth in 16 bits over
 [0.9, 1.1] (steps of 3e-6), normals in half floats, and the SHA-256 of its contents.
@@ -26,7 +26,7 @@ _MAPS = ("image", "depth", "normal", "albedo", "mask")
 
 
 def encode(maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Maps of `render_heads` -> what a shard stores."""
+    """Maps of `heads.sampling.exact_maps` -> what a shard stores."""
     depth = (maps["depth"] - NEAR) / (FAR - NEAR) * _DEPTH_LEVELS
     return {
         "image": ((maps["image"] + 1) * 127.5).round().to(torch.uint8),
@@ -83,7 +83,7 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> None:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space" in str(error)
         reason = "no space left on the device" if full else str(error)
         raise UserError(
-            f"cannot write the heads cache {path}: {reason}; "
+            f"cannot write the cache {path}: {reason}; "
             "free some space or set GAN3D_BENCH_HOME to another folder"
         ) from None
 

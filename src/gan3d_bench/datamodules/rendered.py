@@ -1,0 +1,147 @@
+"""Data that is made: rendered once in shards, cached, and rendered on where a run was killed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_counts
+from gan3d_bench.datamodules.shards import Shard, decode, encode, write_shard
+
+SHARD_SIZE = 256
+RENDER_BATCH = 32
+
+
+class RenderedDataset(Dataset[Item], ABC):
+    """Items of one split, read from the cache.
+
+    Subclasses implement `draw` and `item`.
+
+    Args:
+        split: train, val or test.
+        size: number of items.
+        folder: of the data set's cache; the split is a folder in it.
+
+    Raises:
+        UserError: a size below 1; on reading, a missing or damaged shard.
+    """
+
+    def __init__(self, split: Split, size: int, folder: Path) -> None:
+        require_counts(1, **{f"{split}_size": size})
+        self.split: Split = split
+        self.size = size
+        self.folder = folder / split
+        self._open: dict[int, Shard] = {}
+
+    @abstractmethod
+    def draw(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Render the maps of some items, as `heads.sampling.exact_maps`."""
+
+    @abstractmethod
+    def item(self, maps: Mapping[str, Tensor], index: int) -> Item:
+        """All that is known of item `index`, its maps among it."""
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Item:
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        number, offset = divmod(index, SHARD_SIZE)
+        if number not in self._open:
+            start, stop = self._bounds(number)
+            self._open[number] = Shard(self._path(number), stop - start)
+        return self.item(decode(self._open[number][offset]), index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Memory maps do not travel to worker processes; they are opened again there.
+        return {**self.__dict__, "_open": {}}
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are not yet rendered."""
+        return [n for n in range(-(-self.size // SHARD_SIZE)) if not self._path(n).is_file()]
+
+    def render(self, numbers: list[int]) -> Iterator[int]:
+        """Render shards and write them; yields the number of images done after each batch."""
+        for number in numbers:
+            start, stop = self._bounds(number)
+            batches, done = [], start
+            while done < stop:
+                first, done = done, min(done + RENDER_BATCH, stop)
+                with torch.inference_mode():
+                    batches.append(encode(self.draw(first, done)))
+                if done == stop:
+                    whole = {name: torch.cat([b[name] for b in batches]) for name in batches[0]}
+                    write_shard(self._path(number), whole)
+                yield done - first
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        return number * SHARD_SIZE, min((number + 1) * SHARD_SIZE, self.size)
+
+    def _path(self, number: int) -> Path:
+        start, stop = self._bounds(number)
+        return self.folder / f"{start:07d}-{stop:07d}.safetensors"
+
+
+RenderedT = TypeVar("RenderedT", bound=RenderedDataset)
+
+
+class RenderedDataModule(DataModule[RenderedT]):
+    """Data modules whose splits are `RenderedDataset`.
+
+    The cache lies under ``GAN3D_BENCH_HOME`` or the platform's cache folder; a run that was
+    killed renders only the missing shards. Subclasses implement `open`, `build` and `anew`.
+
+    Args:
+        sizes: number of images of each split.
+        batch_size: images a batch.
+        num_workers: worker processes of each loader.
+
+    Raises:
+        UserError: a number out of range.
+    """
+
+    what = "images"
+    """What progress says is rendered."""
+
+    def __init__(self, sizes: Mapping[Split, int], batch_size: int, num_workers: int) -> None:
+        super().__init__(batch_size, num_workers)
+        require_counts(1, **{f"{split}_size": size for split, size in sizes.items()})
+        self.sizes = dict(sizes)
+
+    @abstractmethod
+    def anew(self, split: Split, numbers: Sequence[int]) -> list[Item]:
+        """Render items of any number, without the cache; bit for bit what the cache has.
+
+        Raises:
+            UserError: no such split.
+        """
+
+    def prepare(self, split: Split) -> None:
+        """Render what the cache lacks, with a progress bar."""
+        data = self.dataset(split)
+        missing = data.missing()
+        if not missing:
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                   TimeRemainingColumn())  # fmt: skip
+        with Progress(*columns, transient=True) as progress:
+            total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in missing)
+            task = progress.add_task(f"rendering {self.what} ({split})", total=total)
+            for done in data.render(missing):
+                progress.advance(task, done)
+
+    def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
+        """Items of any number, from the cache or rendered afresh: bit for bit the same."""
+        if split in SPLITS and max(numbers, default=0) < self.sizes[split]:
+            data = self.dataset(split)
+            if not data.missing():
+                return [data[number] for number in numbers]
+        return self.anew(split, numbers)
