@@ -1,6 +1,6 @@
 """What a trained `uv3dmm` run on heads knows of heads it has not seen, by their own stylecodes.
 
-    python tools/measure_uv3dmm.py OUT.json NAME=RUN [NAME=RUN ...] [--heads 100]
+    python tools/measure_uv3dmm.py OUT.json NAME=RUN [NAME=RUN ...] [--heads 100] [--picture OUT.png]
 
 Of test heads, whose truth is known: the vertices of F3D's shape in percent of the head's height
 (sizes included), beside those of the mean shape and of the next head's shape in its place; F3D's
@@ -8,13 +8,15 @@ yaw; the yaw of the symmetric stylecode's picture, measured by five points of th
 error on the heads' pictures stands beside it); and pictures at the mirrored view against the true
 head there, over all of the head and over what the own picture does not show. Beside them what is
 had for nothing: the own picture, as it is and flipped left to right, and the next head's rendering.
-With several runs, the first run's PSNR less each other's, of the same heads.
+With several runs, the first run's PSNR less each other's, of the same heads. `--picture` draws the
+mirrored view of the first turned heads by every run (Figure 3 of the paper).
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,11 +34,16 @@ from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.heads.sampling import HeadParameters
 from gan3d_bench.machine import environment
 from gan3d_bench.methods.uv3dmm.method import UV3DMM
+from gan3d_bench.methods.uv3dmm.scene import TexturedHeads
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.vertices import vertex_error
+from gan3d_bench.pictures.grids import Column, unit_range
+from gan3d_bench.pictures.scene_sheets import Sheet
+from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.training.fit import load_method
 
 BATCH = 10
+SHOWN = 4  # heads in the picture
 LEAST_HIDDEN = 20  # pixels of the hidden side that are worth a number
 
 
@@ -45,13 +52,19 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
     parser.add_argument("--heads", type=int, default=100, help="test heads")
+    parser.add_argument("--picture", type=Path, help="file to draw mirrored views into")
     options = parser.parse_args()
     meter = IdentityRotationMeasure(Settings(1, BATCH, torch.device("cpu"))).yaw
-    rows = []
+    methods: dict[str, UV3DMM] = {}
     for item in options.runs:
-        name, path = item.split("=", 1)
+        name, path = item.rsplit("=", 1)
         method = load_method(Run.open(Path(path)))
         assert isinstance(method, UV3DMM)
+        methods[name] = method
+    if options.picture:
+        mirrored_sheet(methods, options.heads).image().save(options.picture)
+    rows = []
+    for name, method in methods.items():
         values: dict[str, list[float]] = {}
         with torch.no_grad():
             for start in range(0, options.heads, BATCH):
@@ -103,11 +116,9 @@ def measured(method: UV3DMM, latents: Tensor, meter: YawMeter) -> dict[str, Tens
 
 def mirrored(method: UV3DMM, w: Tensor, heads: HeadParameters) -> dict[str, Tensor]:
     """PSNR (dB) at the view mirrored left to right, of the head and of what was hidden of it."""
-    there = before_grey(replace(heads, angles=heads.angles * heads.angles.new_tensor([-1, 1, 1])))
-    truth = render_heads(with_own_light(there, heads), method.config.image_size)
+    truth = true_mirrored(heads, method.config.image_size)
     scene = method.lift(w)
-    view = scene.coefficients.view
-    seen = scene.render(replace(view, yaw=-view.yaw))
+    seen = seen_mirrored(scene)
     renderer, size = replace(scene.renderer, supersample=1), scene.maps.diffuse.shape[-1]
     first = renderer.render(scene.coefficients, scene.maps)
     pose = scene.coefficients.pose * scene.coefficients.pose.new_tensor([-1, 1, 1, 1, 1, 1])
@@ -130,6 +141,35 @@ def mirrored(method: UV3DMM, w: Tensor, heads: HeadParameters) -> dict[str, Tens
         there = psnr(pictures, truth["image"], hidden)
         values[f"PSNR, hidden side{name}"] = there.where(enough, math.nan)
     return values
+
+
+def true_mirrored(heads: HeadParameters, image_size: int) -> dict[str, Tensor]:
+    """The maps of heads at the view mirrored left to right, their light turned with them."""
+    there = before_grey(replace(heads, angles=heads.angles * heads.angles.new_tensor([-1, 1, 1])))
+    return render_heads(with_own_light(there, heads), image_size)
+
+
+def seen_mirrored(scene: TexturedHeads) -> Rendering:
+    """Scenes at their own views mirrored left to right."""
+    view = scene.coefficients.view
+    return scene.render(replace(view, yaw=-view.yaw))
+
+
+@torch.no_grad()
+def mirrored_sheet(methods: Mapping[str, UV3DMM], count: int) -> Sheet:
+    """The most turned of `count` test heads: picture, truth at the mirrored view, every method."""
+    latents = head_latents("test", range(count))
+    chosen = sample_heads(latents).angles[:, 0].abs().argsort(descending=True)[:SHOWN]
+    heads = sample_heads(latents[chosen])
+    size = next(iter(methods.values())).config.image_size
+    columns = [
+        Column("picture", unit_range(render_heads(heads, size)["image"])),
+        Column("truth, mirrored view", unit_range(true_mirrored(heads, size)["image"])),
+    ]
+    for name, method in methods.items():
+        scene = method.lift(head_stylecodes(method.generator, latents[chosen]))
+        columns.append(Column(name, unit_range(seen_mirrored(scene).over(0.0))))
+    return Sheet([columns])
 
 
 def known_mean(values: list[float]) -> dict[str, float]:
