@@ -1,6 +1,6 @@
 """What a trained `uv3dmm` run on heads knows of heads it has not seen, by their own stylecodes.
 
-    python tools/measure_uv3dmm.py OUT.json NAME=RUN [NAME=RUN ...] [--heads 100] [--picture OUT.png]
+    python tools/measure_uv3dmm.py OUT.json NAME=RUN [NAME=RUN ...] [--heads 100] [--picture PNG]
 
 Of test heads, whose truth is known: the vertices of F3D's shape in percent of the head's height
 (sizes included), beside those of the mean shape and of the next head's shape in its place; F3D's
