@@ -232,8 +232,8 @@ def test_cache_and_fresh_are_the_same_and_worlds_apart(module) -> None:
 
 def test_settings_and_packs_have_folders_of_their_own(pack, tmp_path) -> None:
     configs = (CarsConfig(), CarsConfig(32), CarsConfig(seed=1), CarsConfig(supersample=1))
-    folders = {config.folder(tmp_path, pack) for config in configs}
-    assert len(folders | {CarsConfig().folder(tmp_path, CarPack(pack.cars[:2]))}) == 5
+    folders = {config.folder(tmp_path, pack.tensors()) for config in configs}
+    assert len(folders | {CarsConfig().folder(tmp_path, CarPack(pack.cars[:2]).tensors())}) == 5
 
 
 def test_a_damaged_pack_is_one_line(tmp_path) -> None:

@@ -228,7 +228,7 @@ def test_no_space_leaves_nothing_half_written(module, tmp_path, monkeypatch) -> 
 def test_other_settings_have_another_folder(tmp_path) -> None:
     model = MorphableModel.load_heads()
     configs = (HeadsConfig(), HeadsConfig(32), HeadsConfig(seed=1), HeadsConfig(supersample=1))
-    assert len({config.folder(tmp_path, model) for config in configs}) == 4
+    assert len({config.folder(tmp_path, model.tensors()) for config in configs}) == 4
 
 
 def test_bad_settings() -> None:

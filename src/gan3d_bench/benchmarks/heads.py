@@ -31,7 +31,7 @@ from gan3d_bench.benchmarks.subjects import (
     OtherSubjects,
     Shape,
 )
-from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataModule, HeadsDataset
+from gan3d_bench.datamodules.heads import HeadsDataModule, HeadsDataset
 from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import sample_z
@@ -74,7 +74,7 @@ class HeadsMeasure(Measure):
         )
 
     def protocol(self) -> Mapping[str, Any]:
-        config: HeadsConfig = self.heads.config
+        config = self.heads.config
         return {
             "data": self.data,
             "data_id": self.split("test").folder.parent.name,

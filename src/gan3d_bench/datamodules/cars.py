@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,42 +17,23 @@ from torch import Tensor
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.cars.pack import CarPack
 from gan3d_bench.cars.sampling import CarParameters, render_cars, sample_cars
-from gan3d_bench.config import SEEDS, require
-from gan3d_bench.datamodules import rendered
 from gan3d_bench.datamodules.base import SPLITS, Item, Split
-from gan3d_bench.datamodules.rendered import RENDER_BATCH, RenderedDataModule, RenderedDataset
+from gan3d_bench.datamodules.rendered import (
+    RENDER_BATCH,
+    RenderedConfig,
+    RenderedDataModule,
+    RenderedDataset,
+)
 from gan3d_bench.datamodules.shards import decode, encode
 from gan3d_bench.errors import unknown_name
 
-# Raise it when rendering or sampling changes, so that old caches are not read.
-CACHE_VERSION = 1
-
 
 @dataclass(frozen=True)
-class CarsConfig:
-    """What decides a rendered data set, and hence where it is cached.
+class CarsConfig(RenderedConfig):
+    """What decides a data set of cars."""
 
-    Attributes:
-        image_size: pixels per side, 8 to 2048.
-        seed: of all splits.
-        supersample: sub-pixels along each axis, 1 to 8.
-    """
-
-    image_size: int = 64
-    seed: int = 0
-    supersample: int = 2
-
-    def __post_init__(self) -> None:
-        require("image_size", self.image_size, least=8, most=2048)
-        require("supersample", self.supersample, least=1, most=8)
-        require("seed", self.seed, least=0, below=SEEDS)
-
-    def folder(self, root: Path, pack: CarPack) -> Path:
-        """The cache folder of this data set; its name hashes the settings and the pack."""
-        digest = hashlib.sha256(f"{CACHE_VERSION} {self} {rendered.SHARD_SIZE}".encode())
-        for tensor in pack.tensors():
-            digest.update(tensor.numpy().tobytes())
-        return root / "cars" / f"{self.image_size}px-{digest.hexdigest()[:16]}"
+    name = "cars"
+    version = 1
 
 
 def car_parameters(
@@ -91,10 +71,15 @@ class CarsDataset(RenderedDataset):
     """
 
     def __init__(
-        self, split: Split, size: int, config: CarsConfig | None = None, *, root: Path | None = None
+        self,
+        split: Split,
+        size: int,
+        config: RenderedConfig | None = None,
+        *,
+        root: Path | None = None,
     ) -> None:
         config, pack = config or CarsConfig(), CarPack.load()
-        super().__init__(split, size, config.folder(root or cache_dir(), pack))
+        super().__init__(split, size, config.folder(root or cache_dir(), pack.tensors()))
         self.config = config
         self.parameters = car_parameters(split, range(size), config.seed, pack)
 
@@ -121,46 +106,9 @@ def _item(maps: Mapping[str, Tensor], cars: CarParameters, row: int, index: int)
 
 
 class CarsDataModule(RenderedDataModule[CarsDataset]):
-    """Train, val and test cars, disjoint in look, rendered once and cached on disk.
+    """Train, val and test cars, disjoint in look, rendered once and cached on disk."""
 
-    Args:
-        image_size, seed, supersample: see `CarsConfig`.
-        train_size, val_size, test_size: number of images of each split.
-        batch_size: images a batch.
-        num_workers: worker processes of each loader.
-        root: folder of caches; None is the suite's cache folder.
-
-    Raises:
-        UserError: a setting out of range; no space; a damaged shard (when it is read).
-    """
-
-    what = "cars"
-
-    def __init__(
-        self,
-        image_size: int = 64,
-        *,
-        train_size: int = 8192,
-        val_size: int = 256,
-        test_size: int = 512,
-        batch_size: int = 32,
-        num_workers: int = 0,
-        seed: int = 0,
-        supersample: int = 2,
-        root: Path | None = None,
-    ) -> None:
-        sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
-        super().__init__(sizes, batch_size, num_workers)
-        self.config = CarsConfig(image_size, seed, supersample)
-        self.root = root
-
-    @classmethod
-    def open(
-        cls, path: str, image_size: int, *, counts: Mapping[Split, int], seed: int
-    ) -> CarsDataModule:
-        """See `DataModule.open`; needs no path."""
-        sizes: dict[str, Any] = {f"{split}_size": count for split, count in counts.items()}
-        return cls(image_size, seed=seed, **sizes)
+    settings = CarsConfig
 
     def build(self, split: Split) -> CarsDataset:
         """The data set of a split (its images exist after `prepare_data`)."""

@@ -10,16 +10,18 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.config import SEEDS, require
-from gan3d_bench.datamodules import rendered
 from gan3d_bench.datamodules.base import SPLITS, Item, Split
-from gan3d_bench.datamodules.rendered import RENDER_BATCH, RenderedDataModule, RenderedDataset
+from gan3d_bench.datamodules.rendered import (
+    RENDER_BATCH,
+    RenderedConfig,
+    RenderedDataModule,
+    RenderedDataset,
+)
 from gan3d_bench.datamodules.shards import decode, encode
 from gan3d_bench.errors import unknown_name
 from gan3d_bench.geometry.morphable_model import MorphableModel
@@ -35,9 +37,6 @@ __all__ = [
     "LAYOUT", "NUM_LATENTS", "HeadParameters", "HeadsConfig", "HeadsDataModule", "HeadsDataset",
     "head_latents", "render_heads", "sample_heads",
 ]  # fmt: skip
-
-# Raise it when rendering changes, so that old caches are not read.
-CACHE_VERSION = 1
 
 
 def head_latents(split: Split, indices: Sequence[int], seed: int = 0) -> Tensor:
@@ -59,30 +58,11 @@ def head_latents(split: Split, indices: Sequence[int], seed: int = 0) -> Tensor:
 
 
 @dataclass(frozen=True)
-class HeadsConfig:
-    """What decides a rendered data set, and hence where it is cached.
+class HeadsConfig(RenderedConfig):
+    """What decides a data set of heads."""
 
-    Attributes:
-        image_size: pixels per side, 8 to 2048.
-        seed: of all splits.
-        supersample: sub-pixels along each axis, 1 to 8.
-    """
-
-    image_size: int = 64
-    seed: int = 0
-    supersample: int = 2
-
-    def __post_init__(self) -> None:
-        require("image_size", self.image_size, least=8, most=2048)
-        require("supersample", self.supersample, least=1, most=8)
-        require("seed", self.seed, least=0, below=SEEDS)
-
-    def folder(self, root: Path, model: MorphableModel) -> Path:
-        """The cache folder of this data set; its name hashes the settings and the head model."""
-        digest = hashlib.sha256(f"{CACHE_VERSION} {self} {rendered.SHARD_SIZE}".encode())
-        for tensor in model.tensors():
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return root / "heads" / f"{self.image_size}px-{digest.hexdigest()[:16]}"
+    name = "heads"
+    version = 1
 
 
 class HeadsDataset(RenderedDataset):
@@ -107,13 +87,13 @@ class HeadsDataset(RenderedDataset):
         self,
         split: Split,
         size: int,
-        config: HeadsConfig | None = None,
+        config: RenderedConfig | None = None,
         *,
         root: Path | None = None,
         model: MorphableModel | None = None,
     ) -> None:
         config, model = config or HeadsConfig(), model or MorphableModel.load_heads()
-        super().__init__(split, size, config.folder(root or cache_dir(), model))
+        super().__init__(split, size, config.folder(root or cache_dir(), model.tensors()))
         self.config, self.model = config, model
         self.latents = head_latents(split, range(size), self.config.seed)
         self.parameters = sample_heads(self.latents, self.model)
@@ -142,49 +122,9 @@ def _item(
 
 
 class HeadsDataModule(RenderedDataModule[HeadsDataset]):
-    """Train, val and test heads, disjoint in identity, rendered once and cached on disk.
+    """Train, val and test heads, disjoint in identity, rendered once and cached on disk."""
 
-    The cache lies under ``GAN3D_BENCH_HOME`` or the platform's cache folder; a run that was
-    killed renders only the missing shards.
-
-    Args:
-        image_size, seed, supersample: see `HeadsConfig`.
-        train_size, val_size, test_size: number of images of each split.
-        batch_size: images a batch.
-        num_workers: worker processes of each loader.
-        root: folder of caches; None is the suite's cache folder.
-
-    Raises:
-        UserError: a setting out of range; no space; a damaged shard (when it is read).
-    """
-
-    what = "heads"
-
-    def __init__(
-        self,
-        image_size: int = 64,
-        *,
-        train_size: int = 8192,
-        val_size: int = 256,
-        test_size: int = 512,
-        batch_size: int = 32,
-        num_workers: int = 0,
-        seed: int = 0,
-        supersample: int = 2,
-        root: Path | None = None,
-    ) -> None:
-        sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
-        super().__init__(sizes, batch_size, num_workers)
-        self.config = HeadsConfig(image_size, seed, supersample)
-        self.root = root
-
-    @classmethod
-    def open(
-        cls, path: str, image_size: int, *, counts: Mapping[Split, int], seed: int
-    ) -> HeadsDataModule:
-        """See `DataModule.open`; needs no path."""
-        sizes: dict[str, Any] = {f"{split}_size": count for split, count in counts.items()}
-        return cls(image_size, seed=seed, **sizes)
+    settings = HeadsConfig
 
     def build(self, split: Split) -> HeadsDataset:
         """The data set of a split (its images exist after `prepare_data`)."""

@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gan3d_bench.config import SEEDS, require
 from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_counts
 from gan3d_bench.datamodules.shards import Shard, decode, encode, write_shard
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 SHARD_SIZE = 256
 RENDER_BATCH = 32
+
+
+@dataclass(frozen=True)
+class RenderedConfig:
+    """What decides a rendered data set, and hence where it is cached.
+
+    Subclasses set `name`, the cache's folder, and `version`, which is raised when rendering or
+    sampling changes, so that old caches are not read.
+
+    Attributes:
+        image_size: pixels per side, 8 to 2048.
+        seed: of all splits.
+        supersample: sub-pixels along each axis, 1 to 8.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    image_size: int = 64
+    seed: int = 0
+    supersample: int = 2
+
+    def __post_init__(self) -> None:
+        require("image_size", self.image_size, least=8, most=2048)
+        require("supersample", self.supersample, least=1, most=8)
+        require("seed", self.seed, least=0, below=SEEDS)
+
+    def folder(self, root: Path, tensors: Iterable[Tensor]) -> Path:
+        """The cache folder of this data set.
+
+        Args:
+            root: of all caches.
+            tensors: what is rendered; hashed into the name, with the settings.
+        """
+        digest = hashlib.sha256(f"{self.version} {self} {SHARD_SIZE}".encode())
+        for tensor in tensors:
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return root / self.name / f"{self.image_size}px-{digest.hexdigest()[:16]}"
 
 
 class RenderedDataset(Dataset[Item], ABC):
@@ -97,24 +141,46 @@ class RenderedDataModule(DataModule[RenderedT]):
     """Data modules whose splits are `RenderedDataset`.
 
     The cache lies under ``GAN3D_BENCH_HOME`` or the platform's cache folder; a run that was
-    killed renders only the missing shards. Subclasses implement `open`, `build` and `anew`.
+    killed renders only the missing shards. Subclasses set `settings`, and implement `build` and
+    `anew`.
 
     Args:
-        sizes: number of images of each split.
+        image_size, seed, supersample: see `RenderedConfig`.
+        train_size, val_size, test_size: number of images of each split.
         batch_size: images a batch.
         num_workers: worker processes of each loader.
+        root: folder of caches; None is the suite's cache folder.
 
     Raises:
-        UserError: a number out of range.
+        UserError: a setting out of range; no space; a damaged shard (when it is read).
     """
 
-    what = "images"
-    """What progress says is rendered."""
+    settings: ClassVar[type[RenderedConfig]]
 
-    def __init__(self, sizes: Mapping[Split, int], batch_size: int, num_workers: int) -> None:
+    def __init__(
+        self,
+        image_size: int = 64,
+        *,
+        train_size: int = 8192,
+        val_size: int = 256,
+        test_size: int = 512,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        seed: int = 0,
+        supersample: int = 2,
+        root: Path | None = None,
+    ) -> None:
         super().__init__(batch_size, num_workers)
-        require_counts(1, **{f"{split}_size": size for split, size in sizes.items()})
-        self.sizes = dict(sizes)
+        require_counts(1, train_size=train_size, val_size=val_size, test_size=test_size)
+        self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
+        self.config = self.settings(image_size, seed, supersample)
+        self.root = root
+
+    @classmethod
+    def open(cls, path: str, image_size: int, *, counts: Mapping[Split, int], seed: int) -> Self:
+        """See `DataModule.open`; needs no path."""
+        sizes: dict[str, Any] = {f"{split}_size": count for split, count in counts.items()}
+        return cls(image_size, seed=seed, **sizes)
 
     @abstractmethod
     def anew(self, split: Split, numbers: Sequence[int]) -> list[Item]:
@@ -134,7 +200,7 @@ class RenderedDataModule(DataModule[RenderedT]):
                    TimeRemainingColumn())  # fmt: skip
         with Progress(*columns, transient=True) as progress:
             total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in missing)
-            task = progress.add_task(f"rendering {self.what} ({split})", total=total)
+            task = progress.add_task(f"rendering {self.config.name} ({split})", total=total)
             for done in data.render(missing):
                 progress.advance(task, done)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.base import DataModule, Split
-from gan3d_bench.datamodules.heads import CACHE_VERSION, head_latents
+from gan3d_bench.datamodules.heads import HeadsConfig, head_latents
 from gan3d_bench.datamodules.images import ImageFolderDataset
 from gan3d_bench.datamodules.shards import Shard, write_shard
 from gan3d_bench.errors import UserError
@@ -75,7 +75,7 @@ class HeadPeople:
         self.image_size = image_size
         self.person = torch.arange(people).repeat_interleave(pictures)
         self.parameters = _draw(split, people, pictures, seed, self.model)
-        settings = f"{CACHE_VERSION} {split} {pictures} {image_size} {seed} {SHARD_SIZE}"
+        settings = f"{HeadsConfig.version} {split} {pictures} {image_size} {seed} {SHARD_SIZE}"
         digest = hashlib.sha256(settings.encode())
         for tensor in self.model.tensors():
             digest.update(tensor.contiguous().numpy().tobytes())
