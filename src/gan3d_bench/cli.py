@@ -34,7 +34,12 @@ app.add_typer(assets_app, name="assets")
 # Typer carries click in newer versions and imports it in older ones; both end in this class.
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
-HEAVY = ("fit", "eval", "render", "figures", "reconstruct", "invert", "directions", "check")
+HEAVY = (
+    *("fit", "eval", "render", "figures", "reconstruct", "invert", "camera", "directions", "check"),
+)
+Photographs = Annotated[
+    list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
+]
 OnBad = Annotated[
     str, typer.Option("--on-bad", help="a picture that cannot be used: refuse, or skip and say")
 ]
@@ -200,9 +205,7 @@ def figures(
 
 @app.command()
 def reconstruct(
-    photographs: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
-    ],
+    photographs: Photographs,
     method: Annotated[str, typer.Option(help="see `list methods`")],
     out: Annotated[Path, typer.Option(help="folder of what is written")],
     preset: Annotated[
@@ -226,9 +229,7 @@ def reconstruct(
 
 @app.command()
 def invert(
-    photographs: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
-    ],
+    photographs: Photographs,
     teacher: Annotated[str, typer.Option(help="a teacher's name, folder or official file")],
     out: Annotated[Path, typer.Option(help="folder of what is written")],
     space: Annotated[str, typer.Option(help="w, or w+ with a stylecode for each layer")] = "w",
@@ -269,6 +270,24 @@ def invert(
         noise=noise, noise_maps=noise_maps, batch=batch, pivotal=PivotalConfig(steps=pivotal),
     )  # fmt: skip
     return invert(photographs, teacher, config, align, image_size, seed, device, out, on_bad)
+
+
+@app.command()
+def camera(
+    photographs: Photographs,
+    out: Annotated[Path, typer.Option(help="folder of what is written")],
+    model: Annotated[str, typer.Option(help="heads, or the path of a Basel Face Model")] = "heads",
+    landmarks: Annotated[
+        str, typer.Option(help="landmarks-106 or face-mesh-468")
+    ] = "landmarks-106",
+    image_size: Annotated[int, number("of the crops", **SIDES)] = 512,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    on_bad: OnBad = "refuse",
+) -> int:
+    """Cut photographs as EG3D does, and find their cameras: 25 numbers each, in dataset.json."""
+    from gan3d_bench.commands.camera import camera
+
+    return camera(photographs, model, landmarks, image_size, device, out, on_bad)
 
 
 @app.command()

@@ -16,10 +16,10 @@ from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from gan3d_bench.benchmarks import escaping
 from gan3d_bench.benchmarks.results import write_text
 from gan3d_bench.benchmarks.table import Cell, Line, Table
 from gan3d_bench.errors import unknown_name
+from gan3d_bench.files import escaping
 from gan3d_bench.spec import Column
 
 MISSING = "–"

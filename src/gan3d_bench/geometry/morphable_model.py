@@ -22,6 +22,8 @@ from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError
 
 HEADS_ASSET = "heads"
+SCENE_UNITS_PER_DECIMETRE = 0.0625
+"""Of the bundled heads."""
 _HEADS_KEYS = (
     "meta", "mean", "identity_basis", "expression_basis", "faces", "uvs", "face_uvs",
     "face_parts", "mirror", "landmarks", "face_region", "albedo_mean", "albedo_basis",

@@ -90,7 +90,7 @@ class CameraOrbit:
         # the world is right-handed with y up; OpenCV's second axis points down
         down = torch.linalg.cross(forward, right)
         rotation = torch.stack((right, down, forward), -1)
-        return _label(rotation, position, position.new_full((len(position),), self.focal))
+        return camera_labels(rotation, position, self.focal)
 
     def sample(
         self,
@@ -133,7 +133,7 @@ class CameraOrbit:
         inverse = half @ rotation.transpose(1, 2)
         position = self._frontal(rotation) - (inverse @ shift[..., None]).squeeze(-1)
         focal = self.focal if camera is None else camera.focal / camera.width
-        return _label(inverse, position, position.new_full((len(position),), focal))
+        return camera_labels(inverse, position, focal)
 
     def view(self, labels: Tensor) -> View:
         """The views (B) at which the suite's camera sees what the labels' cameras see.
@@ -217,8 +217,14 @@ def require_cameras(labels: Tensor, batch: int | None = None) -> None:
         )
 
 
-def _label(rotation: Tensor, position: Tensor, focal: Tensor) -> Tensor:
-    """(B, 25) of rotations (B, 3, 3), positions (B, 3) and focal lengths (B,)."""
+def camera_labels(rotation: Tensor, position: Tensor, focal: float | Tensor) -> Tensor:
+    """Labels (B, 25) of cameras with the optical axis at the image's centre.
+
+    Args:
+        rotation: (B, 3, 3), columns right, down and forward in world axes.
+        position: (B, 3).
+        focal: in units of the image side, one or (B,).
+    """
     pose = torch.eye(4, dtype=position.dtype, device=position.device).repeat(len(position), 1, 1)
     pose[:, :3, :3] = rotation
     pose[:, :3, 3] = position

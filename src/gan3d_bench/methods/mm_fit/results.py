@@ -15,6 +15,7 @@ from torch import Tensor
 from gan3d_bench.faces.fit_store import FitSummary
 from gan3d_bench.faces.morphable_fit import FaceFit, MorphableFit
 from gan3d_bench.files.atomic import atomic_write, write_errors
+from gan3d_bench.files.escaping import comma_separated
 from gan3d_bench.files.run_folder import write_json
 from gan3d_bench.geometry.glb import save_glb
 from gan3d_bench.methods.mm_fit.config import MMFitConfig
@@ -122,7 +123,7 @@ def _write_table(
         **{name: made[name] for name in ERRORS if name in made},
     }
     lines = zip(
-        names,
+        map(comma_separated, names),
         summary.status(),
         *(map(_number, values.tolist()) for values in columns.values()),
         strict=True,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gan3d_bench.benchmarks import escaping
 from gan3d_bench.benchmarks.formats import FORMATS, plain, render
 from gan3d_bench.benchmarks.results import Result, save_result
 from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.errors import LONGEST_LINE, one_line, printable
+from gan3d_bench.files import escaping
 from gan3d_bench.spec import Column, TableSpec
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\u2028"
