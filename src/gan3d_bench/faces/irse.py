@@ -97,7 +97,7 @@ class IRSETrunk(nn.Module):
         self.ends = [sum(depths[: stage + 1]) - 1 for stage in range(4)]
 
     def stages(self, images: Tensor) -> list[Tensor]:
-        """Pictures (B, in_channels, H, W) -> the output of each stage, 1/2 to 1/16 of their size."""
+        """Pictures (B, in_channels, H, W) -> outputs of the stages, 1/2 to 1/16 of their size."""
         x, found = self.input_layer(images), []
         for index, unit in enumerate(self.body):
             x = unit(x)
