@@ -8,7 +8,6 @@ Parity: vector ``restyle_encoder``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +21,8 @@ IN_CHANNELS = 6  # a picture, and what has been made of it so far
 INFERENCE = 18
 """Stage of a progressive encoder whose codes all have their own part."""
 
-Level = Literal["coarse", "middle", "fine"]
-LEVELS: tuple[Level, ...] = ("coarse", "middle", "fine")
+LEVELS = ("coarse", "middle", "fine")
+"""Of the feature pyramid: 1/16, 1/8 and 1/4 of the pictures' size."""
 
 
 class MapToStyle(nn.Module):
@@ -125,7 +124,7 @@ class GradualStyleEncoder(BackboneEncoder):
         in_channels: int = IN_CHANNELS,
         width: int = WIDTH,
         depths: Sequence[int] = DEPTHS,
-        levels: Sequence[Level] | None = None,
+        levels: Sequence[str] | None = None,
     ) -> None:
         self.levels = _released_levels(num_ws) if levels is None else list(levels)
         if len(self.levels) != num_ws or not set(self.levels) <= set(LEVELS):
@@ -150,7 +149,7 @@ class GradualStyleEncoder(BackboneEncoder):
         return torch.stack(codes, 1)
 
 
-def _released_levels(num_ws: int) -> list[Level]:
+def _released_levels(num_ws: int) -> list[str]:
     return ["coarse" if i < 3 else "middle" if i < 7 else "fine" for i in range(num_ws)]
 
 
