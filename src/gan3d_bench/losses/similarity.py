@@ -98,5 +98,5 @@ class _Resize(nn.Module):
 
 def _trunk() -> nn.Module:
     network = resnet50(weights=None)
-    network.fc = nn.Identity()
+    network.fc = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
     return network

@@ -4,9 +4,9 @@ The blocks up to the last one run once. The last one runs three times on what th
 with stylecodes of its own, and of each result one plane is kept. Super-resolution has a code of its
 own, too.
 
-Source: the W_tri paper, section 3.1 ("3D GAN Inversion Based Encoder ..."), as read in
-docs/facts; there is no official code. Parity: vector ``wtri_planes``, our reading made of the
-released blocks.
+Source: Oh and Jo, "From 2D Portraits to 3D Realities", section 3.2. There is no official code; the
+README of method wtri says what the paper leaves open. Parity: vector ``wtri_planes``, our reading
+made of the released blocks.
 """
 
 from __future__ import annotations

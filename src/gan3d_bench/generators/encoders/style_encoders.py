@@ -144,8 +144,11 @@ class GradualStyleEncoder(BackboneEncoder):
         _, fine, middle, coarse = self.stages(images)
         second = _enlarged(coarse, middle) + self.latlayer1(middle)
         first = _enlarged(second, fine) + self.latlayer2(fine)
-        maps = dict(zip(LEVELS, (coarse, second, first), strict=True))
-        codes = [style(maps[level]) for level, style in zip(self.levels, self.styles, strict=True)]
+        maps = (coarse, second, first)
+        codes = [
+            style(maps[LEVELS.index(level)])
+            for level, style in zip(self.levels, self.styles, strict=True)
+        ]
         return torch.stack(codes, 1)
 
 

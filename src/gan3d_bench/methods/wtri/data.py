@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gan3d_bench.datamodules.base import DataModule, Item, Split, open_data
+from gan3d_bench.datamodules.images import ImageFolderDataset
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.json_text import parse_json
-from gan3d_bench.generators.eg3d.cameras import LABEL_DIM, CameraOrbit, require_cameras
+from gan3d_bench.generators.eg3d.cameras import CameraOrbit
+from gan3d_bench.generators.eg3d.dataset_labels import LABELS, read_labels
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import CENTRE_DEPTH
 from gan3d_bench.methods.wtri.config import IMAGES, DataConfig
-from gan3d_bench.regular_files import read_regular
-
-LABELS = "dataset.json"
-MOST_BYTES = 512 * 2**20  # of it: 140,000 labels of 25 numbers are about 80 MB
 
 
 def head_cameras(orbit: CameraOrbit, angles: Tensor, translation: Tensor) -> Tensor:
@@ -38,29 +37,6 @@ def head_cameras(orbit: CameraOrbit, angles: Tensor, translation: Tensor) -> Ten
     yaw, pitch, roll = angles.unbind(1)
     shift = translation * scale
     return orbit.labels(View.from_angles(yaw, pitch, roll, shift, centre_depth=orbit.centre_depth))
-
-
-def read_labels(path: Path) -> dict[str, Tensor]:
-    """Return the cameras (25,) of EG3D's dataset.json by the pictures' names, all checked.
-
-    Raises:
-        UserError: missing, damaged or foreign file, labels of another length, or no cameras.
-    """
-    expected = f'expected {{"labels": [[NAME, [{LABEL_DIM} numbers]], ...]}} of NVlabs/eg3d'
-    try:
-        rows = parse_json(read_regular(path, MOST_BYTES).decode())["labels"]
-        names = [str(name) for name, _ in rows]
-        labels = torch.tensor([label for _, label in rows], dtype=torch.float32)
-    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise UserError(f"{path}: not readable ({reason}); {expected}") from error
-    if not names or labels.shape != (len(names), LABEL_DIM):
-        raise UserError(f"{path}: labels of shape {tuple(labels.shape)}; {expected}")
-    try:
-        require_cameras(labels)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    return dict(zip(names, labels, strict=True))
 
 
 class PosedPictures:
@@ -102,8 +78,18 @@ class PosedPictures:
             self.module.prepare(split)
         if self.config.name == IMAGES:
             for split in ("train", "val"):
-                for name in self.module.dataset(split).names:  # type: ignore[attr-defined]
-                    self._label(name)
+                self._require_posed(self.module.dataset(split))  # type: ignore[arg-type]
+
+    def _require_posed(self, data: ImageFolderDataset) -> None:
+        for name, number in zip(data.names, data.indices, strict=True):
+            self._label(name)
+            # whole pictures have been decoded before; their headers tell their sizes
+            width, height = Image.open(BytesIO(data.source.read(number))).size
+            if width != height:
+                raise UserError(
+                    f"data.path={self.config.path}: {name!r} has {width} x {height} pixels, "
+                    "expected a square, which its camera is for"
+                )
 
     def count(self, split: Split) -> int:
         """Pictures of a split."""

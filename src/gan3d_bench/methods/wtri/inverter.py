@@ -1,6 +1,6 @@
 """The encoder E and how it is used: codes, refined by what is still wrong with their picture.
 
-Source: W_tri, section 3.1 and Figure 2; Alaluf et al. 2021 (ReStyle), section 3.
+Source: Oh and Jo (W_tri), section 3.2; Alaluf et al. 2021 (ReStyle), section 3.
 """
 
 from __future__ import annotations

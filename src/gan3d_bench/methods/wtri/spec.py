@@ -30,7 +30,10 @@ CAPABILITIES: frozenset[Capability] = frozenset({"depth", "normal", "mesh"})
 SPEC = MethodSpec(
     name="wtri",
     title="W_tri: an encoder from one picture to EG3D's tri-planes, and ReStyle on EG3D",
-    paper="the encoder for 3D GAN inversion in the space W_tri of EG3D (no official code)",
+    paper=(
+        "Oh and Jo, From 2D Portraits to 3D Realities: Advancing GAN Inversion for Enhanced Image "
+        "Synthesis (no official code)"
+    ),
     module="gan3d_bench.methods.wtri.method:WTri",
     config="gan3d_bench.methods.wtri.config:WTriConfig",
     presets={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -65,7 +66,7 @@ class WTriTraining(PhasedMethod):
         self.encoder = Encoder(self.space, generator.w_dim, own)
         if own.weights:
             with named("encoder.weights"):
-                self.encoder.take(read_irse_file(own.weights), self.rng("first convolution", 0))
+                self.encoder.take(read_irse(Path(own.weights)), self.rng("first convolution", 0))
         self.orbit = generator.config.orbit
         self.camera = CameraNetwork(
             own.image_size, self.orbit, config.camera.width, config.camera.depths
@@ -86,14 +87,11 @@ class WTriTraining(PhasedMethod):
         )
 
     def _start(self) -> Tensor:
+        generator = self.generator
         if self.config.start == "w_mean":
-            return self.generator.w_mean
-        rng = self.rng("start", 0)
-        return w_statistics(self.generator, rng, START_SAMPLES, self.orbit_frontal())[0]
-
-    def orbit_frontal(self) -> Tensor:
-        """(1, 25) the camera that generators are conditioned on at inference."""
-        return self.generator.config.orbit.frontal()
+            return generator.w_mean
+        frontal = generator.config.orbit.frontal()
+        return w_statistics(generator, self.rng("start", 0), START_SAMPLES, frontal)[0]
 
     def _terms(self) -> tuple[dict[str, float], dict[str, Pairs]]:
         """Weights of Eq. 1, and the networks of those that have one."""
@@ -158,12 +156,12 @@ class WTriTraining(PhasedMethod):
         def cosine(step: int) -> float:
             return (1 + math.cos(math.pi * step / config.camera.steps)) / 2
 
+        adam = partial(torch.optim.Adam, lr=config.camera.lr)
         return [
             Phase(
                 "camera",
                 config.camera.steps,
-                {"camera": Trainable(("camera",), partial(torch.optim.Adam, lr=config.camera.lr),
-                                     cosine)},
+                {"camera": Trainable(("camera",), adam, cosine)},
                 self._camera_step,
                 begin=self._learn_range,
                 end=self._report_camera,
@@ -177,7 +175,7 @@ class WTriTraining(PhasedMethod):
                 end=self._report,
                 batches=partial(self._encoder_batches, config.batch),
             ),
-        ]  # fmt: skip
+        ]
 
     def _camera_batches(self, batch: int, start: int) -> Iterator[Batch]:
         _require_share(batch, "camera.batch")
@@ -318,13 +316,6 @@ class WTriTraining(PhasedMethod):
             "network": f"{self.space.count} codes, {parameters} parameters",
             **names,
         }
-
-
-def read_irse_file(path: str) -> dict[str, Tensor]:
-    """Weights to start trunks from; see `identity_files.read_irse`."""
-    from pathlib import Path
-
-    return read_irse(Path(path))
 
 
 def _load_eg3d(config: WTriConfig) -> EG3DGenerator:
