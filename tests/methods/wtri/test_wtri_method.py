@@ -16,6 +16,8 @@ from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.eg3d.checkpoint import save_generator
 from gan3d_bench.generators.eg3d.teacher import random_pair
+from gan3d_bench.generators.encoders import Ranger
+from gan3d_bench.methods.wtri.losses import pixel_loss
 from gan3d_bench.methods.wtri.method import WTri
 from gan3d_bench.methods.wtri.spec import SPEC
 
@@ -147,10 +149,14 @@ def test_training_moves_what_it_trains_and_repeats(overrides: tuple[str, ...]) -
         assert torch.equal(value, frozen[key])
 
 
-def two_processes(method: WTri, file: str) -> None:
-    torch.set_num_threads(1)
-    strategy = PlainDDPStrategy(start_method="fork", init_file=file)
-    train(method, devices=2, strategy=strategy)
+def test_two_processes_learn_what_one_learns() -> None:
+    # five pictures: unequal shares; statistics and jitter are those of the whole batch
+    one, two = (build("steps=2", "batch=5", "camera.batch=5") for _ in range(2))
+    before = weights(one)
+    train(one)
+    train(two, devices=2, strategy=PlainDDPStrategy(start_method="fork"))
+    apart = (weights(one) - weights(two)).norm() / (weights(one) - before).norm()
+    assert apart < 1e-3
 
 
 def test_the_first_gradient_is_the_sum_over_refinements() -> None:
@@ -170,31 +176,25 @@ def test_the_first_gradient_is_the_sum_over_refinements() -> None:
 
 
 def test_an_encoder_learns_what_its_generator_can_make() -> None:
-    """Fifty steps on eight pictures of the generator itself; the loss must fall a lot."""
-    method = build("lr=2e-3", "losses.cycle=0", "losses.w_norm=0", "jitter=false", "refinements=2")
-    generator = method.generator
-    z = torch.randn(8, generator.z_dim, generator=torch.Generator().manual_seed(1))
-    cameras = method.orbit.trajectory(8)
+    """Fifteen steps on four pictures of W+ codes: half of the average's error at most."""
+    method = build("losses.cycle=0", "losses.w_norm=0", "jitter=false")
+    generator, inverter = method.generator, method.inverter(training=True)
+    cameras = method.orbit.trajectory(4)
+    drawn = torch.randn(4, generator.num_ws, 16, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        inverter = method.inverter(training=True)
-        ws = generator.stylecodes(z, method.orbit.frontal(8))
-        own = generator.synthesis.run(ws, cameras, volume_size=8).image
-        targets = inverter.seen(own)
-    batch = method._batch(targets, cameras)
-    from gan3d_bench.generators.encoders import Ranger
-
-    optimizer = Ranger(method.encoder.parameters(), lr=2e-3)
+        own = generator.synthesis.run(generator.w_mean + drawn, cameras, volume_size=8)
+        average = inverter.picture(method.start.expand(4, -1, -1), cameras)
+    batch = method._batch(own.image, cameras)
+    optimizer = Ranger(method.encoder.parameters(), lr=2e-2)
     method.encoder.train()
-    average = inverter.picture(method.start.expand(8, -1, -1), cameras)
-    base = (average - targets).square().mean().item()
-    last = 0.0
-    for _ in range(50):
+    last = torch.tensor(0.0)
+    for _ in range(15):
         optimizer.zero_grad()
         for terms in method.terms(batch):
-            terms["l2"].backward()
-            last = terms["l2"].item()
+            last = terms["l2"]
+            last.backward()
         optimizer.step()
-    assert last < 0.5 * base
+    assert last < 0.5 * pixel_loss(average, batch.targets)
 
 
 def test_reconstruction_looks_like_its_last_refinement() -> None:
