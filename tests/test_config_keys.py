@@ -177,8 +177,10 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
         "uv3dmm": ("teacher",),
         "idnet": ("images",),
         "mm-fit": ("images",),
+        "wtri": ("teacher", "data.path"),
     }
     asks = preset.startswith("paper") or preset == "photographs"
+    asks = asks or (name == "wtri" and preset != "check")
     given = [f"{name}={folder}" for name in needed[name]] if asks else []
     return compose(registry("methods").get(name), preset, None, given)
 

@@ -31,6 +31,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "stylegan2": "gan3d_bench.methods.stylegan2.spec:SPEC",
         "mm-fit": "gan3d_bench.methods.mm_fit.spec:SPEC",
         "supervised": "gan3d_bench.methods.supervised.spec:SPEC",
+        "wtri": "gan3d_bench.methods.wtri.spec:SPEC",
         "uv3dmm": "gan3d_bench.methods.uv3dmm.spec:SPEC",
     },
     "datamodules": {

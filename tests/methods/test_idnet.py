@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from gan3d_bench.config import compose
 from gan3d_bench.datamodules.images import ImageFolderDataset
+from gan3d_bench.distributed.batch_norm import SharedBatchNorm, share_statistics
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.picture_sources import open_source
-from gan3d_bench.methods.idnet.batch_norm import SharedBatchNorm, share_statistics
 from gan3d_bench.methods.idnet.data import PITCH, YAW, FolderPeople, HeadPeople
 from gan3d_bench.methods.idnet.losses import MarginLoss
 from gan3d_bench.methods.idnet.method import IdentityNetwork, augment

@@ -21,7 +21,8 @@ from gan3d_bench.faces import ffhq
 from gan3d_bench.faces.alignment import TEMPLATE_SIZE, similarity, warp
 from gan3d_bench.faces.alignment import template as arcface_template
 from gan3d_bench.faces.arcface import ArcFace
-from gan3d_bench.faces.identity_files import NETWORK, read_network
+from gan3d_bench.faces.identity_files import NETWORK, read_irse, read_network
+from gan3d_bench.faces.irse import IRSEEmbedding, identity_crop
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, from_state
 from gan3d_bench.files.checkpoints import read_checkpoint
 from gan3d_bench.files.run_folder import Run
@@ -34,7 +35,7 @@ METHOD = "idnet"
 _PREFIX = "network."  # of its weights in a checkpoint of that method
 _EXPECTED = (
     "a run of method idnet, a folder of `gan3d-bench import --as idnet`, a .safetensors of it, an "
-    "official .pth.tar, or an ArcFace .onnx"
+    "official .pth.tar, an ArcFace .onnx, or the .pth of IR-SE50"
 )
 
 Points = Sequence[tuple[float, float]]
@@ -132,13 +133,26 @@ class FixedCrop(nn.Module):
         return self.network(self.crop(images))
 
 
+class CroppedIRSE(nn.Module):
+    """FFHQ-aligned pictures as ReStyle's identity loss sees them, and IR-SE50."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pictures (B, 3, S, S) -> embeddings (B, D)."""
+        return self.network(identity_crop(resize(images, 256)))
+
+
 def build_identity(name: str | Path, points: Points = ffhq.TEMPLATE) -> FrozenIdentity:
     """Return the identity network that a config names, an `IdentityEmbedding`.
 
     Args:
         name: one of `NAMES`; or a path: the folder of a run of method idnet, a folder of
             ``gan3d-bench import --as idnet``, their ``.safetensors``, LiftedGAN's own
-            ``lresnet_casia.pth.tar``, or another ArcFace network's ``.onnx``.
+            ``lresnet_casia.pth.tar``, another ArcFace network's ``.onnx``, or
+            ``model_ir_se50.pth``, which ReStyle is trained with.
         points: of the mean face in the pictures, see `FixedCrop`; ArcFace's networks only. The
             others take pictures as those that they were trained with.
 
@@ -161,6 +175,11 @@ def build_identity(name: str | Path, points: Points = ffhq.TEMPLATE) -> FrozenId
         if len(path.parts) > 1 or path.suffix:
             raise UserError(f"no identity network '{text}'; expected {_EXPECTED}")
         raise unknown_name("identity network", text, NAMES)
+    if path.suffix == ".pth":
+        with torch.device("meta"):
+            irse = IRSEEmbedding()
+        irse.load_state_dict(read_irse(path), assign=True)
+        return FrozenIdentity(CroppedIRSE(irse), f"IR-SE50 {find_weights(path).label}")
     if not path.is_dir():
         weights = find_weights(path)
         return FrozenIdentity(read_network(path), f"idnet {weights.label}")

@@ -1,4 +1,4 @@
-"""Files of identity networks: our safetensors, and LiftedGAN's ``lresnet_casia.pth.tar``."""
+"""Files of identity networks: our safetensors, LiftedGAN's ``lresnet_casia.pth.tar``, IR-SE50's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.faces.irse import IRSEEmbedding
 from gan3d_bench.faces.resnet_embedding import DROPPED, ResNetEmbedding, from_state
 from gan3d_bench.files.pickles import Inert, RefusedPickle, UnknownName
 from gan3d_bench.files.torch_files import load_tensors, read_file
-from gan3d_bench.files.weights import read_weights, save_weights, without_wrappers
+from gan3d_bench.files.weights import (
+    is_state,
+    read_torch,
+    read_weights,
+    require_weights,
+    save_weights,
+    shapes_of,
+    without_wrappers,
+)
 
 PURPOSE = "face embedding"
 """Of the safetensors that hold one, see `weights.save_weights`."""
@@ -19,6 +29,7 @@ NETWORK = "network.safetensors"
 """Their name in a folder that `import` or a tool wrote."""
 REPOSITORY = "seasonSH/LiftedGAN"
 OFFICIAL = f"{REPOSITORY}'s lresnet_casia.pth.tar"
+IRSE = "model_ir_se50.pth of TreB1eN/InsightFace_Pytorch, which pSp, e4e and ReStyle use"
 
 
 def read_network(path: Path) -> ResNetEmbedding:
@@ -54,6 +65,25 @@ def read_official(path: Path) -> ResNetEmbedding:
     except RefusedPickle as error:
         raise UserError(f"not readable: {error}; {expected}") from error
     return from_state(without_wrappers(state))
+
+
+def read_irse(path: Path) -> dict[str, Tensor]:
+    """Read the weights of `IRSEEmbedding` of the released size, in float32.
+
+    Raises:
+        UserError: missing, damaged, hostile or foreign file.
+    """
+    try:
+        content = read_torch(path, IRSE)
+        if not is_state(content):
+            raise UserError(f"no weights in it; expected {IRSE}")
+        state = {k: v.float() for k, v in content.items() if DROPPED not in k}
+        with torch.device("meta"):
+            shapes = shapes_of(IRSEEmbedding())
+        require_weights(state, {k: v for k, v in shapes.items() if DROPPED not in k})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return {**state, **{k: torch.tensor(0) for k in shapes if DROPPED in k}}
 
 
 def save_network(network: ResNetEmbedding, path: Path, dtype: torch.dtype = torch.float16) -> None:

@@ -12,6 +12,7 @@ from gan3d_bench.registry import registry
 from gan3d_bench.spec import GeneratorSpec, Pretrained
 
 RANDOM = "random-"
+RANDOM_EG3D = "random-eg3d"
 
 
 def pretrained() -> dict[str, tuple[GeneratorSpec, Pretrained]]:
@@ -25,7 +26,7 @@ def pretrained() -> dict[str, tuple[GeneratorSpec, Pretrained]]:
 
 def teacher_names() -> set[str]:
     """Return what is a name and no path."""
-    return {*pretrained(), *(f"{RANDOM}{size}" for size in (16, 32))}
+    return {*pretrained(), *(f"{RANDOM}{size}" for size in (16, 32)), RANDOM_EG3D}
 
 
 def expected_teachers() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.errors import UserError, nearest
 from gan3d_bench.generators.base import Generator, Teacher
-from gan3d_bench.generators.names import RANDOM, expected_teachers, pretrained
+from gan3d_bench.generators.names import RANDOM, RANDOM_EG3D, expected_teachers, pretrained
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import load
 
@@ -23,7 +23,8 @@ def load_teacher(
 
     Args:
         name: a teacher's name; ``FAMILY:PATH``; the path of a folder or an official file of
-            StyleGAN2; or ``random-16`` and ``random-32``, untrained networks for tests.
+            StyleGAN2; or ``random-16``, ``random-32`` and ``random-eg3d``, untrained networks for
+            tests.
         image_size: size that the caller works at: families that make small images cheaply do.
         conditional: whether the caller has labels for a generator that takes them.
         image_channels: channels of the images that the caller expects; 3 for RGB.
@@ -54,6 +55,10 @@ def _require_kind(generator: Generator, conditional: bool, image_channels: int) 
 
 def _load(name: str, image_size: int | None) -> tuple:
     families, known = registry("generators"), pretrained()
+    if name == RANDOM_EG3D:
+        from gan3d_bench.generators.eg3d import teacher as eg3d
+
+        return eg3d.random_pair()
     if name.startswith(RANDOM):
         from gan3d_bench.generators.stylegan2.teacher import random_pair
 

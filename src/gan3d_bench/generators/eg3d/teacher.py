@@ -58,6 +58,7 @@ def random_pair() -> tuple[EG3DGenerator, DualDiscriminator]:
         upscaling = generator.synthesis.super_resolution
         for block in (upscaling.block0, upscaling.block1):
             block.to_rgb.weight.mul_(0.1)  # images mostly within [-1, 1]
+        generator.synthesis.decoder.out.bias[0] = 3.0  # dense enough to be seen
         rng = torch.Generator().manual_seed(0)
         update_w_statistics(generator, rng, 256, config.orbit.frontal())
     for network in (generator, discriminator):

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from gan3d_bench.datamodules.base import DataModule, open_data
 from gan3d_bench.datamodules.images import ImageFolderDataModule
+from gan3d_bench.distributed.batch_norm import share_statistics
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError, named
 from gan3d_bench.faces.resnet_embedding import ResNetEmbedding, dropout_factors
-from gan3d_bench.methods.idnet.batch_norm import share_statistics
 from gan3d_bench.methods.idnet.config import HEADS, IdentityConfig
 from gan3d_bench.methods.idnet.data import FolderPeople, HeadPeople, ModulePeople, People
 from gan3d_bench.methods.idnet.losses import MarginLoss

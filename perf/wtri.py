@@ -1,0 +1,107 @@
+"""Seconds that the encoder takes for one picture, with the official architecture at 512 pixels.
+
+Nothing is trained: time does not depend on the weights. W_tri and W+ in turns, batch 1: codes by
+five refinements, and the planes of the last; then the same with EG3D's own part of it alone (the
+pictures that refinements look at), which no encoder can do without. Prints median seconds, peak
+memory and parameters as JSON.
+
+    python -m perf.wtri [--architecture ffhq512] [--threads 1] [--device cuda] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from gan3d_bench.generators.eg3d import RELEASED, EG3DConfig, EG3DGenerator
+from gan3d_bench.methods.wtri.codes import CodeSpace
+from gan3d_bench.methods.wtri.config import WPLUS, WTRI, EncoderConfig
+from gan3d_bench.methods.wtri.inverter import Encoder, Inverter
+
+ARCHITECTURES = {**RELEASED, "small": EG3DConfig()}
+REFINEMENTS = 5
+
+
+def seconds(function: Callable[[], object], device: torch.device) -> float:
+    """How long a call takes."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def inverter(kind: str, generator: EG3DGenerator, device: torch.device) -> Inverter:
+    """An untrained encoder of the released size."""
+    space = CodeSpace(kind, generator.num_ws)
+    config = EncoderConfig(image_size=min(256, generator.image_size))
+    encoder = Encoder(space, generator.w_dim, config).to(device).eval()
+    return Inverter(encoder, generator, space, config.image_size)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="ffhq512")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    device = torch.device(given.device)
+    generator = EG3DGenerator(ARCHITECTURES[given.architecture]).to(device).eval()
+    cameras = generator.config.orbit.frontal().to(device)
+    own = {kind: inverter(kind, generator, device) for kind in (WTRI, WPLUS)}
+    target = torch.rand(1, 3, *[own[WTRI].image_size] * 2, device=device) * 2 - 1
+
+    def inverted(made: Inverter) -> None:
+        start = generator.w_mean.expand(made.space.count, -1)
+        *_, (codes, _) = made.steps(target, cameras, start, REFINEMENTS)
+        made.space.planes(generator.synthesis, codes)
+
+    def pictures() -> None:
+        made = own[WPLUS]
+        codes = generator.w_mean.expand(1, made.space.count, -1)
+        for _ in range(1 + REFINEMENTS):
+            made.picture(codes, cameras)
+
+    calls: dict[str, Callable[[], object]] = {
+        "W_tri": lambda: inverted(own[WTRI]),
+        "W+": lambda: inverted(own[WPLUS]),
+        "EG3D's pictures alone": pictures,
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(given.rounds + 1):  # the first warms up
+        for name, call in calls.items():
+            spent = seconds(call, device)
+            if number:
+                times[name].append(spent)
+    found = {
+        "architecture": given.architecture,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": given.threads,
+        "seconds": {name: round(statistics.median(row), 3) for name, row in times.items()},
+        "parameters": {
+            kind: sum(p.numel() for p in made.encoder.parameters()) for kind, made in own.items()
+        },
+        "peak_GiB": round(
+            torch.cuda.max_memory_allocated() / 2**30
+            if device.type == "cuda"
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            2,
+        ),
+    }
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""Encoders: pictures -> stylecodes of a frozen generator, refined step by step (ReStyle)."""
+
+from gan3d_bench.generators.encoders.ranger import Ranger
+from gan3d_bench.generators.encoders.style_encoders import (
+    BackboneEncoder,
+    GradualStyleEncoder,
+    ProgressiveBackboneEncoder,
+)
+
+__all__ = ["BackboneEncoder", "GradualStyleEncoder", "ProgressiveBackboneEncoder", "Ranger"]

@@ -1,0 +1,74 @@
+"""The W_tri encoder: what a run gives once it is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.eg3d.cameras import require_cameras
+from gan3d_bench.generators.eg3d.scene import TriplaneScene
+from gan3d_bench.methods.wtri.training import WTriTraining
+from gan3d_bench.scenes.preview import Preview
+
+
+class WTri(WTriTraining):
+    """Inverts EG3D in the space W_tri, or in W+, by an encoder in a few steps."""
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor) -> TriplaneScene:
+        """Lift `images` (B, 3, S, S) in [-1, 1]; the camera's network tells how they were taken.
+
+        Raises:
+            UserError: another image size.
+        """
+        images = self._checked(images)
+        cameras = self.camera.cameras(self.inverter().seen(images))
+        return self.reconstruct_from(images, cameras)
+
+    @torch.no_grad()
+    def reconstruct_from(self, images: Tensor, cameras: Tensor) -> TriplaneScene:
+        """Lift `images` (B, 3, S, S) in [-1, 1] that were taken by `cameras` (B, 25).
+
+        Raises:
+            UserError: another image size; cameras that are none.
+        """
+        images = self._checked(images)
+        require_cameras(cameras, len(images))
+        cameras = cameras.to(images)
+        codes = self.invert(images, cameras)[-1]
+        planes = self.space.planes(self.generator.synthesis, codes)
+        view = self.orbit.view(cameras)
+        return TriplaneScene(self.generator, planes, codes[:, -1], view)
+
+    @torch.no_grad()
+    def invert(self, images: Tensor, cameras: Tensor) -> list[Tensor]:
+        """Codes (B, count, w_dim) of `images` after each refinement; see `reconstruct_from`."""
+        inverter = self.inverter()
+        found = inverter.steps(inverter.seen(images), cameras, self.start, self.config.refinements)
+        return [codes for codes, _ in found]
+
+    def _checked(self, images: Tensor) -> Tensor:
+        size = self.config.image_size
+        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
+            raise UserError(
+                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
+            )
+        return images.to(self.device)
+
+    @torch.no_grad()
+    def preview(self) -> Preview:
+        """The first val pictures, the average from their cameras, and each refinement of them.
+
+        The scene is that of their true cameras.
+        """
+        count = min(self.config.samples, self.config.data.val)
+        images, cameras = (x.to(self.device) for x in self.data.shown(count))
+        inverter = self.inverter()
+        start = self.start.expand(len(images), -1, -1)
+        shown = {"input": images, "average": inverter.picture(start, cameras)}
+        codes = self.invert(images, cameras)
+        for step in {1, len(codes)}:
+            shown[f"refined_{step}"] = inverter.picture(codes[step - 1], cameras)
+        scene = self.reconstruct_from(images, cameras)
+        return Preview({name: x.clamp(-1, 1) for name, x in shown.items()}, scene)

@@ -1,0 +1,255 @@
+"""The W_tri encoder as a method: config, training, reconstruction."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan3d_bench.config import compose, to_dict
+from gan3d_bench.distributed.strategy import PlainDDPStrategy
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.eg3d.checkpoint import save_generator
+from gan3d_bench.generators.eg3d.teacher import random_pair
+from gan3d_bench.generators.encoders import Ranger
+from gan3d_bench.methods.wtri.losses import pixel_loss
+from gan3d_bench.methods.wtri.method import WTri
+from gan3d_bench.methods.wtri.spec import SPEC
+
+QUICK = ("camera.steps=1", "steps=1", "refinements=2", "cycle.count=2", "volume_size=8")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAN3D_BENCH_HOME", str(tmp_path_factory.getbasetemp() / "wtri"))
+
+
+def config(*overrides: str, preset: str = "check"):
+    return compose(SPEC, preset, overrides=list(overrides))
+
+
+def build(*overrides: str) -> WTri:
+    torch.manual_seed(0)
+    return WTri(config(*QUICK, *overrides)).eval()
+
+
+def train(method: WTri, **options: object) -> None:
+    L.Trainer(
+        accelerator="cpu",
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,  # type: ignore[arg-type]
+    ).fit(method)
+
+
+def images(count: int = 2, size: int = 64) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+# -- config -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["losses.similarity=0.5"], "expected similarity.weights=FILE"),
+        (["losses.l2=0"], "expected one of l2, lpips, id, similarity above 0"),
+        (["encoder.image_size=128"], "encoder.image_size=128: expected at most image_size=64"),
+        (["data.name=images"], "data.path=''"),
+        (["data.name=synface", "data.path=x"], "no angles"),
+        (["codes=w"], "codes='w'"),
+        (["cycle.cameras=video"], "expected one of trajectory, data"),
+        (["encoder.weights=x.pth"], "expected encoder.width=64"),
+    ],
+)
+def test_configs_that_make_no_sense(overrides: list[str], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        config(*overrides)
+
+
+def test_a_teacher_is_needed() -> None:
+    with pytest.raises(UserError, match="expected an EG3D generator"):
+        config(preset="heads-64")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["teacher=random-16"], "expected EG3D"),
+        (["teacher=/nowhere"], "no teacher"),
+        (["image_size=128"], "image_size=128: expected 64"),
+    ],
+)
+def test_teachers_that_do_not_fit(overrides: list[str], reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        build(*overrides)
+
+
+def test_a_folder_is_one_of_eg3d(tmp_path: Path) -> None:
+    generator = random_pair()[0]
+    save_generator(generator, tmp_path / "generator.safetensors", dtype=torch.float32)
+    method = build(f"teacher={tmp_path}")
+    assert torch.equal(method.start[0], generator.w_mean)
+    assert not any(key.startswith("frozen") for key in method.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "row"),
+    [
+        (["losses.cycle=0.1"], "W_tri"),
+        (["losses.cycle=0"], "W_tri without L_cyc"),
+        (["losses.cycle=0", "codes=w+"], "ReStyle on EG3D"),
+    ],
+)
+def test_rows(overrides: list[str], row: str) -> None:
+    own = to_dict(config("teacher=eg3d:folder", *overrides))
+    assert list(SPEC.rows("novel-view", own)) == [row]
+    assert not SPEC.rows("fid", own)
+    assert not SPEC.rows("novel-view", to_dict(config()))  # an untrained teacher
+
+
+# -- training and use ---------------------------------------------------------------------------
+
+
+def weights(method: WTri) -> Tensor:
+    return torch.cat([x.detach().flatten().double() for x in method.state_dict().values()])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("codes=w+", "losses.cycle=0", "jitter=false", "start=frontal"),
+        ("cycle.every_refinement=true", "cycle.refinements=2", "cycle.cameras=data"),
+    ],
+)
+def test_training_moves_what_it_trains_and_repeats(overrides: tuple[str, ...]) -> None:
+    before, one, two = (build(*overrides) for _ in range(3))
+    for method in (one, two):
+        train(method)
+    assert torch.equal(weights(one), weights(two))
+    for part in ("camera", "encoder"):
+        moved = [
+            not torch.equal(a, b)
+            for a, b in zip(
+                getattr(one, part).parameters(), getattr(before, part).parameters(), strict=True
+            )
+        ]
+        assert sum(moved) > 0.9 * len(moved)
+    frozen = random_pair()[0].state_dict()
+    for key, value in one.generator.state_dict().items():
+        assert torch.equal(value, frozen[key])
+
+
+def test_two_processes_learn_what_one_learns() -> None:
+    # five pictures: unequal shares; statistics and jitter are those of the whole batch
+    one, two = (build("steps=2", "batch=5", "camera.batch=5") for _ in range(2))
+    before = weights(one)
+    train(one)
+    train(two, devices=2, strategy=PlainDDPStrategy(start_method="fork"))
+    apart = (weights(one) - weights(two)).norm() / (weights(one) - before).norm()
+    assert apart < 1e-3
+
+
+def test_the_first_gradient_is_the_sum_over_refinements() -> None:
+    """What `descend` adds up is the gradient of the sum of all terms, each with a cut graph."""
+    method = build("losses.cycle=0.5", "losses.w_norm=0.1")
+    batch = method._batch(images(4), method.orbit.frontal(4))
+    total = sum(sum(terms.values()) for terms in method.terms(batch))
+    assert isinstance(total, Tensor)
+    total.backward()
+    expected = [p.grad.clone() for p in method.encoder.parameters() if p.grad is not None]
+    method.zero_grad()
+    for terms in method.terms(batch):
+        torch.stack(list(terms.values())).sum().backward()
+    found = [p.grad for p in method.encoder.parameters() if p.grad is not None]
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()) + 1e-9)
+
+
+def test_an_encoder_learns_what_its_generator_can_make() -> None:
+    """Fifteen steps on four pictures of W+ codes: half of the average's error at most."""
+    method = build("losses.cycle=0", "losses.w_norm=0", "jitter=false")
+    generator, inverter = method.generator, method.inverter(training=True)
+    cameras = method.orbit.trajectory(4)
+    drawn = torch.randn(4, generator.num_ws, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        own = generator.synthesis.run(generator.w_mean + drawn, cameras, volume_size=8)
+        average = inverter.picture(method.start.expand(4, -1, -1), cameras)
+    batch = method._batch(own.image, cameras)
+    optimizer = Ranger(method.encoder.parameters(), lr=2e-2)
+    method.encoder.train()
+    last = torch.tensor(0.0)
+    for _ in range(15):
+        optimizer.zero_grad()
+        for terms in method.terms(batch):
+            last = terms["l2"]
+            last.backward()
+        optimizer.step()
+    assert last < 0.5 * pixel_loss(average, batch.targets)
+
+
+def test_reconstruction_looks_like_its_last_refinement() -> None:
+    method = build()
+    pictures = images()
+    cameras = method.orbit.look_at(torch.tensor([0.2, -0.1]), torch.zeros(2))
+    scene = method.reconstruct_from(pictures, cameras)
+    assert scene.input_view is not None
+    seen = scene.render(scene.input_view).rgb
+    codes = method.invert(pictures, cameras)
+    assert len(codes) == 2
+    with torch.no_grad():
+        planes = method.space.planes(method.generator.synthesis, codes[-1])
+        volume = method.generator.synthesis.render(planes, cameras)
+        expected = method.generator.synthesis.upscale(volume.features, codes[-1][:, -1])
+    torch.testing.assert_close(seen, expected.clamp(-1, 1), rtol=0, atol=1e-3)
+    told = method.reconstruct(pictures)
+    assert told.batch_size == 2
+    with pytest.raises(UserError, match="this run takes"):
+        method.reconstruct(images(size=32))
+    with pytest.raises(UserError, match="cameras"):
+        method.reconstruct_from(pictures, cameras[:, :24])
+
+
+def folder(root: Path, labels: bool = True, oblong: bool = False) -> Path:
+    rows = []
+    for index, label in enumerate(random_pair()[0].config.orbit.trajectory(6)):
+        size = (70, 64) if oblong and index == 3 else (64, 64)
+        (root / "00").mkdir(exist_ok=True)
+        Image.new("RGB", size, (40 * index, 90, 200)).save(root / "00" / f"{index}.png")
+        if labels or index != 2:
+            rows.append([f"00/{index}.png", label.tolist()])
+    (root / "dataset.json").write_text(json.dumps({"labels": rows}))
+    return root
+
+
+def test_a_folder_with_labels(tmp_path: Path) -> None:
+    method = build("data.name=images", f"data.path={folder(tmp_path)}", "data.val=2")
+    method.prepare_data()
+    pictures, cameras = method.data.read("train", [0, 1])
+    orbit = random_pair()[0].config.orbit.trajectory(6)
+    for picture, camera in zip(pictures, cameras, strict=True):
+        index = round((float(picture[0, 0, 0]) + 1) * 127.5 / 40)
+        torch.testing.assert_close(camera, orbit[index])
+    before = method.encoder.backbone.input_layer[0].weight.clone()
+    train(method)
+    assert not torch.equal(before, method.encoder.backbone.input_layer[0].weight)
+    assert method.preview().images["input"].shape == (2, 3, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"labels": False}, "no camera of '00/2.png'"), ({"oblong": True}, "70 x 64 pixels")],
+)
+def test_a_folder_whose_labels_do_not_fit(tmp_path: Path, options: dict, reason: str) -> None:
+    method = build("data.name=images", f"data.path={folder(tmp_path, **options)}", "data.val=2")
+    with pytest.raises(UserError, match=reason):
+        method.prepare_data()
