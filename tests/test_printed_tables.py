@@ -52,6 +52,19 @@ def test_a_changed_number_is_stale_until_printed(copy, capsys):
     assert tool.main(["--check"], copy) == 0
 
 
+def test_tables_in_folders(copy, capsys):
+    """What is beside the standard tables is printed as they are; measurements are no tables."""
+    folder = copy / "results" / "others"
+    folder.mkdir()
+    shutil.copy(copy / "results" / "shape.json", folder)
+    page = copy / "docs" / "page.md"
+    page.write_text("<!-- table: others/shape -->\n<!-- /table -->\n")
+    assert tool.main([], copy) == 0
+    assert (folder / "shape.tex").read_text() == (copy / "results" / "shape.tex").read_text()
+    assert "| Constant depth |" in page.read_text()
+    assert not list((copy / "results" / "measurements").glob("*.tex"))
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [

@@ -4,7 +4,8 @@
     python tools/readme_tables.py --check    # exit 1 and say what is stale
 
 A page holds a table between ``<!-- table: shape -->`` and ``<!-- /table -->``; the numbers come
-from ``results/shape.json``, whose ``.md``, ``.tex`` and ``.csv`` are printed from it too.
+from ``results/shape.json``, whose ``.md``, ``.tex`` and ``.csv`` are printed from it too. So it is
+with ``<!-- table: FOLDER/shape -->`` and ``results/FOLDER/shape.json``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.registry import registry
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+NO_TABLES = "measurements"
+"""Folder of ``results`` whose files are other things than tables."""
+BLOCK = re.compile(r"(<!-- table: ([\w/-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
@@ -52,8 +55,11 @@ def printed(root: Path) -> Iterator[tuple[Path, str]]:
         UserError: results are missing, damaged or of two protocols, or a page names an unknown
             table.
     """
-    for path in sorted((root / "results").glob("*.json")):
-        table = stored_table(root, path.stem)
+    results = root / "results"
+    for path in sorted([*results.glob("*.json"), *results.glob("*/*.json")]):
+        if path.parent.name == NO_TABLES:
+            continue
+        table = stored_table(root, path.relative_to(results).with_suffix("").as_posix())
         for suffix, render in FORMATS.values():
             yield path.with_suffix(f".{suffix}"), render(table)
     for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
@@ -67,9 +73,9 @@ def printed(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def stored_table(root: Path, name: str) -> Table:
-    """Return the table of ``results/<name>.json``."""
+    """Return the table of ``results/<name>.json``; `name` may have a folder before it."""
     path = root / "results" / f"{name}.json"
-    return assemble(registry("tables").get(name), load_results(path))
+    return assemble(registry("tables").get(path.stem), load_results(path))
 
 
 def _read(path: Path) -> str | None:
