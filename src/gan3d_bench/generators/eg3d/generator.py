@@ -16,7 +16,13 @@ from gan3d_bench.generators.eg3d.cameras import require_cameras
 from gan3d_bench.generators.eg3d.config import EG3DConfig
 from gan3d_bench.generators.eg3d.superresolution import SuperResolution
 from gan3d_bench.generators.eg3d.triplanes import Decoder, TriplaneField
-from gan3d_bench.generators.eg3d.volume import POINTS_AT_ONCE, camera_rays, depth_of, render_rays
+from gan3d_bench.generators.eg3d.volume import (
+    POINTS_AT_ONCE,
+    Jitter,
+    camera_rays,
+    depth_of,
+    render_rays,
+)
 from gan3d_bench.generators.stylegan2 import ops
 from gan3d_bench.generators.stylegan2.generator import Mapping, Noise, Synthesis
 
@@ -101,7 +107,7 @@ class EG3DSynthesis(nn.Module):
         noise: Noise = "const",
         *,
         volume_size: int | None = None,
-        rng: torch.Generator | None = None,
+        rng: torch.Generator | Jitter | None = None,
     ) -> Pictures:
         """Make images and what they were made from.
 
@@ -111,7 +117,8 @@ class EG3DSynthesis(nn.Module):
             cameras: (B, 25); None for the frontal camera.
             noise: of the backbone.
             volume_size: side of the volume's picture; None for the config's.
-            rng: jitters the samples along the rays, as in training; None: they are fixed.
+            rng: jitters the samples along the rays, as in training, or says where they lie; None:
+                they are fixed.
 
         Raises:
             UserError: cameras that are none.
@@ -139,7 +146,7 @@ class EG3DSynthesis(nn.Module):
         cameras: Tensor,
         *,
         volume_size: int | None = None,
-        rng: torch.Generator | None = None,
+        rng: torch.Generator | Jitter | None = None,
     ) -> VolumePicture:
         """Render planes (B, 3, C, H, W) as cameras (B, 25) see them, in float32; see `run`."""
         size = self.config.volume_size if volume_size is None else volume_size

@@ -65,6 +65,25 @@ class Rays(NamedTuple):
     directions: Tensor
 
 
+class Jitter(NamedTuple):
+    """Where samples lie in their bins, all in [0, 1).
+
+    Attributes:
+        coarse: (N, M, coarse samples), of each in its own bin.
+        fine: (N, M, fine samples), of each in the distribution that the coarse pass found.
+    """
+
+    coarse: Tensor
+    fine: Tensor
+
+    @classmethod
+    def draw(cls, batch: int, rays: int, config: VolumeConfig, rng: torch.Generator) -> Jitter:
+        """Draw that of `batch` pictures of `rays` rays each, on the device of `rng`."""
+        samples = (config.coarse_samples, config.fine_samples)
+        shapes = [(batch, rays, count) for count in samples]
+        return cls(*(torch.rand(shape, generator=rng, device=rng.device) for shape in shapes))
+
+
 class Rendered(NamedTuple):
     """What rays see.
 
@@ -108,7 +127,7 @@ def render_rays(
     field: Field,
     rays: Rays,
     config: VolumeConfig,
-    rng: torch.Generator | None = None,
+    rng: torch.Generator | Jitter | None = None,
     points_at_once: int = POINTS_AT_ONCE,
 ) -> Rendered:
     """Render rays through a field, some at a time; the result does not depend on how many.
@@ -121,18 +140,19 @@ def render_rays(
         rays: N x M of them.
         config: where they are sampled.
         rng: jitters the samples within their bins, as in training (and in the released code at
-            inference); None: they lie in the middle.
+            inference); or where they lie, as `Jitter.draw` gives it; None: in the middle.
         points_at_once: bound of the points that are looked at together.
     """
     start, end = ray_limits(rays, config)
     batch, count = start.shape
-    jitter = _uniform((batch, count, config.coarse_samples), rng, start)
-    level = _uniform((batch, count, config.fine_samples), rng, start)
-    if jitter is None:
+    if isinstance(rng, torch.Generator):
+        rng = Jitter.draw(batch, count, config, rng)
+    if rng is None:
         jitter = start.new_full((1, 1, 1), 0.5).expand(batch, count, config.coarse_samples)
-    if level is None:
         middle = torch.arange(config.fine_samples, device=start.device) + 0.5
         level = (middle.to(start.dtype) / max(config.fine_samples, 1)).expand(batch, count, -1)
+    else:
+        jitter, level = (x.to(start) for x in rng)
     samples = config.coarse_samples + config.fine_samples
     step = max(1, points_at_once // (batch * samples))
 
@@ -154,12 +174,6 @@ def render_rays(
     return Rendered(
         torch.cat(features, 1), torch.cat(distance, 1).clamp(*limits), torch.cat(opacity, 1)
     )
-
-
-def _uniform(shape: tuple[int, ...], rng: torch.Generator | None, like: Tensor) -> Tensor | None:
-    if rng is None:
-        return None
-    return torch.rand(shape, generator=rng, device=rng.device).to(like)
 
 
 def _render(
