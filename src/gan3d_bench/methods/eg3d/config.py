@@ -1,6 +1,8 @@
 """Configuration of EG3D training. Imports no torch."""
 
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from gan3d_bench.adversarial import config as adversarial
 from gan3d_bench.adversarial.config import AugmentConfig
@@ -35,11 +37,12 @@ IMAGE_SIZES = {
 }
 """Super-resolution -> side of the images in pixels."""
 HEAD_LATENTS = 140  # of a head without its view
+HEAD_FIELD_OF_VIEW = 10.0  # degrees
 MOST_SAMPLES = 1024  # of a ray in each pass
 MOST_LENGTH = 1000.0  # scene units
 
 
-def length_key(default: float, help: str, **limits: float) -> float:
+def length_key(default: float, help: str, **limits: Any) -> Any:
     """Declare a length in scene units."""
     return key(default, help, unit="scene units", most=MOST_LENGTH, **limits)
 
@@ -95,6 +98,13 @@ class NetworkConfig:
     )
     coarse_samples: int = key(12, "samples of a ray", least=4, most=MOST_SAMPLES)
     fine_samples: int = key(12, "more of them where these saw something", least=0, most=1024)
+    points_at_once: int = key(
+        2**18,
+        "points of the volume that are looked at together; of more, what the gradient needs is "
+        "computed twice",
+        least=2**10,
+        most=2**30,
+    )
     white_back: bool = key(False, "whether empty space is white instead of black")
     radius: float = length_key(1.0, "distance of the cameras from the origin", above=0)
     pivot: list[float] = key(
@@ -105,8 +115,9 @@ class NetworkConfig:
         least=-MOST_LENGTH,
         most=MOST_LENGTH,
     )
-    # 1 / (2 tan 5 degrees), the heads' field of view of 10 degrees
-    focal: float = factor_key(5.715026, "focal length in sides of the image", above=0)
+    focal: float = factor_key(
+        0.0, "focal length in sides of the image; 0: of the camera that sees synthetic heads"
+    )
     discriminator_channels: dict[int, int] = key(
         {}, "channels of the discriminator, likewise", above=0, most=MOST_CHANNELS
     )
@@ -126,6 +137,13 @@ class NetworkConfig:
     def image_size(self) -> int:
         """Side of the images in pixels."""
         return IMAGE_SIZES[self.super_resolution]
+
+    @property
+    def focal_length(self) -> float:
+        """In sides of the image; that of heads spans their field of view between pixel centres."""
+        size = self.image_size
+        heads = (size - 1) / size / (2 * math.tan(math.radians(HEAD_FIELD_OF_VIEW) / 2))
+        return self.focal or heads
 
 
 @dataclass
@@ -181,6 +199,7 @@ class RegressionConfig(VolumeFade):
     raw: float = weight_key(1.0, "factor on the same losses of the volume's picture")
     perceptual: str = key("none", "network of the perceptual loss", choices=PERCEPTUAL)
     perceptual_weight: float = weight_key(0.2, "weight of the perceptual loss")
+    raw_perceptual: bool = key(True, "whether the volume's picture has that loss, too")
 
 
 @dataclass
@@ -242,10 +261,15 @@ class EG3DTrainingConfig(RunConfig):
         """Whether the images are synthetic heads, which come with latents."""
         return not self.data.path
 
+    @property
+    def uses_pairs(self) -> bool:
+        """Whether pictures are compared with those of their latents."""
+        return self.regression.steps > 0 or self.adversarial.anchor > 0
+
     def needs(self) -> list[Need]:
         """See `RunConfig.needs`: heads, a batch's images, and the samples of its rays."""
         data, network, size = self.data, self.network, self.network.image_size
-        views = self.regression.views if self.regression.steps or self.adversarial.anchor else 1
+        views = self.regression.views if self.uses_pairs else 1
         samples = network.coarse_samples + network.fine_samples
         seen = pixels(self.batch * views, network.volume_size, samples * (3 + network.features))
         keys = {
@@ -274,8 +298,7 @@ class EG3DTrainingConfig(RunConfig):
         self._validate_network()
 
     def _validate_data(self) -> None:
-        pairs = self.regression.steps > 0 or self.adversarial.anchor > 0
-        if pairs and not self.uses_heads:
+        if self.uses_pairs and not self.uses_heads:
             raise UserError(
                 f"data.path={self.data.path}: pictures without latents; expected '' for "
                 "regression.steps > 0 or adversarial.anchor > 0"
@@ -285,7 +308,15 @@ class EG3DTrainingConfig(RunConfig):
                 f"network.z_dim={self.network.z_dim}: expected at least {HEAD_LATENTS}, the "
                 "latents of synthetic heads"
             )
-        if pairs and self.regression.views > self.data.views:
+        network = self.network
+        if self.uses_heads and not network.generator and (network.focal, network.radius) != (0, 1):
+            raise UserError(
+                f"network.focal={network.focal:g}, network.radius={network.radius:g}: expected 0 "
+                "and 1, the camera that sees synthetic heads"
+            )
+        if not self.uses_heads and not network.focal:
+            raise UserError("network.focal=0: expected that of the cameras in data.path")
+        if self.uses_pairs and self.regression.views > self.data.views:
             raise UserError(
                 f"regression.views={self.regression.views}: expected at most the {self.data.views} "
                 "of data.views"

@@ -69,9 +69,9 @@ def seen_heads(latents: Tensor, views: Tensor) -> HeadParameters:
     return replace(heads, light_direction=light.direction)
 
 
-def cameras_of(heads: HeadParameters, orbit: CameraOrbit) -> Tensor:
-    """The exact cameras (B, 25) that see heads as they are rendered."""
-    return orbit.labels(heads.view, PinholeCamera(64, FIELD_OF_VIEW))
+def cameras_of(heads: HeadParameters, orbit: CameraOrbit, image_size: int) -> Tensor:
+    """The exact cameras (B, 25) that see heads as they are rendered at that size."""
+    return orbit.labels(heads.view, PinholeCamera(image_size, FIELD_OF_VIEW))
 
 
 @torch.no_grad()
@@ -86,4 +86,4 @@ def photographed(
     heads = seen_heads(latents, views)
     shape = views.shape[:2]
     images = render_heads(heads, image_size)["image"].unflatten(0, shape)
-    return images, cameras_of(heads, orbit).unflatten(0, shape)
+    return images, cameras_of(heads, orbit, image_size).unflatten(0, shape)

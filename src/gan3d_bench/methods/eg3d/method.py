@@ -16,6 +16,7 @@ from gan3d_bench.adversarial.ema import ExponentialMovingAverage
 from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, generator_rate, lazy_adam
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.assets.store import cache_dir
+from gan3d_bench.datamodules.specs import OnBad
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.eg3d import EG3DGenerator, Pictures, save_discriminator, save_generator
@@ -67,6 +68,7 @@ class EG3D(PhasedMethod):
         self.generator = build_generator(config.network)
         if config.regression.linear_mapping and not config.network.generator:
             make_mapping_linear(self.generator)
+        self.generator.synthesis.points_at_once = config.network.points_at_once
         self.discriminator = build_discriminator(config.network)
         self.average = ExponentialMovingAverage(
             self.generator, config.batch, config.ema_kimg, config.ema_rampup
@@ -159,6 +161,8 @@ class EG3D(PhasedMethod):
 
     def prepare_data(self) -> None:
         """Look through the pictures, or render heads; once a machine."""
+        if self.config.uses_pairs:
+            _ = self.reconstruction  # a network that is missing is said before anything is rendered
         _ = self._photographs() if self.config.data.path else self._render_heads()
 
     @property
@@ -176,7 +180,8 @@ class EG3D(PhasedMethod):
 
     def _photographs(self) -> data.Photographs:
         given = self.config.data
-        return data.Photographs(given.path, self.generator.image_size, given.on_bad)
+        on_bad: OnBad = "skip" if given.on_bad == "skip" else "refuse"
+        return data.Photographs(given.path, self.generator.image_size, on_bad)
 
     def _render_heads(self) -> Path:
         size, z_dim, seed = self.generator.image_size, self.generator.z_dim, self.config.seed

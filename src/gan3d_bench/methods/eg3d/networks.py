@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import torch
 
@@ -45,6 +45,7 @@ def build_generator(config: NetworkConfig) -> EG3DGenerator:
 def architecture(config: NetworkConfig) -> EG3DConfig:
     """The architecture that a config describes."""
     channels = _channels(config, config.channels, config.plane_size)
+    x, y, z = config.pivot
     return EG3DConfig(
         backbone=GeneratorConfig(
             config.plane_size,
@@ -70,9 +71,7 @@ def architecture(config: NetworkConfig) -> EG3DConfig:
         super_resolution=config.super_resolution,
         sr_clamp=config.sr_clamp or None,
         label_scale=config.label_scale,
-        orbit=CameraOrbit(
-            config.radius, cast("tuple[float, float, float]", tuple(config.pivot)), config.focal
-        ),
+        orbit=CameraOrbit(config.radius, (x, y, z), config.focal_length),
     )
 
 
@@ -86,14 +85,12 @@ def make_mapping_linear(generator: EG3DGenerator) -> None:
     Args:
         generator: its w_dim is no less than its z_dim, its mapping layers even in number.
     """
-    z_dim, w_dim = generator.z_dim, generator.w_dim
     size = 1 / math.sqrt(ops.SLOPE)  # the slope is met once in each pair
     for index, layer in enumerate(x for x in generator.mapping.layers if isinstance(x, Linear)):
         scale = (size if index % 2 == 0 else -size) / layer.weight_gain
-        # the first layer reads z_dim numbers of z and then w_dim of the embedding
-        layer.weight.copy_(torch.eye(w_dim, layer.weight.shape[1]) * scale)
+        # the first layer reads z and, after it, the embedding
+        layer.weight.copy_(torch.eye(generator.w_dim, layer.weight.shape[1]) * scale)
         layer.bias.zero_()
-    assert generator.mapping.layers[0].weight.shape[1] == z_dim + w_dim
 
 
 def build_discriminator(config: NetworkConfig) -> DualDiscriminator:

@@ -24,7 +24,7 @@ class Reconstruction:
     """
 
     def __init__(self, config: RegressionConfig, image_size: int) -> None:
-        self.config = config
+        self.config, self.image_size = config, image_size
         self.perceptual: PerceptualLoss | None = None
         if config.perceptual != "none":
             self.perceptual = build_perceptual(config.perceptual, image_size=image_size)
@@ -37,25 +37,22 @@ class Reconstruction:
             images: (B, 3, S, S) what they should look like.
         """
         image, raw = made.image.float(), made.volume.raw.float()
-        terms = self._terms(image, images)
+        terms = self._terms(image, images, perceptual=True)
         if self.config.raw > 0:
-            size, target = images.shape[-1], raw_of(images, raw.shape[-1])
-            # at the images' size: the perceptual network takes no smaller ones
-            blurred = (resize(raw, size), resize(target, size))
-            found = self._terms(raw, target, *blurred)
+            target, both = raw_of(images, raw.shape[-1]), self.config.raw_perceptual
+            found = self._terms(raw, target, perceptual=both)
             terms |= {f"raw_{key}": self.config.raw * value for key, value in found.items()}
         return terms
 
-    def _terms(
-        self, x: Tensor, y: Tensor, large_x: Tensor | None = None, large_y: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def _terms(self, x: Tensor, y: Tensor, perceptual: bool) -> dict[str, Tensor]:
         config = self.config
         terms = {"pixel": config.pixel * (x - y).abs().mean()}
         if config.edges > 0:
             terms["edges"] = config.edges * edge_loss(x, y)
-        if self.perceptual is not None:
+        if perceptual and self.perceptual is not None:
             if isinstance(self.perceptual, nn.Module):
                 self.perceptual.to(x.device)
-            compared = (x if large_x is None else large_x, y if large_y is None else large_y)
-            terms["perceptual"] = config.perceptual_weight * self.perceptual(*compared).mean()
+            # at the images' size: the network takes no smaller ones
+            x, y = (resize(images, self.image_size) for images in (x, y))
+            terms["perceptual"] = config.perceptual_weight * self.perceptual(x, y).mean()
         return terms
