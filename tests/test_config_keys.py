@@ -177,6 +177,7 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
         "uv3dmm": ("teacher",),
         "idnet": ("images",),
         "mm-fit": ("images",),
+        "eg3d": ("data.path",),
     }
     asks = preset.startswith("paper") or preset == "photographs"
     given = [f"{name}={folder}" for name in needed[name]] if asks else []

@@ -127,7 +127,7 @@ def test_the_parts_of_two_processes_are_the_whole(monkeypatch: pytest.MonkeyPatc
 
 def test_regression_learns_heads_from_all_their_cameras(home: Path) -> None:
     method = build(
-        "regression.steps=40", "adversarial.steps=0", "regression.lr=0.02", "regression.views=3"
+        "regression.steps=16", "adversarial.steps=0", "regression.lr=0.02", "regression.views=3"
     )
     batch = method.images.read(torch.arange(BATCH))
 
@@ -138,7 +138,7 @@ def test_regression_learns_heads_from_all_their_cameras(home: Path) -> None:
 
     before = error()
     trainer().fit(method)
-    assert (error().mean(0) < 0.7 * before.mean(0)).all()
+    assert (error().mean(0) < 0.8 * before.mean(0)).all()
 
 
 def test_what_the_discriminator_is_shown() -> None:

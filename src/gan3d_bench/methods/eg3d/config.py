@@ -311,8 +311,8 @@ class EG3DTrainingConfig(RunConfig):
         network = self.network
         if self.uses_heads and not network.generator and (network.focal, network.radius) != (0, 1):
             raise UserError(
-                f"network.focal={network.focal:g}, network.radius={network.radius:g}: expected 0 "
-                "and 1, the camera that sees synthetic heads"
+                f"data.path='': expected pictures for network.focal={network.focal:g}, "
+                f"network.radius={network.radius:g}; synthetic heads are seen with 0 and 1"
             )
         if not self.uses_heads and not network.focal:
             raise UserError("network.focal=0: expected that of the cameras in data.path")
