@@ -110,7 +110,7 @@ def test_the_parts_of_two_processes_are_the_whole(monkeypatch: pytest.MonkeyPatc
     method = build()
     with torch.no_grad():
         whole = method._fakes(16, "d")[0]
-        made, images = method._reconstruct(method.images.read(torch.arange(BATCH)), 16)
+        made, images = method._reconstruct(method.images.read(torch.arange(BATCH)), 16, 2)
         for rank in range(2):
             monkeypatch.setattr(processes, "rank_and_size", lambda rank=rank: (rank, 2))
             part = method._fakes(16, "d")[0]
@@ -118,11 +118,10 @@ def test_the_parts_of_two_processes_are_the_whole(monkeypatch: pytest.MonkeyPatc
             assert torch.equal(part.labels, whole.labels[rank::2])
             for x, y in zip(part.parts, whole.parts, strict=True):
                 torch.testing.assert_close(x, y[rank::2], atol=1e-4, rtol=1e-4)
-            own, wanted = method._reconstruct(method.images.read(torch.tensor(mine)), 16)
-            views = method.config.regression.views
-            expected = made.image.unflatten(0, (BATCH, views))[rank::2].flatten(0, 1)
+            own, wanted = method._reconstruct(method.images.read(torch.tensor(mine)), 16, 2)
+            expected = made.image.unflatten(0, (BATCH, 2))[rank::2].flatten(0, 1)
             torch.testing.assert_close(own.image, expected, atol=1e-4, rtol=1e-4)
-            assert torch.equal(wanted, images.unflatten(0, (BATCH, views))[rank::2].flatten(0, 1))
+            assert torch.equal(wanted, images.unflatten(0, (BATCH, 2))[rank::2].flatten(0, 1))
 
 
 def test_regression_learns_heads_from_all_their_cameras(home: Path) -> None:
@@ -133,7 +132,7 @@ def test_regression_learns_heads_from_all_their_cameras(home: Path) -> None:
 
     def error() -> Tensor:
         with torch.no_grad():
-            made, images = method._reconstruct(batch, 16)
+            made, images = method._reconstruct(batch, 16, 3)
             return (made.image - images).abs().mean((1, 2, 3)).view(BATCH, 3)
 
     before = error()

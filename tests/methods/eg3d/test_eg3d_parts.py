@@ -316,9 +316,7 @@ def test_config_errors(override: str, message: str) -> None:
 def test_the_published_preset_is_the_released_architecture(tmp_path: Path) -> None:
     config = compose(SPEC, "paper-ffhq-512", None, [f"data.path={tmp_path}"])
     assert architecture(config.network) == RELEASED["ffhq512"]
-    with pytest.raises(
-        UserError, match=r"data\.path='': expected pictures for network"
-    ):
+    with pytest.raises(UserError, match=r"data\.path='': expected pictures for network"):
         compose(SPEC, "paper-ffhq-512")
 
 

@@ -232,6 +232,7 @@ class AdversarialConfig(adversarial.AdversarialConfig, DensityConfig, VolumeFade
     blur_fade_kimg: float = weight_key(200.0, "time until it is gone", unit="thousand images")
     anchor: float = weight_key(0.0, "weight of the warm start's losses")
     anchor_end: float = factor_key(1.0, "factor on `anchor` at the end")
+    anchor_views: int = key(1, "cameras of a head in these", above=0, most=256)
 
 
 @dataclass
@@ -316,11 +317,15 @@ class EG3DTrainingConfig(RunConfig):
             )
         if not self.uses_heads and not network.focal:
             raise UserError("network.focal=0: expected that of the cameras in data.path")
-        if self.uses_pairs and self.regression.views > self.data.views:
-            raise UserError(
-                f"regression.views={self.regression.views}: expected at most the {self.data.views} "
-                "of data.views"
-            )
+        views = {
+            "regression.views": self.regression.views,
+            "adversarial.anchor_views": self.adversarial.anchor_views,
+        }
+        for name, count in views.items():
+            if self.uses_pairs and count > self.data.views:
+                raise UserError(
+                    f"{name}={count}: expected at most the {self.data.views} of data.views"
+                )
 
     def _validate_network(self) -> None:
         network = self.network

@@ -30,7 +30,7 @@ from gan3d_bench.generators.stylegan2 import ops
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.eg3d import data
 from gan3d_bench.methods.eg3d.conditioning import blurred, fade, swapped, volume_size
-from gan3d_bench.methods.eg3d.config import EG3DTrainingConfig
+from gan3d_bench.methods.eg3d.config import EG3DTrainingConfig, VolumeFade
 from gan3d_bench.methods.eg3d.data import Posed
 from gan3d_bench.methods.eg3d.density import density_loss, draw_points
 from gan3d_bench.methods.eg3d.networks import (
@@ -193,9 +193,8 @@ class EG3D(PhasedMethod):
     # -- regression -----------------------------------------------------------------------------
 
     def _regression_step(self, batch: Posed) -> Mapping[str, Tensor]:
-        images_seen = self.phase_step * self.config.batch
-        size = self._volume_size(self.config.regression, images_seen)
-        made, images = self._reconstruct(batch, size)
+        size = self._volume_size(self.config.regression)
+        made, images = self._reconstruct(batch, size, self.config.regression.views)
         result = self.descend(self.reconstruction(made, images), "generator")
         self.average.update_parameters(self.generator)
         with torch.no_grad():
@@ -203,19 +202,20 @@ class EG3D(PhasedMethod):
             result["psnr"] = (10 * torch.log10(4 / error)).mean()
         return result
 
-    def _reconstruct(self, batch: Posed, size: int) -> tuple[Pictures, Tensor]:
+    def _reconstruct(self, batch: Posed, size: int, views: int) -> tuple[Pictures, Tensor]:
         """Make the heads of a batch as some of their cameras see them.
 
         Args:
             batch: heads of this process.
             size: of the volume's picture.
+            views: K, cameras of each.
 
         Returns:
             what is made, and what it should look like (B K, 3, S, S).
         """
         assert batch.latents is not None
-        count, views = self.config.batch, self.config.regression.views
-        order = torch.rand(count, batch.cameras.shape[1], generator=self.rng("views")).argsort(1)
+        shape = (self.config.batch, batch.cameras.shape[1])
+        order = torch.rand(shape, generator=self.rng("views")).argsort(1)
         chosen = self.share(order[:, :views]).to(self.device)
         rows = torch.arange(len(chosen), device=self.device)[:, None]
         images, cameras = (x[rows, chosen].flatten(0, 1) for x in (batch.images, batch.cameras))
@@ -229,7 +229,7 @@ class EG3D(PhasedMethod):
 
     def _adversarial_step(self, batch: Posed) -> Mapping[str, Tensor]:
         config = self.config.adversarial
-        size = self._volume_size(config, self._images_seen)
+        size = self._volume_size(config)
         anchor = self._anchor
         scalars = self.adversarial.run(
             self,
@@ -290,7 +290,8 @@ class EG3D(PhasedMethod):
     def _anchor_terms(
         self, anchor: float, batch: Posed, size: int, _: Sequence[Samples]
     ) -> dict[str, Tensor]:
-        terms = self.reconstruction(*self._reconstruct(batch, size))
+        views = self.config.adversarial.anchor_views
+        terms = self.reconstruction(*self._reconstruct(batch, size, views))
         return {f"anchor_{name}": anchor * value for name, value in terms.items()}
 
     def _regularise_density(self) -> dict[str, Tensor]:
@@ -305,8 +306,8 @@ class EG3D(PhasedMethod):
 
     # -- parts of steps -------------------------------------------------------------------------
 
-    def _volume_size(self, config: Any, images: int) -> int:
-        return volume_size(config, self.generator.config.volume_size, images)
+    def _volume_size(self, config: VolumeFade) -> int:
+        return volume_size(config, self.generator.config.volume_size, self._images_seen)
 
     def _seen(
         self, planes: Tensor, w: Tensor, cameras: Tensor, size: int, key: str, views: int = 1
