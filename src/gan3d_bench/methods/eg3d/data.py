@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.progress import track
 from torch import Tensor
 
+from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.specs import OnBad
 from gan3d_bench.datamodules.survey import look_through, require_good
 from gan3d_bench.errors import UserError, reason
@@ -30,6 +32,7 @@ from gan3d_bench.methods.eg3d.heads import draw_latents, photographed
 from gan3d_bench.regular_files import read_regular
 
 IMAGES, LATENTS, CAMERAS = "image.npy", "latent.npy", "camera.npy"
+PARTIAL = "image.partial.npy"
 LABELS = "dataset.json"
 MOST_LABEL_BYTES = 512 * 2**20
 CHUNK = 32  # heads that are rendered together
@@ -72,7 +75,7 @@ class Images(Protocol):
 
 
 class HeadViews:
-    """Heads that `render_heads_once` has rendered.
+    """Heads that `RenderedHeads` has rendered.
 
     Args:
         folder: of its files.
@@ -186,49 +189,69 @@ def read_labels(path: Path) -> dict[str, list[float]]:
     return labels
 
 
-def is_rendered(folder: Path) -> bool:
-    """Return whether `folder` holds a whole set of `render_heads_once`."""
-    return (folder / IMAGES).exists()
+@dataclass(frozen=True)
+class RenderedHeads:
+    """Synthetic heads as each of their cameras sees them, in the cache folder.
 
-
-@rank_zero_only
-def render_heads_once(
-    folder: Path, data: DataConfig, orbit: CameraOrbit, image_size: int, z_dim: int, seed: int
-) -> None:
-    """Render the heads of a config for each of their cameras into `folder`.
-
-    Resumes where an earlier call was killed; a finished set is left as it is.
+    Attributes:
+        data: how many, of how many cameras.
+        orbit: where the cameras are.
+        image_size: S.
+        z_dim: length of the latents.
+        seed: of heads and cameras.
     """
-    if is_rendered(folder):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # another run may want the same heads
-        if not is_rendered(folder):
-            _render_heads(folder, data, orbit, image_size, z_dim, seed)
 
+    data: DataConfig
+    orbit: CameraOrbit
+    image_size: int
+    z_dim: int
+    seed: int
 
-def _render_heads(
-    folder: Path, data: DataConfig, orbit: CameraOrbit, image_size: int, z_dim: int, seed: int
-) -> None:
-    rng = torch.Generator().manual_seed(seed)
-    latents, views = draw_latents(data.count, z_dim, data.views, data.spread, rng)
-    latents = latents.half()  # as stored: the pictures are of these
-    np.save(folder / LATENTS, latents.numpy())
-    images = _array(folder / "image.partial.npy", (3, image_size, image_size), np.uint8, views)
-    cameras = _array(folder / CAMERAS, (LABEL_DIM,), np.float32, views)
-    progress = folder / "done.json"
-    done = json.loads(progress.read_text()) if progress.exists() else 0
-    for start in track(range(done, data.count, CHUNK), description="rendering heads"):
-        part = slice(start, start + CHUNK)
-        pixels, labels = photographed(latents[part].float(), views[part], orbit, image_size)
-        images[part] = ((pixels + 1) * 127.5).round().byte().numpy()
-        cameras[part] = labels.numpy()
-        images.flush()
-        cameras.flush()
-        with atomic_write(progress) as draft:
-            draft.write_text(json.dumps(start + CHUNK))
-    os.replace(folder / "image.partial.npy", folder / IMAGES)
-    progress.unlink(missing_ok=True)
+    @property
+    def folder(self) -> Path:
+        """Where they are, or will be."""
+        count, views, spread = self.data.count, self.data.views, self.data.spread
+        state = (count, views, spread, self.orbit, self.image_size, self.z_dim, self.seed)
+        digest = hashlib.sha256(repr(state).encode()).hexdigest()[:12]
+        return cache_dir() / f"heads-views-{self.image_size}-{digest}"
+
+    @property
+    def there(self) -> bool:
+        """Whether the whole set is."""
+        return (self.folder / IMAGES).exists()
+
+    @rank_zero_only
+    def render(self) -> None:
+        """Render what is missing; a call that was killed is resumed."""
+        if not self.there:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock"):  # another run may want the same heads
+                if not self.there:
+                    self._render(self.folder)
+
+    def _render(self, folder: Path) -> None:
+        data, shape = self.data, (3, self.image_size, self.image_size)
+        rng = torch.Generator().manual_seed(self.seed)
+        latents, views = draw_latents(data.count, self.z_dim, data.views, data.spread, rng)
+        latents = latents.half()  # as stored: the pictures are of these
+        np.save(folder / LATENTS, latents.numpy())
+        images = _array(folder / PARTIAL, shape, np.uint8, views)
+        cameras = _array(folder / CAMERAS, (LABEL_DIM,), np.float32, views)
+        progress = folder / "done.json"
+        done = json.loads(progress.read_text()) if progress.exists() else 0
+        for start in track(range(done, data.count, CHUNK), description="rendering heads"):
+            part = slice(start, start + CHUNK)
+            pixels, labels = photographed(
+                latents[part].float(), views[part], self.orbit, self.image_size
+            )
+            images[part] = ((pixels + 1) * 127.5).round().byte().numpy()
+            cameras[part] = labels.numpy()
+            images.flush()
+            cameras.flush()
+            with atomic_write(progress) as draft:
+                draft.write_text(json.dumps(start + CHUNK))
+        os.replace(folder / PARTIAL, folder / IMAGES)
+        progress.unlink(missing_ok=True)
 
 
 def _array(path: Path, shape: Sequence[int], dtype: type, views: Tensor) -> np.memmap:
@@ -237,14 +260,6 @@ def _array(path: Path, shape: Sequence[int], dtype: type, views: Tensor) -> np.m
     if path.exists():
         return np.lib.format.open_memmap(path, mode="r+")
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=whole)
-
-
-def heads_folder(
-    root: Path, data: DataConfig, orbit: CameraOrbit, image_size: int, z_dim: int, seed: int
-) -> Path:
-    """Return the cache folder of a set of heads."""
-    state = f"{data.count}/{data.views}/{data.spread}/{orbit}/{image_size}/{z_dim}/{seed}"
-    return root / f"heads-views-{image_size}-{hashlib.sha256(state.encode()).hexdigest()[:12]}"
 
 
 def _open(path: Path) -> np.ndarray:

@@ -15,7 +15,6 @@ from torch.optim import Adam, Optimizer
 from gan3d_bench.adversarial.ema import ExponentialMovingAverage
 from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, generator_rate, lazy_adam
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
-from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.specs import OnBad
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
 from gan3d_bench.errors import UserError
@@ -163,19 +162,22 @@ class EG3D(PhasedMethod):
         """Look through the pictures, or render heads; once a machine."""
         if self.config.uses_pairs:
             _ = self.reconstruction  # a network that is missing is said before anything is rendered
-        _ = self._photographs() if self.config.data.path else self._render_heads()
+        if self.config.uses_heads:
+            self._heads.render()
+        else:
+            self._photographs()
 
     @property
     def images(self) -> data.Images:
         """The real images; synthetic heads are rendered on first use."""
         if self._images is None:
-            if self.config.data.path:
-                self._images = self._photographs()
-            else:
-                folder = self._render_heads()
+            if self.config.uses_heads:
+                self._heads.render()
                 if rank_and_size()[1] > 1:
                     dist.barrier()
-                self._images = data.HeadViews(folder)
+                self._images = data.HeadViews(self._heads.folder)
+            else:
+                self._images = self._photographs()
         return self._images
 
     def _photographs(self) -> data.Photographs:
@@ -183,12 +185,11 @@ class EG3D(PhasedMethod):
         on_bad: OnBad = "skip" if given.on_bad == "skip" else "refuse"
         return data.Photographs(given.path, self.generator.image_size, on_bad)
 
-    def _render_heads(self) -> Path:
-        size, z_dim, seed = self.generator.image_size, self.generator.z_dim, self.config.seed
-        orbit, given = self.generator.config.orbit, self.config.data
-        folder = data.heads_folder(cache_dir(), given, orbit, size, z_dim, seed)
-        data.render_heads_once(folder, given, orbit, size, z_dim, seed)
-        return folder
+    @property
+    def _heads(self) -> data.RenderedHeads:
+        generator = self.generator
+        size, orbit = generator.image_size, generator.config.orbit
+        return data.RenderedHeads(self.config.data, orbit, size, generator.z_dim, self.config.seed)
 
     # -- regression -----------------------------------------------------------------------------
 
@@ -400,12 +401,8 @@ class EG3D(PhasedMethod):
     @property
     def _shown_images(self) -> data.Images | None:
         """The real images, unless they are gone or have to be rendered first."""
-        if self._images is None and self.config.uses_heads:
-            given, orbit = self.config.data, self.generator.config.orbit
-            size, z_dim = self.generator.image_size, self.generator.z_dim
-            folder = data.heads_folder(cache_dir(), given, orbit, size, z_dim, self.config.seed)
-            if not data.is_rendered(folder):
-                return None
+        if self._images is None and self.config.uses_heads and not self._heads.there:
+            return None
         try:
             return self.images
         except UserError:
