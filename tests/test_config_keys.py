@@ -178,6 +178,7 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
         "idnet": ("images",),
         "mm-fit": ("images",),
         "wtri": ("teacher", "data.path"),
+        "eg3d": ("data.path",),
     }
     asks = preset.startswith("paper") or preset == "photographs"
     asks = asks or (name == "wtri" and preset != "check")

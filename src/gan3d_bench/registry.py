@@ -29,6 +29,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "liftedgan": "gan3d_bench.methods.liftedgan.spec:SPEC",
         "idnet": "gan3d_bench.methods.idnet.spec:SPEC",
         "stylegan2": "gan3d_bench.methods.stylegan2.spec:SPEC",
+        "eg3d": "gan3d_bench.methods.eg3d.spec:SPEC",
         "mm-fit": "gan3d_bench.methods.mm_fit.spec:SPEC",
         "supervised": "gan3d_bench.methods.supervised.spec:SPEC",
         "wtri": "gan3d_bench.methods.wtri.spec:SPEC",

@@ -25,7 +25,7 @@ def read_labels(path: Path) -> dict[str, Tensor]:
     expected = f'expected {{"labels": [[NAME, [{LABEL_DIM} numbers]], ...]}} of NVlabs/eg3d'
     try:
         rows = parse_json(read_regular(path, MOST_BYTES).decode())["labels"]
-        names = [str(name) for name, _ in rows]
+        names = [str(name).replace("\\", "/") for name, _ in rows]
         labels = torch.tensor([label for _, label in rows], dtype=torch.float32)
     except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
