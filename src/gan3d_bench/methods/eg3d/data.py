@@ -25,6 +25,7 @@ from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.files.photographs import decode, square, to_tensor
 from gan3d_bench.files.picture_sources import PictureSource, open_source
 from gan3d_bench.generators.eg3d import CameraOrbit
+from gan3d_bench.generators.eg3d.cameras import LABEL_DIM
 from gan3d_bench.generators.eg3d.dataset_labels import LABELS, read_labels
 from gan3d_bench.methods.eg3d.config import DataConfig
 from gan3d_bench.methods.eg3d.heads import draw_latents, photographed
