@@ -36,3 +36,9 @@ def masked_l1(prediction: Tensor, target: Tensor, mask: Tensor, groups: int = 1)
         (groups,).
     """
     return masked_mean((prediction - target).abs(), mask, groups)
+
+
+def edge_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Mean absolute difference between the finite differences of `x` and `y` (B, 3, H, W)."""
+    difference = x - y
+    return difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()

@@ -15,6 +15,7 @@ from torch.optim import Adam, Optimizer
 from gan3d_bench.adversarial.ema import ExponentialMovingAverage
 from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, generator_rate, lazy_adam
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
+from gan3d_bench.datamodules.epochs import shuffled_batches
 from gan3d_bench.datamodules.specs import OnBad
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
 from gan3d_bench.errors import UserError
@@ -39,7 +40,6 @@ from gan3d_bench.methods.eg3d.networks import (
 )
 from gan3d_bench.methods.eg3d.objective import Reconstruction
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.stylegan2.data import batches
 from gan3d_bench.scenes.preview import Preview
 
 W_MEAN_RATE = 0.002  # of the running mean of w: 1 - 0.998, as released
@@ -153,7 +153,9 @@ class EG3D(PhasedMethod):
                 f"batch={self.config.batch}: expected a multiple of {processes} processes"
             )
         images = self.images
-        for indices in batches(len(images), self.config.batch, start + offset, self.config.seed):
+        for indices in shuffled_batches(
+            len(images), self.config.batch, start + offset, self.config.seed
+        ):
             yield images.read(self.share(indices)).to(self.device)
 
     # -- data -----------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from gan3d_bench.generators.eg3d import Pictures
 from gan3d_bench.generators.eg3d.discriminator import raw_of
 from gan3d_bench.generators.eg3d.superresolution import resize
 from gan3d_bench.losses.perceptual import PerceptualLoss, build_perceptual
+from gan3d_bench.losses.photometric import edge_loss
 from gan3d_bench.methods.eg3d.config import RegressionConfig
-from gan3d_bench.methods.stylegan2.losses import edge_loss
 
 
 class Reconstruction:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -170,25 +169,6 @@ def _folder(path: str, z_dim: int | None) -> Path:
             "regression.steps > 0 or adversarial.anchor > 0"
         )
     return folder
-
-
-def batches(count: int, batch: int, start: int, seed: int) -> Iterator[Tensor]:
-    """Yield the indices (batch,) of step `start`, `start` + 1, ...: epochs of all images shuffled.
-
-    Depends on `start` and `seed` only, so that a resumed run sees the same images.
-    """
-    position = start * batch
-    epoch, order = -1, torch.empty(0, dtype=torch.long)
-    while True:
-        chosen = []
-        for index in range(position, position + batch):
-            if index // count != epoch:
-                epoch = index // count
-                rng = torch.Generator().manual_seed(1_000_003 * seed + epoch)
-                order = torch.randperm(count, generator=rng)
-            chosen.append(order[index % count])
-        position += batch
-        yield torch.stack(chosen)
 
 
 def is_rendered(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, gener
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.base import DataModule
+from gan3d_bench.datamodules.epochs import shuffled_batches
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
 from gan3d_bench.errors import UserError, named
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
@@ -25,8 +26,9 @@ from gan3d_bench.generators.stylegan2 import Generator, ops
 from gan3d_bench.generators.stylegan2.latents import mix_styles, sample_images
 from gan3d_bench.heads.sampling import NUM_LATENTS
 from gan3d_bench.losses.perceptual import build_perceptual
+from gan3d_bench.losses.photometric import edge_loss
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.stylegan2 import data, losses
+from gan3d_bench.methods.stylegan2 import data
 from gan3d_bench.methods.stylegan2.config import StyleGAN2Config
 from gan3d_bench.methods.stylegan2.figures import interpolation_sheet, style_sheet
 from gan3d_bench.methods.stylegan2.networks import (
@@ -165,7 +167,9 @@ class StyleGAN2(PhasedMethod):
                 )
             images = self.images
             offset = self.config.regression.steps if phase == "adversarial" else 0
-            order = data.batches(len(images), self.config.batch, start + offset, self.config.seed)
+            order = shuffled_batches(
+                len(images), self.config.batch, start + offset, self.config.seed
+            )
             for indices in order:
                 pictures, latents = images.read(self.share(indices))
                 yield pictures.to(self.device), None if latents is None else latents.to(self.device)
@@ -260,7 +264,7 @@ class StyleGAN2(PhasedMethod):
         fake = fake.float()
         terms = {"pixel": config.pixel * (fake - images).abs().mean()}
         if config.edges > 0:
-            terms["edges"] = config.edges * losses.edge_loss(fake, images)
+            terms["edges"] = config.edges * edge_loss(fake, images)
         for perceptual in self._perceptual:
             module = perceptual.to(fake.device) if isinstance(perceptual, nn.Module) else perceptual
             terms["perceptual"] = config.perceptual_weight * module(fake, images).mean()
