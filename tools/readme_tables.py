@@ -69,7 +69,11 @@ def printed(root: Path) -> Iterator[tuple[Path, str]]:
                 f"{path.relative_to(root)}: expected each <!-- table: NAME --> to be closed by "
                 "<!-- /table -->"
             )
-        yield path, BLOCK.sub(lambda m: f"{m[1]}{brief(stored_table(root, m[2]))}{m[3]}", text)
+        yield path, BLOCK.sub(lambda m: f"{m[1]}{_block(root, m[2])}{m[3]}", text)
+
+
+def _block(root: Path, name: str) -> str:
+    return brief(stored_table(root, name), f"results/{name}.json")
 
 
 def stored_table(root: Path, name: str) -> Table:

@@ -122,14 +122,19 @@ def markdown(table: Table) -> str:
     return "\n\n".join([f"**{title}**", body, *map(escaping.markdown, notes(table))]) + "\n"
 
 
-def brief(table: Table) -> str:
-    """Return the table in Markdown as a README shows it: numbers, what they are, how made."""
+def brief(table: Table, stored: str) -> str:
+    """Return the table in Markdown as a README shows it: numbers, what they are, how made.
+
+    Args:
+        table: of results.
+        stored: the file that holds them, as a reader finds it.
+    """
     header, rows = _numbers(table, bold="**{}**")
     rows = [[*row, count(line)] for row, line in zip(rows, table.lines, strict=True)]
     body = _pipes([[*header, "N"], [":--", *["--:"] * len(header)], *rows])
     made = [result.provenance.get("measured", {}) for result in table.results]
     commits = dict.fromkeys(str(facts.get("commit"))[:7] for facts in made)
-    stored = f"{table.spec.title}: results/{table.spec.name}.json"
+    stored = f"{table.spec.title}: {stored}"
     below = [*caption(table), f"{stored}, commit {', '.join(commits)}." if commits else stored]
     return "\n".join([body, "", textwrap.fill(" ".join(below), 100)]) + "\n"
 

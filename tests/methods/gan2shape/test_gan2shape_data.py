@@ -120,7 +120,8 @@ def test_heads_are_the_data_modules(tmp_path):
 
 def test_data_that_lacks_what_is_asked_for(folder):
     given = ("data=images", f"images={folder}")
-    with pytest.raises(UserError, match="gives image, name but no mask; expected teacher or heads"):
+    expected = "gives image, name but no mask; expected teacher or cars or heads"
+    with pytest.raises(UserError, match=expected):
         load(*given, "masks=exact")
     with pytest.raises(UserError, match="but no name; expected teacher or images or synface"):
         load("data=heads", f"latents={folder}")
