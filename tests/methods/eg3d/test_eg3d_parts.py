@@ -20,6 +20,7 @@ from gan3d_bench.generators.eg3d.superresolution import VARIANTS
 from gan3d_bench.generators.eg3d.triplanes import PLANE_AXES
 from gan3d_bench.generators.eg3d.volume import Jitter, VolumeConfig, camera_rays, render_rays
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
+from gan3d_bench.generators.stylegan2.linear_mapping import make_linear
 from gan3d_bench.heads.sampling import (
     CENTRE_DEPTH,
     FIELD_OF_VIEW,
@@ -35,7 +36,7 @@ from gan3d_bench.methods.eg3d.config import DensityConfig, NetworkConfig, Volume
 from gan3d_bench.methods.eg3d.data import Photographs
 from gan3d_bench.methods.eg3d.density import density_loss, draw_points
 from gan3d_bench.methods.eg3d.heads import VIEW, cameras_of, draw_latents, seen_heads
-from gan3d_bench.methods.eg3d.networks import architecture, build_generator, make_mapping_linear
+from gan3d_bench.methods.eg3d.networks import architecture, build_generator
 from gan3d_bench.methods.eg3d.spec import SPEC
 from gan3d_bench.rendering.cameras import PinholeCamera
 
@@ -259,7 +260,7 @@ def test_jitter_that_was_drawn_before_is_that_of_a_generator() -> None:
 
 def test_linear_mapping_passes_latents_and_a_part_of_the_camera() -> None:
     generator = build_generator(NetworkConfig(z_dim=140, w_dim=150))
-    make_mapping_linear(generator)
+    make_linear(generator.mapping)
     z, labels = torch.randn(4, 140), ORBIT.look_at(torch.linspace(-1, 1, 4), torch.zeros(4))
     w = generator.mapping(z, labels)
     embedded = normalize_latent(generator.mapping.embed(labels))

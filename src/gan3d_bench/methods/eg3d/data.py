@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from filelock import FileLock
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.progress import track
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
+from gan3d_bench.datamodules.rendered_arrays import (
+    IMAGES,
+    LATENTS,
+    is_rendered,
+    open_array,
+    render_once,
+)
 from gan3d_bench.datamodules.specs import OnBad
 from gan3d_bench.datamodules.survey import look_through, require_good
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.files.photographs import decode, square, to_tensor
 from gan3d_bench.files.picture_sources import PictureSource, open_source
 from gan3d_bench.generators.eg3d import CameraOrbit
-from gan3d_bench.generators.eg3d.cameras import LABEL_DIM
 from gan3d_bench.generators.eg3d.dataset_labels import LABELS, read_labels
 from gan3d_bench.methods.eg3d.config import DataConfig
 from gan3d_bench.methods.eg3d.heads import draw_latents, photographed
 
-IMAGES, LATENTS, CAMERAS = "image.npy", "latent.npy", "camera.npy"
-PARTIAL = "image.partial.npy"
+CAMERAS = "camera.npy"
 CHUNK = 32  # heads that are rendered together
 
 
@@ -82,7 +80,7 @@ class HeadViews:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.images, latents, cameras = (_open(folder / x) for x in (IMAGES, LATENTS, CAMERAS))
+        self.images, latents, cameras = (open_array(folder / x) for x in (IMAGES, LATENTS, CAMERAS))
         self._latents = torch.from_numpy(np.array(latents)).float()
         self._cameras = torch.from_numpy(np.array(cameras))
         self.cameras = self._cameras[:, 0]
@@ -187,54 +185,19 @@ class RenderedHeads:
     @property
     def there(self) -> bool:
         """Whether the whole set is."""
-        return (self.folder / IMAGES).exists()
+        return is_rendered(self.folder)
 
-    @rank_zero_only
     def render(self) -> None:
-        """Render what is missing; a call that was killed is resumed."""
-        if not self.there:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock"):  # another run may want the same heads
-                if not self.there:
-                    self._render(self.folder)
-
-    def _render(self, folder: Path) -> None:
-        data, shape = self.data, (3, self.image_size, self.image_size)
-        rng = torch.Generator().manual_seed(self.seed)
+        """Render what is missing, see `render_once`."""
+        if self.there:
+            return
+        data, rng = self.data, torch.Generator().manual_seed(self.seed)
         latents, views = draw_latents(data.count, self.z_dim, data.views, data.spread, rng)
         latents = latents.half()  # as stored: the pictures are of these
-        np.save(folder / LATENTS, latents.numpy())
-        images = _array(folder / PARTIAL, shape, np.uint8, views)
-        cameras = _array(folder / CAMERAS, (LABEL_DIM,), np.float32, views)
-        progress = folder / "done.json"
-        done = json.loads(progress.read_text()) if progress.exists() else 0
-        for start in track(range(done, data.count, CHUNK), description="rendering heads"):
-            part = slice(start, start + CHUNK)
-            pixels, labels = photographed(
-                latents[part].float(), views[part], self.orbit, self.image_size
-            )
-            images[part] = ((pixels + 1) * 127.5).round().byte().numpy()
-            cameras[part] = labels.numpy()
-            images.flush()
-            cameras.flush()
-            with atomic_write(progress) as draft:
-                draft.write_text(json.dumps(start + CHUNK))
-        os.replace(folder / PARTIAL, folder / IMAGES)
-        progress.unlink(missing_ok=True)
 
+        def draw(part: slice) -> dict[str, Tensor]:
+            known = latents[part].float(), views[part]
+            images, cameras = photographed(*known, self.orbit, self.image_size)
+            return {IMAGES: images, CAMERAS: cameras}
 
-def _array(path: Path, shape: Sequence[int], dtype: type, views: Tensor) -> np.memmap:
-    """An array on the disk of that shape for each of views (N, K, ...); an older one is kept."""
-    whole = (*views.shape[:2], *shape)
-    if path.exists():
-        return np.lib.format.open_memmap(path, mode="r+")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=whole)
-
-
-def _open(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path}: missing or damaged; delete its folder, and it is made again"
-        ) from error
+        render_once(self.folder, latents, draw, CHUNK)

@@ -27,17 +27,14 @@ from gan3d_bench.generators.eg3d.teacher import DISCRIMINATOR, GENERATOR
 from gan3d_bench.generators.eg3d.volume import Jitter
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
 from gan3d_bench.generators.stylegan2 import ops
+from gan3d_bench.generators.stylegan2.linear_mapping import make_linear
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.eg3d import data
 from gan3d_bench.methods.eg3d.conditioning import blurred, fade, swapped, volume_size
 from gan3d_bench.methods.eg3d.config import EG3DTrainingConfig, VolumeFade
 from gan3d_bench.methods.eg3d.data import Posed
 from gan3d_bench.methods.eg3d.density import density_loss, draw_points
-from gan3d_bench.methods.eg3d.networks import (
-    build_discriminator,
-    build_generator,
-    make_mapping_linear,
-)
+from gan3d_bench.methods.eg3d.networks import build_discriminator, build_generator
 from gan3d_bench.methods.eg3d.objective import Reconstruction
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.scenes.preview import Preview
@@ -66,7 +63,7 @@ class EG3D(PhasedMethod):
         super().__init__(config)
         self.generator = build_generator(config.network)
         if config.regression.linear_mapping and not config.network.generator:
-            make_mapping_linear(self.generator)
+            make_linear(self.generator.mapping)  # w = (z, part of the camera's embedding)
         self.generator.synthesis.points_at_once = config.network.points_at_once
         self.discriminator = build_discriminator(config.network)
         self.average = ExponentialMovingAverage(

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
-from filelock import FileLock
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.progress import track
 from torch import Tensor
 
 from gan3d_bench.datamodules.base import DataModule, Item, Split, open_data
 from gan3d_bench.datamodules.images import ImageFolderDataset
+from gan3d_bench.datamodules.rendered_arrays import (
+    IMAGES,
+    LATENTS,
+    open_array,
+    render_once,
+)
 from gan3d_bench.errors import UserError
-from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.methods.stylegan2.config import DataConfig
-from gan3d_bench.regular_files import require_regular
 
-IMAGES, LATENTS = "image.npy", "latent.npy"
+CHUNK = 128  # heads that are rendered together
 
 
 class Images(Protocol):
@@ -49,7 +48,7 @@ class ImageArray:
     """
 
     def __init__(self, folder: Path, image_size: int, z_dim: int | None = None) -> None:
-        self.images = _open(folder / IMAGES)
+        self.images = open_array(folder / IMAGES)
         right = self.images.shape[1:] == (3, image_size, image_size) and len(self)
         if not right or self.images.dtype != np.uint8:
             raise UserError(
@@ -59,7 +58,7 @@ class ImageArray:
         self.latents = None if z_dim is None else self._open_latents(folder / LATENTS, z_dim)
 
     def _open_latents(self, path: Path, z_dim: int) -> np.ndarray:
-        latents, shape = _open(path), (len(self), z_dim)
+        latents, shape = open_array(path), (len(self), z_dim)
         if latents.shape != shape or latents.dtype.kind != "f" or not np.isfinite(latents).all():
             raise UserError(
                 f"{path}: {latents.dtype} of shape {latents.shape}; expected rows of finite "
@@ -171,64 +170,24 @@ def _folder(path: str, z_dim: int | None) -> Path:
     return folder
 
 
-def is_rendered(folder: Path) -> bool:
-    """Return whether `folder` holds a whole set of `render_heads_once`."""
-    return (folder / IMAGES).exists()
-
-
-@rank_zero_only
 def render_heads_once(folder: Path, count: int, image_size: int, z_dim: int, seed: int) -> None:
     """Render `count` synthetic heads and the normalised latents that make them into `folder`.
 
-    Resumes where an earlier call was killed; a finished set is left as it is.
+    See `render_once`.
     """
-    if is_rendered(folder):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # another run may want the same heads
-        if not is_rendered(folder):
-            _render_heads(folder, count, image_size, z_dim, seed)
-
-
-def _render_heads(folder: Path, count: int, image_size: int, z_dim: int, seed: int) -> None:
     # imported here: adversarial training on a user's own images needs no head model
     from gan3d_bench.heads.sampling import render_heads, sample_heads
 
     rng = torch.Generator().manual_seed(seed)
     latents = normalize_latent(torch.randn(count, z_dim, generator=rng)).half()
-    np.save(folder / LATENTS, latents.numpy())
-    partial, progress = folder / "image.partial.npy", folder / "done.json"
-    done = json.loads(progress.read_text()) if progress.exists() and partial.exists() else 0
-    images = np.lib.format.open_memmap(
-        partial,
-        mode="r+" if done else "w+",
-        dtype=np.uint8,
-        shape=(count, 3, image_size, image_size),
-    )
-    chunk = 128
-    for start in track(range(done, count, chunk), description="rendering heads"):
-        parameters = sample_heads(latents[start : start + chunk].float())
-        pixels = render_heads(parameters, image_size)["image"]
-        images[start : start + chunk] = ((pixels + 1) * 127.5).round().byte().numpy()
-        images.flush()
-        with atomic_write(progress) as draft:
-            draft.write_text(json.dumps(start + chunk))
-    os.replace(partial, folder / IMAGES)
-    progress.unlink(missing_ok=True)
+
+    def draw(part: slice) -> dict[str, Tensor]:
+        return {IMAGES: render_heads(sample_heads(latents[part].float()), image_size)["image"]}
+
+    render_once(folder, latents, draw, CHUNK)
 
 
 def heads_folder(root: Path, count: int, image_size: int, z_dim: int, seed: int) -> Path:
     """Return the cache folder of a set of synthetic heads."""
     key = hashlib.sha256(f"{count}/{image_size}/{z_dim}/{seed}".encode()).hexdigest()[:12]
     return root / f"heads-pairs-{image_size}-{key}"
-
-
-def _open(path: Path) -> np.ndarray:
-    try:
-        require_regular(path)  # a pipe would be waited for
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("an archive of arrays")
-        return array
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: missing, truncated or not a NumPy array") from error

@@ -19,6 +19,7 @@ from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.base import DataModule
 from gan3d_bench.datamodules.epochs import shuffled_batches
+from gan3d_bench.datamodules.rendered_arrays import is_rendered
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
 from gan3d_bench.errors import UserError, named
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
@@ -237,7 +238,7 @@ class StyleGAN2(PhasedMethod):
     @property
     def _shown_images(self) -> data.Images | None:
         """The real images, unless they are gone or have to be rendered first."""
-        if self._images is None and self._rendered and not data.is_rendered(self._rendered):
+        if self._images is None and self._rendered and not is_rendered(self._rendered):
             return None
         try:
             return self.images
