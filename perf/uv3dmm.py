@@ -59,9 +59,9 @@ class Plain(UV3DMM):
         assert self.discriminator is not None
         with self.autocast():
             with torch.no_grad():
-                w = self._stylecodes()
-                targets = [self.generator.synthesis(w).clamp(-1, 1) for _ in range(2)]
-            picture = self.uv_generator(w).diffuse
+                seen = self._step_pictures()
+                targets = seen.targets
+            picture = self.uv_generator(seen.w).diffuse
             loss = torch.stack([called_real(self.discriminator(picture)) for _ in targets]).sum()
             if self.perceptual is not None:
                 for target in targets:
@@ -88,7 +88,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     spec = registry("methods").get("uv3dmm")
     # no pairs are fitted: what coefficients untrained networks give costs the same
-    overrides = ["maps.stylecodes=new", *options.overrides]
+    overrides = ["maps.stylecodes=new", "maps.keep_pictures=false", *options.overrides]
     config = compose(spec, options.preset, None, overrides)
     precision = resolve(config.trainer.precision, options.device).value
     build(spec, with_precision(config, precision))  # what is not there is said as `fit` says it

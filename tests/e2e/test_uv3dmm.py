@@ -17,9 +17,9 @@ from gan3d_bench.files.run_folder import Run
 FIT = (
     "fit", "--method", "uv3dmm", "--preset", "check", "trainer.accelerator=cpu",
     "trainer.preview_every=-1", "trainer.checkpoint_minutes=1e-9", "trainer.log_every=1",
-    "pairs.count=72", "maps.warmup=1", "maps.ema_kimg=0.01",
+    "pairs.count=72", "maps.warmup=1", "maps.ema_kimg=0.01", "maps.keep_pictures=true",
 )  # fmt: skip
-# steps: 0, 1 pairs; 2, 3, 4 F3D; 5, 6 F_yaw; 7 warm-up; 8, 9 maps
+# steps: 0, 1 pairs; 2, 3, 4 F3D; 5, 6 F_yaw; 7, 8 pictures; 9 warm-up; 10, 11 maps
 
 
 def weights(run: Run) -> dict[str, Tensor]:
@@ -52,7 +52,7 @@ def whole(toy_site: Path, home: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize(
-    ("moment", "number"), [("die_inside_step", 3), ("die_before_step", 9)]
+    ("moment", "number"), [("die_inside_step", 3), ("die_before_step", 11)]
 )  # in F3D's phase and in the generator's
 def test_killed_runs_resume_to_the_same_end(
     child: Callable[..., Any],
@@ -100,6 +100,10 @@ def test_two_processes_train_as_one(
         (("model=nowhere",), "nowhere: no such file; expected a MATLAB file with meanshape"),
         (("teacher=random-16", "image_size=16"), "pairs.landmarks=exact: teacher=random-16"),
         (("inversion.space=w+",), "inversion.space='w+': expected 'w'"),
+        (
+            ("maps.keep_pictures=true", "maps.stylecodes=new"),
+            "maps.keep_pictures=true: expected maps.stylecodes=pairs with it",
+        ),
         (("perceptual=none",), "losses.perceptual=0.2: expected 0 with perceptual=none"),
     ],
 )

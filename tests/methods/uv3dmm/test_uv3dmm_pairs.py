@@ -19,6 +19,7 @@ from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads.sampling import sample_heads
 from gan3d_bench.methods.uv3dmm.config import UV3DMMConfig
 from gan3d_bench.methods.uv3dmm.pairs import Pairs, head_part
+from gan3d_bench.methods.uv3dmm.training_views import KeptPictures, Pictures
 from gan3d_bench.registry import registry
 
 SHAPE, COLOUR = 5, 4
@@ -140,3 +141,40 @@ def test_exact_landmarks_tell_the_shape_of_the_teachers_heads() -> None:
     assert (found.view.yaw - heads.angles[:, 0]).abs().max() < 1.0
     with pytest.raises(UserError, match="known of synthetic heads, not found in pictures"):
         source(images)
+
+
+def test_pictures_are_kept_by_number_and_made_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pairs, _ = pairs_of(monkeypatch, tmp_path, lost={3}, far=set())
+    for step in range(pairs.shards):
+        pairs.make_shard(step)
+    made: list[int] = []
+
+    def pictures(w: Tensor, right: Tensor) -> Pictures:
+        made.append(len(w))
+        side = torch.where(right, 1.0, -1.0)[:, None]
+        images = pairs.generator.synthesis(w).clamp(-1, 1)
+        return Pictures(w, w + side, (images, -images))
+
+    network = torch.nn.Linear(2, 2)
+    kept = KeptPictures(pairs, pictures, "settings", [network])
+    kept.make_shard()
+    assert sum(made) == 64
+    numbers = pairs.train_numbers[[2, 3, 50]]  # the fit of pair 3 cannot be used
+    assert numbers.tolist() == [2, 4, 51]
+    seen = kept.read(numbers, torch.device("cpu"))  # makes what is missing
+    assert sum(made) == 70
+    w = pairs.train[0][[2, 3, 50]]
+    assert torch.equal(seen.w, w)
+    assert torch.equal(seen.symmetric, w + torch.tensor([-1.0, -1.0, 1.0])[:, None])
+    first, second = seen.targets
+    expected = pairs.generator.synthesis(w).clamp(-1, 1)
+    assert (first - expected).abs().max() < 0.005
+    assert torch.allclose(second, -first, atol=0.01)
+    KeptPictures(pairs, pictures, "settings", [network]).read(numbers, torch.device("cpu"))
+    assert sum(made) == 70
+    with torch.no_grad():
+        network.weight.add_(1)
+    other = KeptPictures(pairs, pictures, "settings", [network])
+    assert other.store.fingerprint != kept.store.fingerprint

@@ -17,10 +17,11 @@ from gan3d_bench.datamodules.base import DataModule, Item, Split, open_data
 from gan3d_bench.datamodules.specs import require_data
 from gan3d_bench.distributed.processes import from_rank_zero, rank_and_size
 from gan3d_bench.errors import UserError, named
-from gan3d_bench.faces.fit_store import FitStore, FitSummary
+from gan3d_bench.faces.fit_summary import FitSummary
 from gan3d_bench.faces.head_landmarks import HeadLandmarks
 from gan3d_bench.faces.landmark_sources import LandmarkSource, open_landmarks
 from gan3d_bench.faces.morphable_fit import FitConfig, MorphableFit, open_space
+from gan3d_bench.files.shard_store import ShardStore
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.methods.mm_fit.config import EXACT, HEADS, MMFitConfig
 from gan3d_bench.methods.mm_fit.fitted import FittedFaces, thumbnails
@@ -59,7 +60,7 @@ class MMFit(PhasedMethod):
             else open_landmarks(config.landmarks)
         )
         self.faces = FittedFaces(config.count, self.space, self.known, self.exact)
-        self.store: FitStore | None = None
+        self.store: ShardStore | None = None
         self._fitter: MorphableFit | None = None
 
     def phases(self) -> Sequence[Phase]:
@@ -108,7 +109,7 @@ class MMFit(PhasedMethod):
         folder = Path(from_rank_zero(str(self.trainer.default_root_dir)))
         facts = (self.fitter.fingerprint, config.data, config.split, config.image_size)
         key = hashlib.sha256(repr((*facts, config.batch, config.on_bad)).encode()).hexdigest()
-        self.store = FitStore(folder / "fits", key, config.shard)
+        self.store = ShardStore(folder / "fits", key, config.shard)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `PhasedMethod`; takes as many fits as there are."""

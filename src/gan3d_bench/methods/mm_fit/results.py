@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gan3d_bench.faces.fit_store import FitSummary
+from gan3d_bench.faces.fit_summary import FitSummary
 from gan3d_bench.faces.morphable_fit import FaceFit, MorphableFit
 from gan3d_bench.files.atomic import atomic_write, write_errors
 from gan3d_bench.files.escaping import comma_separated

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from gan3d_bench.adversarial.config import AdversarialConfig
 from gan3d_bench.config import (
+    BYTE,
     FLOAT,
     MOST_BATCH,
     MOST_ITEMS,
@@ -117,6 +118,11 @@ class MapsConfig:
     stylecodes: str = key(
         "pairs", "which are trained on: those of the pairs, or new ones", choices=("pairs", "new")
     )
+    keep_pictures: bool = key(
+        False,
+        "make the teacher's pictures of the pairs once and keep them, for teachers that take "
+        "longer than a step; with stylecodes=pairs",
+    )
     warmup: int = steps_key(
         0, "steps of reconstruction alone, before the discriminator takes part; ours"
     )
@@ -188,9 +194,12 @@ class UV3DMMConfig(RunConfig):
         """See `RunConfig.needs`: pairs, samples of the yaw direction, images of a step."""
         pairs, yaw, size = self.pairs, self.yaw, self.image_size
         stored = FLOAT * pairs.count * (W + COEFFICIENTS)
+        views = 2 if self.losses.symmetric > 0 else 1
+        kept = pixels(views * pairs.count, size, 3, BYTE) if self.maps.keep_pictures else 0.0
         return [
             *super().needs(),
             Need({"pairs.count": pairs.count}, "pairs", stored, stored),
+            Need({"pairs.count": pairs.count, "image_size": size}, "pictures kept", kept, kept),
             Need({"yaw.samples": yaw.samples}, "stylecodes", 2.0 * FLOAT * yaw.samples * W),
             Need(
                 {"batch": self.batch, "image_size": size},
@@ -209,6 +218,11 @@ class UV3DMMConfig(RunConfig):
         if self.losses.perceptual and self.perceptual == "none":
             raise UserError(
                 f"losses.perceptual={self.losses.perceptual}: expected 0 with perceptual=none"
+            )
+        if self.maps.keep_pictures and self.maps.stylecodes != "pairs":
+            raise UserError(
+                "maps.keep_pictures=true: expected maps.stylecodes=pairs with it, got "
+                f"maps.stylecodes={self.maps.stylecodes}"
             )
         if self.pairs.landmarks == "exact" and self.model != "heads":
             raise UserError(

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.errors import UserError
-from gan3d_bench.faces.fit_store import FitStore, FitSummary
+from gan3d_bench.faces.fit_summary import FitSummary
 from gan3d_bench.faces.head_landmarks import HeadLandmarks
 from gan3d_bench.faces.landmark_sources import LandmarkSource, open_landmarks
 from gan3d_bench.faces.morphable_fit import FaceFit, FitConfig, MorphableFit
+from gan3d_bench.files.shard_store import ShardStore
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.geometry.morphable_model import MorphableModel
@@ -72,12 +73,12 @@ class Pairs:
         return MorphableFit(self.model, settings, source=source, device=device)
 
     @cached_property
-    def store(self) -> FitStore:
+    def store(self) -> ShardStore:
         """Where they are kept."""
         config = self.config
         known = (self.teacher, config.truncation, config.pairs.batch, self.fit.fingerprint)
         name = hashlib.sha256(" ".join(map(str, known)).encode()).hexdigest()[:16]
-        return FitStore(cache_dir() / "style-fits" / name, name, SHARD)
+        return ShardStore(cache_dir() / "style-fits" / name, name, SHARD)
 
     @property
     def shards(self) -> int:
@@ -122,6 +123,10 @@ class Pairs:
             return self.fit.fit(images, source.plane(sample_heads(head_part(z)).to(images.device)))
         return self.fit(images)
 
+    def stylecodes(self, items: range) -> Tensor:
+        """Stylecodes (N, w_dim) of a shard, whether their fits can be used or not."""
+        return self.store.read(items)["w"].to(self.generator.w_mean.device)
+
     # -- what is trained on ---------------------------------------------------------------------
 
     @cached_property
@@ -154,6 +159,11 @@ class Pairs:
         """Stylecodes and coefficients that F3D is trained on, on the CPU."""
         w, packed = self._usable
         return w[: -self._held_out], packed[: -self._held_out]
+
+    @property
+    def train_numbers(self) -> Tensor:
+        """Numbers (N,) of the pairs of `train`, in their order."""
+        return self.summary.usable.nonzero()[: -self._held_out, 0]
 
     @property
     def held_out(self) -> tuple[Tensor, Tensor]:

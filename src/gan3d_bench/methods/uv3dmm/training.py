@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam
 
 from gan3d_bench.adversarial.optimizers import (
@@ -29,26 +29,12 @@ from gan3d_bench.methods.uv3dmm.model import UV3DMMModel
 from gan3d_bench.methods.uv3dmm.objective import reconstruction, roughness
 from gan3d_bench.methods.uv3dmm.pairs import Pairs
 from gan3d_bench.methods.uv3dmm.textured_face import UVMaps, Visibility, texel_weights
+from gan3d_bench.methods.uv3dmm.training_views import KeptPictures, Pictures, View
 from gan3d_bench.metrics.vertices import vertex_error
 from gan3d_bench.rendering.mesh import MeshRendering
 from gan3d_bench.terminal import say
 
 WARM_UP_END = 0.1  # factor on the warm-up's rate at its end
-
-
-@dataclass(frozen=True)
-class View:
-    """One of the two views of a step (section 3.3), B faces.
-
-    Attributes:
-        target: (B, 3, S, S) the teacher's pictures.
-        coefficients: what F3D says that they show.
-        weight: of its losses.
-    """
-
-    target: Tensor
-    coefficients: Coefficients
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -72,6 +58,7 @@ class UV3DMMTraining(UV3DMMModel):
         config = self.config
         coefficients, yaw, adversarial = config.coefficients, config.yaw, config.adversarial
         maps = config.maps
+        kept = self.pairs.shards if maps.keep_pictures else 0
         fall = math.log(coefficients.lr_end / coefficients.lr)
         r1_interval = adversarial.r1_interval if adversarial.gamma > 0 else 0
         d_lr, d_betas = lazy_adam(adversarial.discriminator_lr, r1_interval)
@@ -121,6 +108,7 @@ class UV3DMMTraining(UV3DMMModel):
                 begin=self._find_direction,
                 end=self._report_yaw,
             ),
+            Phase("pictures", kept, {}, self._pictures_step),
             Phase("warm-up", maps.warmup, warmed, self._warm_up_step),
             Phase("maps", adversarial.steps, trained, self._maps_step),
         ]
@@ -251,62 +239,86 @@ class UV3DMMTraining(UV3DMMModel):
         self._average()
         return scalars
 
+    @cached_property
+    def kept(self) -> KeptPictures:
+        """Pictures of the pairs, once F3D and F_yaw are trained."""
+        config, maps = self.config, self.config.maps
+        made_by = f"{config.image_size} {bool(config.losses.symmetric)} {maps.least_yaw}"
+        networks: list[nn.Module] = [self.style_to_coefficients, self.rotation]
+        return KeptPictures(self.pairs, self.pictures, made_by, networks)
+
+    def _pictures_step(self, _: None) -> Mapping[str, Tensor]:
+        self.kept.make_shard()
+        return {}
+
     def _step_views(self) -> tuple[list[View], Callable[[str], list[DrawnSamples]]]:
         """The views of a step, and what draws them with the UV generator's maps."""
         with torch.no_grad():
-            w = self._stylecodes()
-            right = torch.rand(self.config.batch, generator=self.rng("side")) < 0.5
-            views, symmetric = self.training_views(w, self.share(right).to(self.device))
-        return views, partial(self._fakes, w, symmetric, views)
+            seen = self._step_pictures()
+            views = self.views(seen)
+        return views, partial(self._fakes, seen, views)
+
+    def _step_pictures(self) -> Pictures:
+        """This process's pictures of a step."""
+        batch, rng = self.config.batch, self.rng("maps")
+        if batch % rank_and_size()[1]:
+            raise UserError(f"batch={batch}: expected a multiple of {rank_and_size()[1]} processes")
+        if self.config.maps.stylecodes == "new":
+            w = self.styles(self.share(sample_z(batch, self.generator.z_dim, rng)))
+        else:
+            stylecodes, _ = self.pairs.train
+            chosen = self.share(torch.randint(len(stylecodes), (batch,), generator=rng))
+            if self.config.maps.keep_pictures:
+                return self.kept.read(self.pairs.train_numbers[chosen], self.device)
+            w = stylecodes[chosen].to(self.device)
+        right = torch.rand(batch, generator=self.rng("side")) < 0.5
+        return self.pictures(w, self.share(right).to(self.device))
 
     def _average(self) -> None:
         if self.average is not None:
             self.average.update_parameters(self.uv_generator)
 
-    def _stylecodes(self) -> Tensor:
-        """This process's stylecodes (B, w_dim) of a step."""
-        batch, rng = self.config.batch, self.rng("maps")
-        if batch % rank_and_size()[1]:
-            raise UserError(f"batch={batch}: expected a multiple of {rank_and_size()[1]} processes")
-        if self.config.maps.stylecodes == "new":
-            return self.styles(self.share(sample_z(batch, self.generator.z_dim, rng)))
-        w, _ = self.pairs.train
-        return w[self.share(torch.randint(len(w), (batch,), generator=rng))].to(self.device)
-
     @torch.no_grad()
-    def training_views(self, w: Tensor, right: Tensor) -> tuple[list[View], Tensor]:
-        """The views that train the maps of stylecodes (B, w_dim), and the symmetric stylecodes.
-
-        The symmetric one is left out where it has no weight. It shows the same shape and
-        expression with the rotation, translation and light that F3D reads from the symmetric
-        stylecode.
+    def pictures(self, w: Tensor, right: Tensor) -> Pictures:
+        """What the teacher shows of stylecodes (B, w_dim) in the two views.
 
         Args:
             w: stylecodes.
             right: (B,) bool, the side of second views of faces that look ahead (`least_yaw`).
         """
         synthesis = self.generator.synthesis
-        own = self.coefficients(w)
-        views = [View(synthesis(w).float().clamp(-1, 1), own, 1.0)]
-        weight = self.config.losses.symmetric
-        if not weight:
-            return views, w
+        first = synthesis(w).float().clamp(-1, 1)
+        if not self.config.losses.symmetric:
+            return Pictures(w, w, (first,))
+        yaw = self.yaw(w)
         least = math.radians(self.config.maps.least_yaw)
         aside = torch.where(right, least, -least).clamp(*self.rotation.range)
-        symmetric = self.rotation(w, torch.where(own.yaw.abs() < least, aside, -own.yaw))
-        turned = self.coefficients(symmetric)
-        if self.config.maps.symmetric_from == "w":
-            turned = own.seen_as(turned)
-        target = synthesis(symmetric).float().clamp(-1, 1)
-        return [*views, View(target, turned, weight)], symmetric
+        symmetric = self.rotation(w, torch.where(yaw.abs() < least, aside, -yaw))
+        return Pictures(w, symmetric, (first, synthesis(symmetric).float().clamp(-1, 1)))
 
-    def _fakes(
-        self, w: Tensor, symmetric: Tensor, views: Sequence[View], _: str
-    ) -> list[DrawnSamples]:
+    @torch.no_grad()
+    def views(self, seen: Pictures) -> list[View]:
+        """The views that train the maps.
+
+        The symmetric one is left out where it has no weight. It shows the same shape and
+        expression with the rotation, translation and light that F3D reads from the symmetric
+        stylecode.
+        """
+        own = self.coefficients(seen.w)
+        first, *others = seen.targets
+        views = [View(first, own, 1.0)]
+        for target in others:
+            turned = self.coefficients(seen.symmetric)
+            if self.config.maps.symmetric_from == "w":
+                turned = own.seen_as(turned)
+            views.append(View(target, turned, self.config.losses.symmetric))
+        return views
+
+    def _fakes(self, seen: Pictures, views: Sequence[View], _: str) -> list[DrawnSamples]:
         """Renderings of each view, pasted into the teacher's picture as in the paper's results."""
-        maps = [self.uv_generator(w)] * len(views)
+        maps = [self.uv_generator(seen.w)] * len(views)
         if len(views) > 1 and self.config.maps.symmetric_from == "w_sym":
-            maps[1] = self.uv_generator(symmetric)
+            maps[1] = self.uv_generator(seen.symmetric)
         return [self._draw(view, seen) for view, seen in zip(views, maps, strict=True)]
 
     def _draw(self, view: View, maps: UVMaps) -> DrawnSamples:

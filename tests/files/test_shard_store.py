@@ -1,4 +1,4 @@
-"""Fits on disk: resumed, stale, damaged, by several processes, and which of them are any good."""
+"""Shards on disk: resumed, stale, damaged, made by several processes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
-from gan3d_bench.faces.fit_store import AT_CLAMP, FitStore, FitSummary
-from gan3d_bench.faces.landmark_fit import LARGEST_ANGLE
+from gan3d_bench.files.shard_store import ShardStore
 
 COUNT, SHARD = 11, 4
 PARTS = [range(0, 4), range(4, 8), range(8, 11)]
@@ -37,12 +36,12 @@ class Maker:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FitStore:
-    return FitStore(tmp_path / "fits", "abc", SHARD)
+def store(tmp_path: Path) -> ShardStore:
+    return ShardStore(tmp_path / "shards", "abc", SHARD)
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(store: FitStore, tmp_path: Path) -> None:
-    whole = FitStore(tmp_path / "whole", "abc", SHARD)
+def test_a_killed_run_goes_on_to_the_same_bits(store: ShardStore, tmp_path: Path) -> None:
+    whole = ShardStore(tmp_path / "whole", "abc", SHARD)
     assert whole.run(COUNT, Maker()) == PARTS
     with pytest.raises(KeyboardInterrupt):
         store.run(COUNT, Maker(dies=1))
@@ -57,7 +56,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(store: FitStore, tmp_path: Path) 
     assert found["found"].dtype == torch.bool and len(found["code"]) == COUNT
 
 
-def test_so_many_at_once_and_nothing_twice(store: FitStore) -> None:
+def test_so_many_at_once_and_nothing_twice(store: ShardStore) -> None:
     maker = Maker()
     assert store.run(COUNT, maker, most=1) == PARTS[:1]
     assert store.run(COUNT, maker, most=1) == PARTS[1:2]
@@ -66,7 +65,7 @@ def test_so_many_at_once_and_nothing_twice(store: FitStore) -> None:
     assert maker.calls == PARTS
 
 
-def test_more_items_need_only_what_is_new(store: FitStore) -> None:
+def test_more_items_need_only_what_is_new(store: ShardStore) -> None:
     store.run(8, Maker())
     maker = Maker()
     store.run(COUNT, maker)
@@ -76,9 +75,9 @@ def test_more_items_need_only_what_is_new(store: FitStore) -> None:
 
 
 @pytest.mark.parametrize("harm", ["stale", "truncated", "foreign"])
-def test_what_is_not_of_these_fits_is_made_anew(store: FitStore, harm: str) -> None:
+def test_what_is_not_of_this_run_is_made_anew(store: ShardStore, harm: str) -> None:
     if harm == "stale":
-        FitStore(store.folder, "older", SHARD).run(COUNT, Maker())
+        ShardStore(store.folder, "older", SHARD).run(COUNT, Maker())
         expected = PARTS
     else:
         store.run(COUNT, Maker())
@@ -86,7 +85,7 @@ def test_what_is_not_of_these_fits_is_made_anew(store: FitStore, harm: str) -> N
         content = path.read_bytes()
         path.write_bytes(content[:-3] if harm == "truncated" else b"not tensors")
         expected = PARTS[1:2]
-        with pytest.raises(UserError, match="missing, damaged or of other fits"):
+        with pytest.raises(UserError, match="missing, damaged or of another run"):
             store.load(COUNT)
     maker = Maker()
     store.run(COUNT, maker)
@@ -94,16 +93,16 @@ def test_what_is_not_of_these_fits_is_made_anew(store: FitStore, harm: str) -> N
     assert len(store.load(COUNT)["found"]) == COUNT
 
 
-def test_a_wrong_number_of_items_is_a_mistake(store: FitStore) -> None:
+def test_a_wrong_number_of_items_is_a_mistake(store: ShardStore) -> None:
     with pytest.raises(ValueError, match=r"\{'found': 2\} items made, expected 4"):
         store.run(COUNT, lambda items: {"found": torch.ones(2), "code": torch.ones(4)})
     assert not any(map(store.has, PARTS))
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    (tmp_path / "fits").write_text("a file")
+    (tmp_path / "shards").write_text("a file")
     with pytest.raises(UserError, match="cannot be written"):
-        FitStore(tmp_path / "fits", "abc", SHARD).run(COUNT, Maker())
+        ShardStore(tmp_path / "shards", "abc", SHARD).run(COUNT, Maker())
 
 
 def make_as_rank(rank: int, port: int, folder: Path) -> None:
@@ -111,7 +110,7 @@ def make_as_rank(rank: int, port: int, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=2)
     maker = Maker()
-    store = FitStore(folder / "fits", "abc", SHARD)
+    store = ShardStore(folder / "shards", "abc", SHARD)
     store.run(COUNT, maker)
     dist.barrier()
     made = [list(items) for items in maker.calls]
@@ -120,12 +119,12 @@ def make_as_rank(rank: int, port: int, folder: Path) -> None:
 
 
 def test_two_processes_share_the_shards(
-    store: FitStore, tmp_path: Path, free_port: int, tests_on_path: None, monkeypatch
+    store: ShardStore, tmp_path: Path, free_port: int, tests_on_path: None, monkeypatch
 ) -> None:
     import children
 
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    from test_fit_store import make_as_rank  # by a name that the other processes know
+    from test_shard_store import make_as_rank  # by a name that the other processes know
 
     ranks = [children.start_function(make_as_rank, rank, free_port, tmp_path) for rank in range(2)]
     for process in ranks:
@@ -134,33 +133,6 @@ def test_two_processes_share_the_shards(
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert first == [[list(PARTS[0]), list(PARTS[2])], COUNT]
     assert second == [[list(PARTS[1])], COUNT]
-    alone = FitStore(tmp_path / "alone", "abc", SHARD)
+    alone = ShardStore(tmp_path / "alone", "abc", SHARD)
     alone.run(COUNT, Maker())
     assert all(torch.equal(alone.load(COUNT)[k], v) for k, v in store.load(COUNT).items())
-
-
-def test_fits_that_failed_are_counted() -> None:
-    n = 6
-    fits = {
-        "found": torch.tensor([True, False, True, True, True, True]),
-        "pose": torch.zeros(n, 6),
-        "shape": torch.zeros(n, 3),
-        "colour": torch.zeros(n, 2),
-        "light": torch.zeros(n, 3, 9),
-        "landmark_error": torch.tensor([1.0, torch.nan, 1.0, 9.0, 1.0, 1.0]),
-        "colour_error": torch.zeros(n),
-        "w": torch.full((n, 2), torch.nan),  # what belongs to an item is none of its business
-    }
-    fits["light"][2, 1, 4] = torch.inf
-    fits["pose"][4, 0] = -LARGEST_ANGLE
-    fits["pose"][5, 0] = 0.9 * AT_CLAMP * LARGEST_ANGLE
-    summary = FitSummary.of(fits)
-    assert summary.counts() == {
-        **{"items": n, "usable": 2, "missing": 1},
-        **{"broken": 1, "far": 1, "turned": 1},
-    }
-    assert summary.status() == ["usable", "missing", "broken", "far", "turned", "usable"]
-    assert str(summary) == (
-        "2 of 6 fits usable; no face in 1, not finite 1, landmarks too far off 1, turned too far 1"
-    )
-    assert FitSummary.of(fits, largest_error=10.0).counts()["far"] == 0

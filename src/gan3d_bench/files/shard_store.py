@@ -1,35 +1,29 @@
-"""Fits of many faces on disk, shard by shard: killed runs go on, processes share the work."""
+"""Tensors of many numbered items on disk, shard by shard: killed runs go on, processes share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
-from gan3d_bench.faces.landmark_fit import LARGEST_ANGLE
 from gan3d_bench.files.atomic import atomic_write, write_errors
 
 Make = Callable[[range], Mapping[str, Tensor]]
-"""Numbers of items -> tensors whose first axis they are: a `FaceFit`'s, and what belongs to it."""
-LARGEST_ERROR = 8.0
-"""Of landmarks, pixels of 256: about an eye's height. Fits beyond have missed the face."""
-AT_CLAMP = 0.98  # of the largest yaw a fit may take
+"""Numbers of items -> tensors whose first axis they are."""
 
 
-class FitStore:
-    """Items 0 .. N-1 in files of `shard_size` items each, float32 as the fits are.
+class ShardStore:
+    """Items 0 .. N-1 in files of `shard_size` items each, of the types they are made in.
 
     Shard k is made by process k mod P of P. A file appears whole or not at all, and carries the
     fingerprint of what made it; one that carries another or is damaged counts as missing and is
-    made anew. (A face of the bundled model with a stylecode takes 3 kB: no need for half floats.)
+    made anew.
 
     Args:
         folder: of the files, on a disk that all processes share.
@@ -90,7 +84,7 @@ class FitStore:
         """
         path = self._path(items)
         if not self.has(items):
-            raise UserError(f"{path}: missing, damaged or of other fits; the same run makes it")
+            raise UserError(f"{path}: missing, damaged or of another run; the same run makes it")
         return load_file(path)
 
     def load(self, count: int) -> dict[str, Tensor]:
@@ -104,51 +98,3 @@ class FitStore:
 
     def _path(self, items: range) -> Path:
         return self.folder / f"{items.start:08d}-{items.stop:08d}.safetensors"
-
-
-@dataclass(frozen=True)
-class FitSummary:
-    """Which of N fits can be used, and what is wrong with the others.
-
-    Attributes:
-        usable: a face was found, and its fit is none of the following.
-        missing: no face was found.
-        broken: a number of the fit is NaN or infinite.
-        far: the landmarks are further off than `LARGEST_ERROR`.
-        turned: the yaw is as large as a fit's may be.
-    """
-
-    usable: Bool[Tensor, " N"]
-    missing: Bool[Tensor, " N"]
-    broken: Bool[Tensor, " N"]
-    far: Bool[Tensor, " N"]
-    turned: Bool[Tensor, " N"]
-
-    @classmethod
-    def of(cls, fits: Mapping[str, Tensor], largest_error: float = LARGEST_ERROR) -> FitSummary:
-        """Of the tensors of a `FaceFit`, among others or not."""
-        found = fits["found"]
-        finite = torch.ones_like(found)
-        for name in ("pose", "shape", "colour", "light", "landmark_error", "colour_error"):
-            finite &= fits[name].reshape(len(found), -1).isfinite().all(1)
-        whole = found & finite
-        far = whole & (fits["landmark_error"] > largest_error)
-        turned = whole & (fits["pose"][:, 0].abs() > AT_CLAMP * LARGEST_ANGLE)
-        return cls(whole & ~far & ~turned, ~found, found & ~finite, far, turned)
-
-    def counts(self) -> dict[str, int]:
-        """How many of each, and the total as ``items``."""
-        return {"items": len(self.usable)} | {k: int(v.sum()) for k, v in vars(self).items()}
-
-    def status(self) -> list[str]:
-        """A word for each fit: the first of these names that is true of it."""
-        names = list(vars(self))
-        first = torch.stack(list(vars(self).values())).to(torch.uint8).argmax(0)
-        return [names[i] for i in first.tolist()]
-
-    def __str__(self) -> str:
-        n = self.counts()
-        return (
-            f"{n['usable']} of {n['items']} fits usable; no face in {n['missing']}, not finite "
-            f"{n['broken']}, landmarks too far off {n['far']}, turned too far {n['turned']}"
-        )
