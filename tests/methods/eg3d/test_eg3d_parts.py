@@ -32,9 +32,20 @@ from gan3d_bench.heads.sampling import (
 )
 from gan3d_bench.methods.eg3d import config as eg3d_config
 from gan3d_bench.methods.eg3d.conditioning import blurred, fade, swapped, volume_size
-from gan3d_bench.methods.eg3d.config import DensityConfig, NetworkConfig, VolumeFade
+from gan3d_bench.methods.eg3d.config import (
+    DensityConfig,
+    EllipsoidConfig,
+    NetworkConfig,
+    VolumeFade,
+)
 from gan3d_bench.methods.eg3d.data import Photographs
 from gan3d_bench.methods.eg3d.density import density_loss, draw_points
+from gan3d_bench.methods.eg3d.ellipsoid import (
+    EMPTY,
+    draw_around,
+    ellipsoid_density,
+    ellipsoid_loss,
+)
 from gan3d_bench.methods.eg3d.heads import VIEW, cameras_of, draw_latents, seen_heads
 from gan3d_bench.methods.eg3d.networks import architecture, build_generator
 from gan3d_bench.methods.eg3d.spec import SPEC
@@ -300,6 +311,7 @@ def test_names_and_sizes_are_the_generators() -> None:
         ("network.discriminator_channels={128: 8}", "expected the channels at [4, 8, 16, 32, 64]"),
         ("network.w_dim=100", "expected w_dim no less than z_dim"),
         ("network.radius=2.7", "network.radius=2.7"),
+        ("ellipsoid.axes=[0.2,0.1,0.1]", "expected at most half of network.box=0.24"),
         ("network.focal=4.2647", "network.focal=4.2647"),
         ("data.path=.", "pictures without latents"),
         ("regression.views=9", "regression.views=9: expected at most the 3 of data.views"),
@@ -333,3 +345,22 @@ def test_heads_are_seen_by_their_own_camera() -> None:
         assert camera.fov == pytest.approx(FIELD_OF_VIEW, rel=1e-6)
     assert eg3d_config.HEAD_FIELD_OF_VIEW == FIELD_OF_VIEW
     assert NetworkConfig().radius == CENTRE_DEPTH
+
+
+def test_an_ellipsoid_is_dense_inside_and_empty_outside() -> None:
+    config = EllipsoidConfig(axes=[0.05, 0.08, 0.06], density=90, points=2000)
+    points = torch.tensor([[0, 0, 0], [0.04, 0, 0], [0, 0.072, 0], [0, 0, 0.06], [0.09, 0, 0]])
+    # a third of the way in all of it; on the surface nothing
+    expected = torch.tensor([90.0, 54, 27, 0, EMPTY])
+    assert torch.allclose(ellipsoid_density(points, config), expected, atol=1e-3)
+    drawn = draw_around(2, config, 0.24, torch.Generator().manual_seed(0))
+    assert drawn.shape == (2, 4000, 3)
+    even, near = drawn.split(2000, 1)
+    assert even.abs().max() <= 0.12 and even.std(1).min() > 0.06
+    radius = (near / torch.tensor(config.axes)).norm(dim=-1)
+    assert abs(radius.mean() - 1) < 0.02 and 0.2 < radius.std() < 0.3
+    generator = build_generator(NetworkConfig())
+    planes = torch.zeros(2, 3, NetworkConfig().plane_channels, 8, 8)
+    loss = ellipsoid_loss(generator, planes, drawn, config)
+    raw = generator.synthesis.field(planes).density(drawn)
+    assert torch.allclose(loss, (raw - ellipsoid_density(drawn, config)).abs().mean() / 90)

@@ -180,6 +180,24 @@ class VolumeFade:
 
 
 @dataclass
+class EllipsoidConfig:
+    """What volumes are before they have seen a picture."""
+
+    steps: int = steps_key(0, "steps in which volumes become an ellipsoid")
+    lr: float = rate_key(5e-3, "Adam's learning rate")
+    axes: list[float] = key(
+        [0.05, 0.078, 0.062],
+        "half axes: to the side, up, to the front",
+        unit="scene units",
+        length=3,
+        above=0,
+        most=MOST_LENGTH,
+    )
+    density: float = factor_key(100.0, "raw density inside", above=0)
+    points: int = key(4000, "points of each volume, of either kind", above=0, most=1_000_000)
+
+
+@dataclass
 class RegressionConfig(VolumeFade):
     """Warm start: heads, from their latents, as several exact cameras see them."""
 
@@ -248,6 +266,7 @@ class EG3DTrainingConfig(RunConfig):
     )
     network: NetworkConfig = field(default_factory=NetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    ellipsoid: EllipsoidConfig = field(default_factory=EllipsoidConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
@@ -293,6 +312,11 @@ class EG3DTrainingConfig(RunConfig):
     def validate(self) -> None:
         super().validate()
         self.adversarial.validate()
+        if max(self.ellipsoid.axes) > self.network.box / 2 and self.ellipsoid.steps:
+            raise UserError(
+                f"ellipsoid.axes={self.ellipsoid.axes}: expected at most half of network.box="
+                f"{self.network.box:g}"
+            )
         if not self.regression.steps + self.adversarial.steps:
             raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")
         self._validate_data()
