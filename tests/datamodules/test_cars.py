@@ -13,19 +13,23 @@ from gan3d_bench.cars import pack as pack_module
 from gan3d_bench.cars.pack import LOOKS, CarPack
 from gan3d_bench.cars.sampling import (
     CAR_LENGTH,
+    CARS,
     ELEVATION,
     FAMILIES,
     HELD_OUT,
+    LAYOUT,
+    NUM_LATENTS,
     SCALE,
     STRETCH,
     CarParameters,
     canonical_car,
     looks_of,
     render_cars,
+    sample_cars,
 )
 from gan3d_bench.datamodules import rendered
 from gan3d_bench.datamodules.base import SPLITS
-from gan3d_bench.datamodules.cars import CarsConfig, CarsDataModule, CarsDataset, car_parameters
+from gan3d_bench.datamodules.cars import CarsConfig, CarsDataModule, CarsDataset, car_latents
 from gan3d_bench.errors import UserError
 from gan3d_bench.heads.sampling import CENTRE_DEPTH, FAR, FIELD_OF_VIEW, NEAR
 from gan3d_bench.rendering.cameras import PinholeCamera
@@ -117,7 +121,7 @@ def test_no_look_is_in_two_splits_and_two_shapes_are_held_out(pack) -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_parameters_are_in_their_ranges_and_the_split_s_own(pack, split) -> None:
-    cars = car_parameters(split, range(400), pack=pack)
+    cars = sample_cars(car_latents(split, range(400)), split, pack)
     allowed = {(s, k) for s, n in enumerate(pack.names()) for k in looks_of(n, pack, split)}
     drawn = set(zip(cars.shape.tolist(), cars.look.tolist(), strict=True))
     assert drawn <= allowed
@@ -136,14 +140,38 @@ def test_parameters_are_in_their_ranges_and_the_split_s_own(pack, split) -> None
 
 
 def test_an_item_depends_on_seed_split_and_number_alone() -> None:
-    few, many = car_parameters("train", [3]), car_parameters("train", range(6))
-    for name in ("shape", "look", "azimuth", "stretch", "background"):
-        assert torch.equal(getattr(few, name)[0], getattr(many, name)[3])
-    for other in (car_parameters("train", [3], seed=1), car_parameters("test", [3])):
-        assert not torch.equal(few.azimuth, other.azimuth)
-    assert len(car_parameters("val", [])) == 0
+    few, many = car_latents("train", [3]), car_latents("train", range(6))
+    assert torch.equal(few[0], many[3]) and few.shape == (1, NUM_LATENTS)
+    for other in (car_latents("train", [3], seed=1), car_latents("test", [3])):
+        assert not torch.equal(few, other)
+    assert len(sample_cars(car_latents("val", []), "val")) == 0
     with pytest.raises(UserError, match="unknown split 'tset'"):
-        car_parameters("tset", [0])  # type: ignore[arg-type]
+        car_latents("tset", [0])  # type: ignore[arg-type]
+
+
+def test_each_part_of_a_latent_decides_what_it_is_named_for(pack) -> None:
+    assert len(pack) == CARS
+    latents = car_latents("train", range(40))
+    cars = sample_cars(latents, "train", pack)
+    fields = {
+        "view": ("azimuth", "elevation", "scale"),
+        "shape": ("shape", "look"),  # which looks a shape shows depends on it
+        "look": ("look",),
+        "stretch": ("stretch",),
+        "light": ("ambient", "diffuse", "light_direction"),
+        "background": ("background",),
+    }
+    assert fields.keys() == LAYOUT.keys()
+    for name, where in LAYOUT.items():
+        changed = latents.clone()
+        changed[:, where] = car_latents("train", range(40, 80))[:, where]
+        other = sample_cars(changed, "train", pack)
+        differs = {key for key, x in vars(cars).items() if not torch.equal(x, vars(other)[key])}
+        assert differs <= set(fields[name]) and fields[name][0] in differs, name
+    longer = sample_cars(1.3 * latents, "train", pack)
+    for key in ("shape", "look"):
+        assert torch.equal(getattr(cars, key), getattr(longer, key))
+    torch.testing.assert_close(cars.azimuth, longer.azimuth)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +212,7 @@ def test_every_car_has_wheels_on_the_ground_and_less_roof_than_floor(pack) -> No
 
 
 def test_cars_are_whole_in_the_picture_and_in_the_depths_that_data_has(pack) -> None:
-    cars = car_parameters("test", range(150))
+    cars = sample_cars(car_latents("test", range(150)), "test")
     camera = PinholeCamera(64, FIELD_OF_VIEW)
     for row in range(len(cars)):
         vertices, _, _ = canonical_car(cars, row, pack)
@@ -194,7 +222,7 @@ def test_cars_are_whole_in_the_picture_and_in_the_depths_that_data_has(pack) -> 
 
 
 def test_maps_are_exact(pack) -> None:
-    cars = car_parameters("test", range(3))
+    cars = sample_cars(car_latents("test", range(3)), "test")
     maps = render_cars(cars, 40)
     inside = maps["mask"] > 0.99
     camera = PinholeCamera(40, FIELD_OF_VIEW)

@@ -1,4 +1,17 @@
-"""From random numbers to pictures of cars, with everything known of each.
+"""From standard normals to pictures of cars, with everything known of each.
+
+Layout of the latent (`LAYOUT`; `NUM_LATENTS` entries, all standard normal):
+
+=========== ====== ==================================================================
+entries     number meaning
+=========== ====== ==================================================================
+view        4      azimuth, the direction of two entries; elevation; scale
+shape       26     the car: the largest entry of those that the split shows
+look        12     its look, likewise
+stretch     3      factors of width, height and length
+light       4      ambient, diffuse, direction x, y
+background  8      see `heads.sampling.background`
+=========== ====== ==================================================================
 
 Looks are what a split may show: of each shape nine are for training, one for validation and two
 for tests, others for each family of shapes; two shapes are for tests alone, with all their looks.
@@ -7,7 +20,7 @@ Scaling each axis by up to 10 % is this suite's augmentation: there are few shap
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -24,6 +37,7 @@ from gan3d_bench.heads.sampling import (
     FIELD_OF_VIEW,
     background,
     exact_maps,
+    layout,
 )
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.mesh import UVTexture, render_mesh
@@ -33,7 +47,14 @@ CAR_LENGTH = 0.145  # scene units of a car at scale 1; the image spans 0.175 at 
 ELEVATION = (0.0, 30.0)  # degrees, as StyleGAN-R finds them in StyleGAN's cars
 SCALE = (0.85, 1.05)
 STRETCH = 0.1
-BACKGROUND = 8  # coefficients, see `heads.sampling.background`
+CARS = 26  # of the bundled pack
+
+_SIZES = (
+    ("view", 4), ("shape", CARS), ("look", len(LOOKS)), ("stretch", 3), ("light", 4),
+    ("background", 8),
+)  # fmt: skip
+LAYOUT: dict[str, slice] = layout(_SIZES)
+NUM_LATENTS: int = sum(size for _, size in _SIZES)
 
 HELD_OUT = ("car8-trb1", "renault-scenic")
 """Shapes that only tests show."""
@@ -104,42 +125,46 @@ def looks_of(name: str, pack: CarPack, split: Split) -> list[int]:
     return [k for k in range(len(LOOKS)) if _ROLES[(k + place) % len(LOOKS)] == split]
 
 
-def sample_cars(
-    generators: Sequence[torch.Generator], split: Split, pack: CarPack | None = None
-) -> CarParameters:
-    """Draw one car from each generator.
+def sample_cars(latents: Tensor, split: Split, pack: CarPack | None = None) -> CarParameters:
+    """Make cars of standard normals (B, NUM_LATENTS), see the top of this module.
 
-    Shapes are equally likely, looks of a shape too; azimuth, elevation, scale and stretch are
-    uniform; light and background are distributed as those of the heads.
+    So that shapes are equally likely, looks of a shape too; azimuth, elevation, scale and stretch
+    are uniform; light and background are distributed as those of the heads. Factors of a latent as
+    a whole, which StyleGAN2's mapping network takes away, change neither azimuth nor car.
 
     Args:
-        generators: B, one a car.
+        latents: what is beyond NUM_LATENTS is not looked at.
         split: whose shapes and looks.
         pack: the cars; None loads the bundled ones.
     """
     pack = pack or CarPack.load()
     looks = [looks_of(name, pack, split) for name in pack.names()]
-    shapes = [number for number, found in enumerate(looks) if found]
-    uniform, normal = torch.empty(len(generators), 10), torch.empty(len(generators), 2 + BACKGROUND)
-    for row, generator in enumerate(generators):
-        uniform[row] = torch.rand(10, generator=generator)
-        normal[row] = torch.randn(2 + BACKGROUND, generator=generator)
-    shape = [shapes[int(u * len(shapes))] for u in uniform[:, 0]]
-    look = [looks[s][int(u * len(looks[s]))] for s, u in zip(shape, uniform[:, 1], strict=True)]
-    slopes = normal[:, :2] * normal.new_tensor([0.7, 0.45]) + normal.new_tensor([0.0, -0.35])
+    part = {name: latents[:, where] for name, where in LAYOUT.items()}
+    shape = _largest(part["shape"], torch.tensor([[bool(found) for found in looks]]))
+    shown = torch.zeros(len(looks), len(LOOKS), dtype=torch.bool)
+    for number, found in enumerate(looks):
+        shown[number, found] = True
+    view, light = part["view"], part["light"]
+    uniform = torch.special.ndtr(torch.cat((view[:, 2:], part["stretch"], light[:, :2]), 1))
+    slopes = light[:, 2:] * light.new_tensor([0.7, 0.45]) + light.new_tensor([0.0, -0.35])
     direction = torch.cat((slopes, -torch.ones_like(slopes[:, :1])), 1)
     return CarParameters(
-        shape=torch.tensor(shape, dtype=torch.int64),
-        look=torch.tensor(look, dtype=torch.int64),
-        azimuth=360 * uniform[:, 2],
-        elevation=_between(uniform[:, 3], *ELEVATION),
-        scale=_between(uniform[:, 4], *SCALE),
-        stretch=1 + STRETCH * (2 * uniform[:, 5:8] - 1),
-        ambient=_between(uniform[:, 8], *AMBIENT),
-        diffuse=_between(uniform[:, 9], *DIFFUSE),
+        shape=shape,
+        look=_largest(part["look"], shown[shape]),
+        azimuth=torch.atan2(view[:, 1], view[:, 0]).rad2deg() % 360,
+        elevation=_between(uniform[:, 0], *ELEVATION),
+        scale=_between(uniform[:, 1], *SCALE),
+        stretch=1 + STRETCH * (2 * uniform[:, 2:5] - 1),
+        ambient=_between(uniform[:, 5], *AMBIENT),
+        diffuse=_between(uniform[:, 6], *DIFFUSE),
         light_direction=F.normalize(direction, dim=1),
-        background=normal[:, 2:],
+        background=part["background"],
     )
+
+
+def _largest(entries: Tensor, allowed: Tensor) -> Tensor:
+    """Index (B,) of the largest entry (B, N) of those allowed (B or 1, N)."""
+    return entries.masked_fill(~allowed, -math.inf).argmax(1)
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:

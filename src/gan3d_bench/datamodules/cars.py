@@ -6,7 +6,6 @@ two shapes are in test alone (`cars.sampling`). Pictures are rendered once and c
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,16 +15,16 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.cars.pack import CarPack
-from gan3d_bench.cars.sampling import CarParameters, render_cars, sample_cars
-from gan3d_bench.datamodules.base import SPLITS, Item, Split
+from gan3d_bench.cars.sampling import NUM_LATENTS, CarParameters, render_cars, sample_cars
+from gan3d_bench.datamodules.base import Item, Split
 from gan3d_bench.datamodules.rendered import (
     RENDER_BATCH,
     RenderedConfig,
     RenderedDataModule,
     RenderedDataset,
+    numbered_normals,
 )
 from gan3d_bench.datamodules.shards import decode, encode
-from gan3d_bench.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,16 @@ class CarsConfig(RenderedConfig):
     """What decides a data set of cars."""
 
     name = "cars"
-    version = 1
+    version = 2
 
 
-def car_parameters(
-    split: Split, numbers: Sequence[int], seed: int = 0, pack: CarPack | None = None
-) -> CarParameters:
-    """Some items of a split; the generator of item i is seeded by a hash of (seed, split, i).
+def car_latents(split: Split, numbers: Sequence[int], seed: int = 0) -> Tensor:
+    """Standard normals of some items of a split: (len(numbers), NUM_LATENTS).
 
     Raises:
         UserError: unknown split.
     """
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
-    generators = []
-    for number in numbers:
-        key = hashlib.sha256(f"cars/{seed}/{split}/{number}".encode()).digest()
-        generators.append(torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1))
-    return sample_cars(generators, split, pack)
+    return numbered_normals("cars", split, numbers, NUM_LATENTS, seed)
 
 
 class CarsDataset(RenderedDataset):
@@ -58,7 +49,7 @@ class CarsDataset(RenderedDataset):
 
     Items are dicts of float32 tensors: image, albedo, normal (3, S, S), depth, mask (1, S, S)
     (see `render_cars`), the fields of `CarParameters` (shape and look int64), angles and
-    translation of the same view, and the int ``index``.
+    translation of the same view, latents (57,), and the int ``index``.
 
     Args:
         split: train, val or test.
@@ -81,7 +72,8 @@ class CarsDataset(RenderedDataset):
         config, pack = config or CarsConfig(), CarPack.load()
         super().__init__(split, size, config.folder(root or cache_dir(), pack.tensors()))
         self.config = config
-        self.parameters = car_parameters(split, range(size), config.seed, pack)
+        self.latents = car_latents(split, range(size), config.seed)
+        self.parameters = sample_cars(self.latents, split, pack)
 
     def draw(self, start: int, stop: int) -> dict[str, Tensor]:
         """See `RenderedDataset.draw`."""
@@ -90,17 +82,20 @@ class CarsDataset(RenderedDataset):
 
     def item(self, maps: Mapping[str, Tensor], index: int) -> Item:
         """See `RenderedDataset.item`."""
-        return _item(maps, self.parameters, index, index)
+        return _item(maps, self.parameters, self.latents, index, index)
 
 
-def _item(maps: Mapping[str, Tensor], cars: CarParameters, row: int, index: int) -> Item:
-    """What is known of car `index`: its maps, and its row of parameters."""
+def _item(
+    maps: Mapping[str, Tensor], cars: CarParameters, latents: Tensor, row: int, index: int
+) -> Item:
+    """What is known of car `index`: its maps, and its row of parameters and latents."""
     view = cars[row : row + 1].view
     return {
         **maps,
         **{field.name: getattr(cars, field.name)[row] for field in fields(cars)},
         "angles": torch.cat((view.yaw, view.pitch, view.roll)),
         "translation": view.translation[0],
+        "latents": latents[row],
         "index": index,
     }
 
@@ -116,7 +111,8 @@ class CarsDataModule(RenderedDataModule[CarsDataset]):
 
     def anew(self, split: Split, numbers: Sequence[int]) -> list[Item]:
         """See `RenderedDataModule.anew`."""
-        cars = car_parameters(split, numbers, self.config.seed)
+        latents = car_latents(split, numbers, self.config.seed)
+        cars = sample_cars(latents, split)
         items = []
         for start in range(0, len(numbers), RENDER_BATCH):
             chosen = cars[start : start + RENDER_BATCH]
@@ -125,5 +121,5 @@ class CarsDataModule(RenderedDataModule[CarsDataset]):
             maps = decode(encode(drawn))
             for row in range(len(chosen)):
                 one = {name: batch[row] for name, batch in maps.items()}
-                items.append(_item(one, cars, start + row, numbers[start + row]))
+                items.append(_item(one, cars, latents, start + row, numbers[start + row]))
         return items

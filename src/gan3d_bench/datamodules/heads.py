@@ -6,7 +6,6 @@ and the identities of train, val and test never meet. Pictures are rendered once
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,15 +14,15 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.base import SPLITS, Item, Split
+from gan3d_bench.datamodules.base import Item, Split
 from gan3d_bench.datamodules.rendered import (
     RENDER_BATCH,
     RenderedConfig,
     RenderedDataModule,
     RenderedDataset,
+    numbered_normals,
 )
 from gan3d_bench.datamodules.shards import decode, encode
-from gan3d_bench.errors import unknown_name
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads.sampling import (
     LAYOUT,
@@ -42,19 +41,10 @@ __all__ = [
 def head_latents(split: Split, indices: Sequence[int], seed: int = 0) -> Tensor:
     """Standard normals of some items of a split: (len(indices), NUM_LATENTS).
 
-    The generator of item i is seeded by a hash of (seed, split, i).
-
     Raises:
         UserError: unknown split.
     """
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
-    rows = []
-    for index in indices:
-        key = hashlib.sha256(f"heads/{seed}/{split}/{index}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
-        rows.append(torch.randn(NUM_LATENTS, generator=generator))
-    return torch.stack(rows) if rows else torch.empty(0, NUM_LATENTS)
+    return numbered_normals("heads", split, indices, NUM_LATENTS, seed)
 
 
 @dataclass(frozen=True)

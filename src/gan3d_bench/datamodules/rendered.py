@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from gan3d_bench.config import SEEDS, require
 from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_counts
 from gan3d_bench.datamodules.shards import Shard, decode, encode, write_shard
+from gan3d_bench.errors import unknown_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -61,6 +62,33 @@ class RenderedConfig:
         for tensor in tensors:
             digest.update(tensor.contiguous().numpy().tobytes())
         return root / self.name / f"{self.image_size}px-{digest.hexdigest()[:16]}"
+
+
+def numbered_normals(
+    name: str, split: Split, numbers: Sequence[int], count: int, seed: int
+) -> Tensor:
+    """Standard normals (N, count) of some items of a split.
+
+    The generator of item i is seeded by a hash of (name, seed, split, i).
+
+    Args:
+        name: of the data.
+        split: of the items.
+        numbers: N of them.
+        count: normals of each.
+        seed: of the data.
+
+    Raises:
+        UserError: unknown split.
+    """
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    rows = []
+    for number in numbers:
+        key = hashlib.sha256(f"{name}/{seed}/{split}/{number}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
+        rows.append(torch.randn(count, generator=generator))
+    return torch.stack(rows) if rows else torch.empty(0, count)
 
 
 class RenderedDataset(Dataset[Item], ABC):

@@ -55,7 +55,7 @@ CARS = DataModuleSpec(
     module="gan3d_bench.datamodules.cars:CarsDataModule",
     gives=(
         *("image", "depth", "mask", "normal", "albedo", "angles", "azimuth", "elevation"),
-        *("translation", "ambient", "diffuse", "light_direction", "index"),
+        *("translation", "ambient", "diffuse", "light_direction", "latents", "index"),
     ),
 )
 

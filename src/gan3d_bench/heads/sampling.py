@@ -17,6 +17,7 @@ background  8      brightness, colour (3), slopes in x and y, vignette, hue slop
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -36,15 +37,16 @@ _SIZES = (
 )  # fmt: skip
 
 
-def _layout() -> dict[str, slice]:
-    layout, start = {}, 0
-    for name, size in _SIZES:
-        layout[name] = slice(start, start + size)
+def layout(sizes: Sequence[tuple[str, int]]) -> dict[str, slice]:
+    """Where in a latent the parts of these names and sizes lie, one after another."""
+    found, start = {}, 0
+    for name, size in sizes:
+        found[name] = slice(start, start + size)
         start += size
-    return layout
+    return found
 
 
-LAYOUT: dict[str, slice] = _layout()
+LAYOUT: dict[str, slice] = layout(_SIZES)
 NUM_LATENTS: int = sum(size for _, size in _SIZES)
 
 NEAR, FAR = 0.9, 1.1  # depth of everything visible, and of the background
