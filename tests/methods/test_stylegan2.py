@@ -114,7 +114,7 @@ def test_images_and_latents_of_a_data_module(tmp_path: Path, monkeypatch) -> Non
     assert torch.equal(latents, heads.latents[[2, 0]])
     with pytest.raises(UserError, match=r"latents of \(146,\) numbers, expected 160"):
         data.open_images(given, SIZE, Z_DIM)
-    with pytest.raises(UserError, match="gives image, name but no latents; expected heads"):
+    with pytest.raises(UserError, match="gives image, name but no latents; expected cars or heads"):
         compose(SPEC, "check", None, ["data.name=images", "data.path=."])
 
 
@@ -257,6 +257,27 @@ def test_linear_mapping_passes_latents_through() -> None:
             make_mapping_linear(Generator(config), [])
 
 
+def test_views_and_content_come_from_their_own_style_inputs(folder: Path) -> None:
+    options = ("network.w_dim=160", "network.mapping_layers=2", "regression.linear_mapping=true")
+    method = build(folder, *options, "regression.view_entries=[3,7]", "regression.view_layers=2")
+    _, latents = method.images.read(torch.arange(method.config.batch))
+    assert latents is not None
+    ws = method._pair_ws(latents)
+    assert ws.shape == (method.config.batch, method.generator.num_ws, Z_DIM)
+    view = torch.zeros(Z_DIM, dtype=torch.bool)
+    view[3:7] = True
+    # the linear map passes latents on, but for their sign and their length as a whole
+    for layer, mine in ((0, view), (1, view), (2, ~view), (method.generator.num_ws - 1, ~view)):
+        alike = torch.cosine_similarity(ws[:, layer][:, mine], -latents[:, mine])
+        other = torch.cosine_similarity(ws[:, layer][:, ~mine], -latents[:, ~mine])
+        assert alike.min() > 0.999, layer
+        assert other.abs().mean() < 0.8, layer
+    plain = build(folder, *options)._pair_ws(latents)
+    assert torch.equal(plain[:, 0], plain[:, -1])
+    with pytest.raises(UserError, match="view_layers=9: expected fewer than the 6 style inputs"):
+        build(folder, "regression.view_entries=[3,7]", "regression.view_layers=9")
+
+
 def test_average_halves_its_distance_after_the_half_life(folder: Path) -> None:
     method = build(folder, "ema_kimg=0.08", "batch=8")  # 80 images are 10 steps
     average = method.generator_ema.synthesis.constant
@@ -315,6 +336,8 @@ def test_config_errors(folder: Path) -> None:
         "network.image_size=2048": "network.image_size=2048: expected a power of two",
         "network.image_size=32": "network.channels={4: 8, 8: 8, 16: 8}: expected the channels at",
         "network.channels={4: 8, 8: 8, 16: 0}": "channels.16=0: expected a number above 0",
+        "regression.view_entries=[4,2]": "regression.view_entries=[4, 2]: expected [first, last]",
+        "regression.view_entries=[0,200]": "0 <= first < last <= 160 (network.z_dim)",
         "regression.latent_scales=[[0,2]]": "regression.latent_scales=[[0.0, 2.0]]: expected",
         "regression.latent_scales=[[4,2,1]]": "latent_scales=[[4.0, 2.0, 1.0]]: expected",
         "regression.latent_scales=[[0,2,.nan]]": "expected a finite number",

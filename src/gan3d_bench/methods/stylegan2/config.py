@@ -102,6 +102,16 @@ class RegressionConfig:
         least=-MOST_WEIGHT,
         most=MOST_WEIGHT,
     )
+    view_entries: list[int] = key(
+        [],
+        "[first, last] latent entries that the first style inputs take from one latent, and the "
+        "others from another; []: none",
+        least=0,
+        most=MOST_CHANNELS,
+    )
+    view_layers: int = key(
+        4, "those first style inputs; they hold the view in StyleGAN-R", above=0, most=64
+    )
     pixel: float = weight_key(1.0, "weight of L1")
     edges: float = weight_key(1.0, "weight of L1 between finite differences")
     perceptual: str = key("none", "network of the perceptual loss", choices=PERCEPTUAL)
@@ -113,7 +123,12 @@ class AdversarialConfig(adversarial.AdversarialConfig, adversarial.PathLengthCon
     """GAN training."""
 
     mapping_lr: float = factor_key(1.0, "factor on the mapping network's rate")
-    mixing: float = key(0.9, "probability of style mixing", least=0, most=1)
+    mixing: float = key(
+        0.9,
+        "probability of style mixing; after regression.view_layers inputs with view_entries",
+        least=0,
+        most=1,
+    )
     anchor: float = weight_key(0.0, "weight of the warm start's loss")
     anchor_end: float = factor_key(1.0, "factor on `anchor` at the end")
 
@@ -168,6 +183,18 @@ class StyleGAN2Config(RunConfig):
         sides = [2**power for power in range(2, size.bit_length())]
         if channels and sorted(channels) != sides:
             raise UserError(f"network.channels={channels}: expected the channels at {sides}")
+        entries, z_dim = self.regression.view_entries, self.network.z_dim
+        if entries and not (len(entries) == 2 and entries[0] < entries[1] <= z_dim):
+            raise UserError(
+                f"regression.view_entries={entries}: expected [first, last], 0 <= first < last <= "
+                f"{z_dim} (network.z_dim)"
+            )
+        inputs = 2 * (size.bit_length() - 2)  # a StyleGAN2 of that size takes so many stylecodes
+        if entries and self.regression.view_layers >= inputs:
+            raise UserError(
+                f"regression.view_layers={self.regression.view_layers}: expected fewer than the "
+                f"{inputs} style inputs of network.image_size={size}"
+            )
         scales = self.regression.latent_scales
         if scales and not self.regression.linear_mapping:
             raise UserError(

@@ -250,7 +250,7 @@ class StyleGAN2(PhasedMethod):
     def _regression_step(self, batch: Batch) -> Mapping[str, Tensor]:
         images, latents = batch
         assert latents is not None
-        fake = self.generator.synthesis(self.generator.mapping(latents), noise="none")
+        fake = self.generator.synthesis(self._pair_ws(latents), noise="none")
         terms = self.reconstruction_terms(fake, images)
         result = self.descend(terms, "generator")
         self.average.update_parameters(self.generator)
@@ -299,8 +299,7 @@ class StyleGAN2(PhasedMethod):
     def _fakes(self, latents: Tensor | None, key: str) -> list[Samples]:
         """Images of random latents, or, for the generator, of those of the real images."""
         if key == "g" and latents is not None:
-            w = self.generator.mapping(latents)
-            ws = w[:, None].expand(-1, self.generator.num_ws, -1)
+            ws = self._pair_ws(latents)
         else:
             ws = self._draw_ws(key, track=key == "g")
         return [Samples(self.generator.synthesis(ws, noise=self._noise(key)))]
@@ -317,6 +316,23 @@ class StyleGAN2(PhasedMethod):
 
     # -- parts of steps -------------------------------------------------------------------------
 
+    def _pair_ws(self, latents: Tensor) -> Tensor:
+        """Stylecodes (B, num_ws, w_dim) of the images that belong to latents (B, z_dim).
+
+        With `view_entries` the first inputs get those entries beside others' content, the rest the
+        content beside others' view: each then has to learn its part from its own inputs.
+        """
+        generator, config = self.generator, self.config.regression
+        if not config.view_entries:
+            return generator.mapping(latents)[:, None].expand(-1, generator.num_ws, -1)
+        other = sample_z(self.config.batch, generator.z_dim, self.rng("other"))
+        other = self.share(other).to(latents)
+        first, last = config.view_entries
+        view = torch.zeros(generator.z_dim, dtype=torch.bool, device=latents.device)
+        view[first:last] = True
+        codes = (torch.where(mine, latents, other) for mine in (view, ~view))
+        return mix_styles(*map(generator.mapping, codes), config.view_layers, generator.num_ws)
+
     def _draw_ws(self, key: str, track: bool = False) -> Tensor:
         """Draw stylecodes (B, num_ws, w_dim) with style mixing; `track` updates their mean."""
         generator, rng = self.generator, self.rng(f"z/{key}")
@@ -330,6 +346,8 @@ class StyleGAN2(PhasedMethod):
             generator.w_mean.lerp_(mean, 0.005)
         mixes = torch.rand((), generator=rng) < self.config.adversarial.mixing
         crossover = int(torch.randint(1, generator.num_ws, (), generator=rng))
+        if self.config.regression.view_entries:
+            crossover = self.config.regression.view_layers
         if mixes:
             return mix_styles(w, generator.mapping(z2), crossover, generator.num_ws)
         return w[:, None].expand(-1, generator.num_ws, -1)
@@ -355,7 +373,7 @@ class StyleGAN2(PhasedMethod):
             UserError: the generator was not fitted to rendered heads, so that its latents have no
                 known meaning.
         """
-        if not self._uses_pairs:
+        if not self._turns:
             raise UserError(
                 "method 'stylegan2' gives a scene only after a warm start on rendered heads "
                 "(regression.steps > 0 or adversarial.anchor > 0)"
