@@ -12,6 +12,7 @@ from gan3d_bench.assets.fetch import fetch
 from gan3d_bench.assets.store import asset_path
 from gan3d_bench.benchmarks.heads import moved, turned
 from gan3d_bench.benchmarks.intrinsics.measure import FRONTAL, INPUT, IntrinsicsMeasure
+from gan3d_bench.benchmarks.inversion.measure import InversionMeasure
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.benchmarks.novel_view.measure import VIEWS, NovelViewMeasure
 from gan3d_bench.benchmarks.relight.measure import RelightMeasure, equalised, new_light
@@ -98,6 +99,23 @@ def test_novel_views_of_the_truth_are_perfect_and_of_others_bad(cache):
         assert still["psnr"][item] < 25
     assert "side" not in still
     assert {f"psnr@yaw={yaw}" for yaw, pitch in VIEWS if not pitch} < set(true)
+
+
+@pytest.mark.network
+def test_inverting_to_the_truth_is_perfect_and_to_the_average_is_not(cache):
+    for name in ("alexnet-lpips", "arcface-mbf", "scrfd-500m"):
+        fetch(name)
+    measure = build(InversionMeasure, cache)
+    with torch.no_grad():
+        true = measure.method(Oracle(measure), RECONSTRUCT, [0, 1])
+        other = measure.method(Oracle(measure, shift=1), RECONSTRUCT, [0, 1])
+        average = measure.baseline(measure.baselines[0], [0, 1])
+    # the oracle's head has no background
+    assert min(true["id"]) > 0.95 > 0.9 > max(other["id"] + average["id"])
+    assert max(true["lpips"]) < min(other["lpips"]) and min(average["lpips"]) > 0.05
+    assert min(true["seconds"]) > 0 and "seconds" not in average
+    assert measure.picture() is not None
+    assert "threads" in measure.protocol()["timed_on"]
 
 
 @pytest.mark.network

@@ -48,9 +48,11 @@ PAPERS = {
         "GAN2Shape (3D)": (None, None, None, None),
     },
     "inversion": {
+        "Mean head, true view": (None, None, None),
         "ReStyle on EG3D": (0.254, 0.353, 0.54),
         "W_tri without L_cyc": (0.227, 0.352, None),
         "W_tri": (0.223, 0.362, 0.54),
+        "Projection on EG3D": (None, None, None),
         "PTI on EG3D": (0.10, 0.57, 457.0),
     },
     "iou": {

@@ -19,6 +19,7 @@ from gan3d_bench.rendering.mesh import VertexColours
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import LambertLight
 from gan3d_bench.scenes.base import Scene
+from gan3d_bench.scenes.joined import JoinedScenes
 from gan3d_bench.scenes.mesh import MeshScene
 
 HEADS = sample_heads(head_latents("val", range(2)))
@@ -106,3 +107,18 @@ def test_every_mesh_goes_out_by_one_writer(tmp_path: Path) -> None:
     (plain,) = trimesh.load_scene(save_glb(scene.mesh(0), tmp_path / "a.glb")).geometry.values()
     assert plain.vertices[:, 2].tolist() == [0.0] * 3
     assert (plain.visual.vertex_attributes["color"][:, :3] == [255, 0, 0]).all()
+
+
+def test_joined_scenes_are_their_parts() -> None:
+    whole = heads_scene(HEADS)
+    joined = JoinedScenes([heads_scene(HEADS[i : i + 1]) for i in range(2)])
+    assert joined.batch_size == 2 and "relight" not in joined.capabilities
+    view = View.from_angles([20.0, -10.0])
+    expected, found = whole.render(view, image_size=24), joined.render(view, image_size=24)
+    for name in ("rgb", "mask", "depth", "normal"):
+        assert torch.equal(getattr(expected, name), getattr(found, name)), name
+    assert joined.input_view is not None and whole.input_view is not None
+    assert torch.equal(joined.input_view.yaw, whole.input_view.yaw)
+    assert len(joined.mesh(1).vertices) == len(whole.mesh(1).vertices)
+    with pytest.raises(ValueError, match="cannot be joined"):
+        View.join([view, View.from_angles(0.0, centre_depth=2.0)])

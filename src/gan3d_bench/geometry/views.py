@@ -164,6 +164,19 @@ class View:
         angles = (torch.linspace(*ends, steps, device=device) for ends in (yaw, pitch))
         return cls.from_angles(*angles)
 
+    @classmethod
+    def join(cls, views: Sequence[View]) -> View:
+        """Several batches of views, at least one, as one batch.
+
+        Raises:
+            ValueError: they turn about different centres.
+        """
+        centres = {view.centre_depth for view in views}
+        if len(centres) != 1:
+            raise ValueError(f"views about centres at {sorted(centres)} cannot be joined")
+        parts = zip(*((v.yaw, v.pitch, v.roll, v.translation) for v in views), strict=True)
+        return cls(*map(torch.cat, parts), centre_depth=centres.pop())
+
     def __len__(self) -> int:
         return self.yaw.shape[0]
 

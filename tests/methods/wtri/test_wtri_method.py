@@ -15,11 +15,16 @@ from gan3d_bench.config import compose, to_dict
 from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.eg3d.checkpoint import save_generator
+from gan3d_bench.generators.eg3d.scene import TriplaneScene
 from gan3d_bench.generators.eg3d.teacher import random_pair
 from gan3d_bench.generators.encoders import Ranger
+from gan3d_bench.generators.latents import w_statistics
+from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.wtri.losses import pixel_loss
 from gan3d_bench.methods.wtri.method import WTri
-from gan3d_bench.methods.wtri.spec import SPEC
+from gan3d_bench.methods.wtri.spec import PIVOTAL, PROJECTION, SPEC
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.spec import RECONSTRUCT
 
 QUICK = ("camera.steps=1", "steps=1", "refinements=2", "cycle.count=2", "volume_size=8")
 
@@ -253,3 +258,52 @@ def test_a_folder_whose_labels_do_not_fit(tmp_path: Path, options: dict, reason:
     method = build("data.name=images", f"data.path={folder(tmp_path, **options)}", "data.val=2")
     with pytest.raises(UserError, match=reason):
         method.prepare_data()
+
+
+# -- without the encoder ------------------------------------------------------------------------
+
+
+class Plain:
+    """A perceptual loss that is the mean squared error."""
+
+    def against(self, targets: Tensor):
+        return lambda made: (made - targets).square().mean((1, 2, 3))
+
+
+def test_projection_and_tuning_come_ever_nearer_and_leave_the_generator_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "gan3d_bench.methods.wtri.method.build_perceptual", lambda *_, **__: Plain()
+    )
+    method = build("projection.steps=8", "projection.lr=0.1", "pivotal.steps=4", "pivotal.lr=1e-2")
+    before = {key: value.clone() for key, value in method.generator.state_dict().items()}
+    pictures = images()
+
+    def error(scene: Scene) -> Tensor:
+        assert scene.input_view is not None
+        return (scene.render(scene.input_view).rgb - pictures).square().mean((1, 2, 3))
+
+    cameras = method.camera.cameras(method.inverter().seen(pictures)).detach()
+    start = w_statistics(method.generator, torch.Generator(), 100, method.orbit.frontal())[0]
+    view = method.orbit.view(cameras)
+    average = TriplaneScene.of_stylecodes(method.generator, start.expand(2, -1), view)
+    projected, tuned = (method.row_scene(kind, pictures) for kind in (PROJECTION, PIVOTAL))
+    assert (error(projected) < error(average)).all()
+    assert (error(tuned) < error(projected)).all()
+    assert tuned.batch_size == 2 and len(tuned.render(View.from_angles(10.0)).rgb) == 2
+    for key, value in method.generator.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    again = method.row_scene(PROJECTION, pictures)
+    assert torch.equal(error(again), error(projected))
+
+
+def test_optimisation_fills_rows_beside_the_last_method_of_the_paper_alone() -> None:
+    trained = {**to_dict(config("teacher=somewhere", preset="heads-64")), "method": "wtri"}
+    assert SPEC.rows("inversion", trained) == {
+        "W_tri": RECONSTRUCT, "Projection on EG3D": PROJECTION, "PTI on EG3D": PIVOTAL,
+    }  # fmt: skip
+    baseline = {**trained, "codes": "w+", "losses": {**trained["losses"], "cycle": 0}}
+    assert SPEC.rows("inversion", baseline) == {"ReStyle on EG3D": RECONSTRUCT}
+    assert SPEC.rows("shape", trained) == {"W_tri": RECONSTRUCT}
+    assert SPEC.rows("inversion", {**trained, "teacher": "random-eg3d"}) == {}

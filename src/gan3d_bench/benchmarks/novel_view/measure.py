@@ -25,8 +25,7 @@ from gan3d_bench.benchmarks.heads import (
     within,
 )
 from gan3d_bench.benchmarks.measure import Settings, Values
-from gan3d_bench.faces.aligner import FaceAligner
-from gan3d_bench.faces.arcface import ArcFace, cosine_similarity
+from gan3d_bench.faces.identity_pairs import IdentityPairs
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import FAR, FIELD_OF_VIEW, NEAR, HeadParameters
 from gan3d_bench.methods.base import Method
@@ -57,16 +56,12 @@ class NovelViewMeasure(SubjectsMeasure):
     def __init__(self, settings: Settings, **kwargs: Any) -> None:
         super().__init__(settings, **kwargs)
         networks = settings.networks
-        self.arcface = ArcFace(networks.get("identity", "arcface-mbf")).to(settings.device)
-        self.aligner = FaceAligner()
+        self.identity = IdentityPairs(networks.get("identity", "arcface-mbf")).to(settings.device)
         self.lpips = MeanLPIPS(lpips_net(networks)).to(settings.device)
         self.side = SIDE()
 
     def protocol(self) -> Mapping[str, Any]:
-        networks = {
-            "lpips": self.lpips.name,
-            "identity": f"{self.arcface.label}, {self.aligner.label}",
-        }
+        networks = {"lpips": self.lpips.name, "identity": self.identity.label}
         return {
             **super().protocol(),
             "views": [list(v) for v in VIEWS],
@@ -129,7 +124,7 @@ class NovelViewMeasure(SubjectsMeasure):
             values = {
                 "psnr": psnr(shown, real, subject),
                 "lpips": self.lpips.instances(shown, real),
-                "identity": self._identity(shown, real),
+                "identity": self.identity(shown, real),
                 "left_out": left_out(rendering.mask, subject),
             }
             found = {key: value.tolist() for key, value in values.items()}
@@ -146,13 +141,3 @@ class NovelViewMeasure(SubjectsMeasure):
         self.keep(pictures)
         return {key: [mean_of(column) for column in zip(*rows, strict=True)]
                 for key, rows in parts.items()}  # fmt: skip
-
-    def _identity(self, shown: Tensor, real: Tensor) -> Tensor:
-        """Cosine per pair; NaN where no face is found in either."""
-        aligned = [self.aligner(images) for images in (shown, real)]
-        result = torch.full((len(shown),), torch.nan)
-        both = aligned[0].found & aligned[1].found
-        if both.any():
-            kept = [a.images[both[a.found].to(a.images.device)] for a in aligned]
-            result[both] = cosine_similarity(*(self.arcface(x) for x in kept)).cpu()
-        return result

@@ -330,8 +330,10 @@ class StyleGAN2(PhasedMethod):
         first, last = config.view_entries
         view = torch.zeros(generator.z_dim, dtype=torch.bool, device=latents.device)
         view[first:last] = True
-        codes = (torch.where(mine, latents, other) for mine in (view, ~view))
-        return mix_styles(*map(generator.mapping, codes), config.view_layers, generator.num_ws)
+        seen, content = (
+            generator.mapping(torch.where(mine, latents, other)) for mine in (view, ~view)
+        )
+        return mix_styles(seen, content, config.view_layers, generator.num_ws)
 
     def _draw_ws(self, key: str, track: bool = False) -> Tensor:
         """Draw stylecodes (B, num_ws, w_dim) with style mixing; `track` updates their mean."""

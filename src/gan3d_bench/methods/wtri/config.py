@@ -20,6 +20,7 @@ from gan3d_bench.config import (
 )
 from gan3d_bench.datamodules.specs import heads_need, on_bad_key, require_data
 from gan3d_bench.errors import UserError
+from gan3d_bench.generators.inversion.config import PivotalConfig, ProjectionConfig
 from gan3d_bench.generators.names import teacher_names
 
 WTRI, WPLUS = "wtri", "w+"
@@ -123,6 +124,22 @@ class CycleConfig:
 
 
 @dataclass
+class EG3DProjectionConfig(ProjectionConfig):
+    """Projection into W+ of EG3D; 500 steps as the paper's PTI, at PTI's rate."""
+
+    steps: int = 500
+    lr: float = 0.01
+    pixel: float = 0.1
+
+
+@dataclass
+class EG3DPivotalConfig(PivotalConfig):
+    """Pivotal tuning of EG3D; 350 steps as the paper's, none left out since they are timed."""
+
+    steps: int = 350
+
+
+@dataclass
 class WTriConfig(RunConfig):
     """Keys of ``fit --method wtri``. Defaults are the paper's, or ReStyle's where it says none."""
 
@@ -177,6 +194,8 @@ class WTriConfig(RunConfig):
     losses: LossConfig = field(default_factory=LossConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     cycle: CycleConfig = field(default_factory=CycleConfig)
+    projection: EG3DProjectionConfig = field(default_factory=EG3DProjectionConfig)
+    pivotal: EG3DPivotalConfig = field(default_factory=EG3DPivotalConfig)
 
     def needs(self) -> list[Need]:
         """See `RunConfig.needs`: weights and Ranger's state, a batch's first activations, heads."""
