@@ -182,6 +182,7 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
     }
     asks = preset.startswith("paper") or preset == "photographs"
     asks = asks or (name == "wtri" and preset != "check")
+    asks = asks or (name, preset) == ("uv3dmm", "heads-128")
     given = [f"{name}={folder}" for name in needed[name]] if asks else []
     return compose(registry("methods").get(name), preset, None, given)
 

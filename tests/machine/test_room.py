@@ -71,8 +71,8 @@ def test_what_is_too_large(
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
 def test_presets_fit(method: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "free_memory", lambda: 4 * GIB)
-    given = ["teacher=random-eg3d"] if method == "wtri" else []  # which has to be given
-    require_room(compose(registry("methods").get(method), preset, None, given))
+    given = {"wtri": ["teacher=random-eg3d"], "uv3dmm": ["teacher=heads-teacher-64"]}.get(method)
+    require_room(compose(registry("methods").get(method), preset, None, given or []))
 
 
 def test_a_head_takes_as_much_as_is_reckoned() -> None:

@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan3d_bench.config import compose
+from gan3d_bench.config import compose, to_dict
 from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataset
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig, save_network
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
+from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import LAYOUT, NUM_LATENTS, sample_heads
 from gan3d_bench.methods.stylegan2 import data
@@ -27,6 +28,7 @@ from gan3d_bench.methods.stylegan2.networks import build_generator, make_mapping
 from gan3d_bench.methods.stylegan2.scene import move, view_latents
 from gan3d_bench.methods.stylegan2.spec import SPEC
 from gan3d_bench.rendering.shading import LambertLight
+from gan3d_bench.spec import SAMPLE
 from gan3d_bench.training import fit
 
 Z_DIM, SIZE, COUNT = 160, 16, 24
@@ -276,6 +278,23 @@ def test_views_and_content_come_from_their_own_style_inputs(folder: Path) -> Non
     assert torch.equal(plain[:, 0], plain[:, -1])
     with pytest.raises(UserError, match="view_layers=9: expected fewer than the 6 style inputs"):
         build(folder, "regression.view_entries=[3,7]", "regression.view_layers=9")
+
+
+def test_a_finished_run_is_a_teacher(folder: Path, tmp_path: Path) -> None:
+    method = build(folder)
+    method.write_results(tmp_path / "results")
+    teacher = load_teacher(str(tmp_path / "results"))
+    assert isinstance(teacher.generator, Generator) and teacher.discriminator is not None
+    z = torch.randn(2, Z_DIM)
+    expected, found = (
+        network(z, noise="none") for network in (method.generator_ema, teacher.generator)
+    )
+    torch.testing.assert_close(expected, found)
+
+
+def test_rows_are_of_teachers_of_heads() -> None:
+    for preset, rows in (("heads-64", {"StyleGAN2 teacher": SAMPLE}), ("cars-64", {})):
+        assert SPEC.rows("fid", to_dict(compose(SPEC, preset))) == rows
 
 
 def test_average_halves_its_distance_after_the_half_life(folder: Path) -> None:

@@ -26,6 +26,7 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.eg3d.config:EG3DTrainingConfig",
     presets={
         "heads-64": "synthetic heads from exact cameras on a CPU: regression, then adversarial",
+        "heads-128": "the same at 128 pixels, on a GPU",
         "paper-ffhq-512": "the published recipe, pictures with cameras in data.path (days on GPUs)",
         "check": "seconds on a CPU; for `gan3d-bench check`",
     },

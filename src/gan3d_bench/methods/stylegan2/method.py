@@ -24,7 +24,9 @@ from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
 from gan3d_bench.errors import UserError, named
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
 from gan3d_bench.generators.stylegan2 import Generator, ops
+from gan3d_bench.generators.stylegan2.checkpoint import save_network
 from gan3d_bench.generators.stylegan2.latents import mix_styles, sample_images
+from gan3d_bench.generators.stylegan2.teacher import DISCRIMINATOR, GENERATOR
 from gan3d_bench.heads.sampling import NUM_LATENTS
 from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.losses.photometric import edge_loss
@@ -423,6 +425,11 @@ class StyleGAN2(PhasedMethod):
             "interpolation": interpolation_sheet(network, chain),
             "style": style_sheet(network, w[:1], others),
         }
+
+    def write_results(self, folder: Path) -> None:
+        """Write the networks: a folder that is a teacher (``teacher=RUN/results``)."""
+        save_network(self.generator_ema, folder / GENERATOR, dtype=torch.float32)
+        save_network(self.discriminator, folder / DISCRIMINATOR, dtype=torch.float32)
 
     def extra_metadata(self) -> Mapping[str, Any]:
         parameters = {

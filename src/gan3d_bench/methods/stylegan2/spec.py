@@ -13,7 +13,9 @@ def rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     if table != "fid":
         return {}
     fitted = config["regression"]["steps"] > 0 or config["adversarial"]["anchor"] > 0
-    heads = not config["data"]["path"] and config["network"]["image_size"] == 64
+    data = config["data"]
+    heads = not data["path"] and data["name"] in ("", "heads")
+    heads = heads and config["network"]["image_size"] == 64
     return {ROW: SAMPLE} if fitted and heads else {}
 
 
@@ -29,6 +31,8 @@ SPEC = MethodSpec(
     presets={
         "heads-64": "the 64-pixel head teacher on a CPU: regression, then adversarial (hours)",
         "heads-64-gpu": "the 64-pixel head teacher on a GPU: the same with many more images",
+        "heads-128": "a 128-pixel head teacher on a GPU",
+        "cars-64": "a 64-pixel teacher of cars on a CPU; the view in the first style inputs",
         "check": "seconds on a CPU; for `gan3d-bench check`",
         "official-256": "the released recipe at 256 pixels, images in data.path (days on GPUs)",
     },

@@ -72,6 +72,7 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.uv3dmm.config:UV3DMMConfig",
     presets={
         "heads-64": "synthetic heads at 64 pixels; all phases in an hour on two CPU cores",
+        "heads-128": "synthetic heads at 128 pixels, on a GPU; needs teacher=FOLDER",
         "ffhq-128": "real faces at 128 pixels (MobileStyleGAN); hours on two CPU cores, or a GPU",
         "paper-ffhq-256": "FFHQ at 256 pixels, as published; on a GPU, needs teacher=FILE",
         "check": "seconds on a CPU; for `gan3d-bench check`",
@@ -80,6 +81,7 @@ SPEC = MethodSpec(
     scenes={SAMPLE: CAPABILITIES, RECONSTRUCT: CAPABILITIES, HYPERPLANE: frozenset()},
     needs=(
         "heads-64: the bundled head model and teacher",
+        "heads-128: teacher=FOLDER, made by method stylegan2, preset heads-128",
         "ffhq-128: the assets mobilestylegan-ffhq, scrfd-500m, landmarks-106 and alexnet-lpips",
         "paper-*: teacher=FILE (StyleGAN2, 256 pixels), vgg16-lpips; Basel Face Model files for "
         "model=FOLDER, or the bundled heads",
