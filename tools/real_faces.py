@@ -21,8 +21,7 @@ from measure_uv3dmm import known_mean
 from torch import Tensor
 
 from gan3d_bench.config import to_dict
-from gan3d_bench.faces.aligner import FaceAligner
-from gan3d_bench.faces.arcface import ArcFace
+from gan3d_bench.faces.identity_pairs import IdentityPairs
 from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.geometry.views import View
 from gan3d_bench.machine import environment
@@ -82,25 +81,21 @@ def shapes(method: UV3DMM, w: Tensor, fitted: Coefficients) -> dict[str, Tensor]
 @torch.no_grad()
 def identities(method: UV3DMM, w: Tensor) -> dict[str, Tensor]:
     """Cosines (N,) of the identity with the teacher's picture; NaN where no face is found."""
-    aligner, arcface = FaceAligner(), ArcFace()
-    rows: dict[str, list[Tensor]] = {"picture": [], "pasted": [], "turned": []}
+    alike = IdentityPairs()
+    rows: dict[str, list[Tensor]] = {}
     for codes in w.split(BATCH):
         scene = method.lift(codes)
-        assert scene.background is not None
-        own = scene.coefficients.view
+        picture, own = scene.background, scene.coefficients.view
+        assert picture is not None
         side = own.yaw + torch.where(own.yaw > 0, -TURNED, TURNED)
-        turned = scene.render(replace(own, yaw=side)).over(1.0)
-        shown = (scene.background, scene.render(own).over(scene.background), turned)
-        for name, images in zip(rows, shown, strict=True):
-            faces = aligner(images)
-            found = arcface(faces.images)
-            rows[name].append(torch.where(faces.found[:, None], found, torch.nan))
-    picture, pasted, turned = (torch.cat(each) for each in rows.values())
-    return {
-        "identity, pasted": (picture * pasted).sum(1),
-        f"identity, turned by {TURNED:.0f}": (picture * turned).sum(1),
-        "identity, another's picture": (picture * picture.roll(1, 0)).sum(1),
-    }
+        shown = {
+            "pasted": scene.render(own).over(picture),
+            f"turned by {TURNED:.0f}": scene.render(replace(own, yaw=side)).over(1.0),
+            "another's picture": picture.roll(1, 0),
+        }
+        for name, images in shown.items():
+            rows.setdefault(f"identity, {name}", []).append(alike(images, picture))
+    return {name: torch.cat(parts) for name, parts in rows.items()}
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from gan3d_bench.methods.uv3dmm.objective import photometric, reconstruction, ro
 from gan3d_bench.methods.uv3dmm.rotation import StyleRotation
 from gan3d_bench.methods.uv3dmm.scene import TexturedHeads, TurnedStylecodes
 from gan3d_bench.methods.uv3dmm.textured_face import FaceRenderer, UVMaps, texel_weights
-from gan3d_bench.methods.uv3dmm.uv_generator import UVGenerator
+from gan3d_bench.methods.uv3dmm.uv_generator import UVGenerator, bounded
 from gan3d_bench.rendering.cameras import PinholeCamera
 
 SIZE = 32
@@ -300,3 +300,20 @@ def test_hyperplane_scenes_turn_by_the_step_network() -> None:
         expected = teacher.synthesis(rotation(w, yaw)).clamp(-1, 1)
     assert torch.allclose(scene.render(view).rgb, expected, atol=1e-5)
     assert not torch.allclose(scene.render(View.from_angles([0.0, 0.0])).rgb, expected, atol=1e-3)
+
+
+def test_colours_beyond_the_range_can_come_back() -> None:
+    x = torch.tensor([-3.0, -3.0, -0.5, 0.5, 2.0, 2.0], requires_grad=True)
+    slope = torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0, -1.0])
+    seen = bounded(x)
+    assert seen.tolist() == [-1, -1, -0.5, 0.5, 1, 1]
+    (gradient,) = torch.autograd.grad(seen, x, slope)
+    # down the gradient: -3 rises but does not fall, 2 falls but does not rise
+    assert gradient.tolist() == [-1, 0, 1, -1, 1, 0]
+    far = torch.tensor([4.0, -4.0], requires_grad=True)
+    adam = torch.optim.Adam([far], lr=0.1)
+    for _ in range(100):
+        adam.zero_grad()
+        (bounded(far) - 0.25).square().sum().backward()
+        adam.step()
+    assert (far - 0.25).abs().max() < 0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
@@ -62,5 +64,27 @@ class UVGenerator(nn.Module):
     def forward(self, w: Tensor) -> UVMaps:
         """The maps of stylecodes (B, w_dim)."""
         images = self.synthesis(w).float()
-        diffuse, moved = images[:, :3].clamp(-1, 1), images[:, 3:]
+        diffuse, moved = bounded(images[:, :3]), images[:, 3:]
         return UVMaps(diffuse, self.largest * torch.tanh(moved) if moved.shape[1] else None)
+
+
+def bounded(x: Tensor) -> Tensor:
+    """Colours within [-1, 1], from any numbers; those beyond have the gradients that lead back.
+
+    Clamping alone gives them none: texels that an untrained network puts beyond would stay there.
+    """
+    return cast(Tensor, _Bounded.apply(x))
+
+
+class _Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> Any:
+        (x,), (to,) = ctx.saved_tensors, grad
+        # a step down the gradient takes from x what has its sign
+        away = ((x > 1) & (to < 0)) | ((x < -1) & (to > 0))
+        return to.masked_fill(away, 0)
