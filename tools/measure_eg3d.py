@@ -8,6 +8,8 @@ Of test heads, whose truth is known:
   own view; beside it what is had for nothing, the mean head's depth and another head's (true ones,
   where all are seen); and the correlation of what is left of both once the mean head's depth is
   taken away, which another's depth does not have.
+- the scale-invariant depth error (SIDE) there with the head's own codes, with another head's in
+  their place, and of the mean head.
 - consistency: the cosine of the identity (ArcFace of aligned faces) between pictures at -45 and 45
   degrees of yaw; of the true heads the same; and between different true heads. Pairs of which a
   face is not found are left out and counted.
@@ -44,6 +46,7 @@ from gan3d_bench.heads.sampling import HeadParameters, render_heads
 from gan3d_bench.machine import environment
 from gan3d_bench.methods.eg3d.heads import VIEW, cameras_of, seen_heads
 from gan3d_bench.methods.eg3d.method import EG3D
+from gan3d_bench.metrics.depth import SIDE
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.training.fit import load_method
 
@@ -108,6 +111,13 @@ def measured(method: EG3D, latents: Tensor, embed: Identities) -> dict[str, Tens
             other["depth"] - mean["depth"], own - mean["depth"], common
         ),
     }
+    swapped = method.scene(z[order], cameras).render(orbit.view(cameras)).depth
+    assert swapped is not None
+    shapes = {"own codes": depth, "another's codes": swapped.cpu(), "mean head": mean["depth"]}
+    for name, shape in shapes.items():
+        found[f"SIDE, {name}"] = SIDE().instances(shape, own, common.float())
+    for name in ("another's codes", "mean head"):
+        found[f"SIDE, {name} less own"] = found[f"SIDE, {name}"] - found["SIDE, own codes"]
     made, true = [], []
     for yaw in (-SIDE, SIDE):
         there = with_own_light(turned(heads, yaw), heads)
