@@ -51,7 +51,7 @@ from gan3d_bench.metrics.images import psnr
 from gan3d_bench.training.fit import load_method
 
 BATCH = 10
-SIDE = 45.0  # degrees of yaw
+ASIDE = 45.0  # degrees of yaw
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def measured(method: EG3D, latents: Tensor, embed: Identities) -> dict[str, Tens
     for name in ("another's codes", "mean head"):
         found[f"SIDE, {name} less own"] = found[f"SIDE, {name}"] - found["SIDE, own codes"]
     made, true = [], []
-    for yaw in (-SIDE, SIDE):
+    for yaw in (-ASIDE, ASIDE):
         there = with_own_light(turned(heads, yaw), heads)
         true.append(render_heads(there, size)["image"])
         made.append(scene.render(orbit.view(cameras_of(there, orbit, size))).rgb.cpu())
