@@ -56,6 +56,17 @@ def build(measure_class, cache, size=64):
     return measure
 
 
+def judged(measure_class, cache):
+    """A table of pictures, and what it says of the truth, of other heads and of its baseline."""
+    for name in ("alexnet-lpips", "arcface-mbf", "scrfd-500m"):
+        fetch(name)
+    measure = build(measure_class, cache)
+    with torch.no_grad():
+        true = measure.method(Oracle(measure), RECONSTRUCT, [0, 1])
+        other = measure.method(Oracle(measure, shift=1), RECONSTRUCT, [0, 1])
+        return measure, true, other, measure.baseline(measure.baselines[0], [0, 1])
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_declared_and_can_be_measured(name):
     """Every row is filled by exactly one method, or by the table itself."""
@@ -74,13 +85,7 @@ def test_tables_are_declared_and_can_be_measured(name):
 
 @pytest.mark.network
 def test_novel_views_of_the_truth_are_perfect_and_of_others_bad(cache):
-    for name in ("alexnet-lpips", "arcface-mbf", "scrfd-500m"):
-        fetch(name)
-    measure = build(NovelViewMeasure, cache)
-    with torch.no_grad():
-        true = measure.method(Oracle(measure), RECONSTRUCT, [0, 1])
-        other = measure.method(Oracle(measure, shift=1), RECONSTRUCT, [0, 1])
-        still = measure.baseline(measure.baselines[0], [0, 1])
+    measure, true, other, still = judged(NovelViewMeasure, cache)
     picture = measure.picture()
     assert picture is not None
     # two heads, the truth above the row's; of the first of the three measured rows
@@ -103,13 +108,7 @@ def test_novel_views_of_the_truth_are_perfect_and_of_others_bad(cache):
 
 @pytest.mark.network
 def test_inverting_to_the_truth_is_perfect_and_to_the_average_is_not(cache):
-    for name in ("alexnet-lpips", "arcface-mbf", "scrfd-500m"):
-        fetch(name)
-    measure = build(InversionMeasure, cache)
-    with torch.no_grad():
-        true = measure.method(Oracle(measure), RECONSTRUCT, [0, 1])
-        other = measure.method(Oracle(measure, shift=1), RECONSTRUCT, [0, 1])
-        average = measure.baseline(measure.baselines[0], [0, 1])
+    measure, true, other, average = judged(InversionMeasure, cache)
     # the oracle's head has no background
     assert min(true["id"]) > 0.95 > 0.9 > max(other["id"] + average["id"])
     assert max(true["lpips"]) < min(other["lpips"]) and min(average["lpips"]) > 0.05

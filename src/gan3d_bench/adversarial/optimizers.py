@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+from torch import nn
+from torch.optim import Adam, Optimizer
 
 from gan3d_bench.adversarial.config import AdversarialConfig
+from gan3d_bench.generators.stylegan2.ops import EPSILON
 
 
 def lazy_adam(lr: float, interval: int) -> tuple[float, tuple[float, float]]:
@@ -30,3 +35,30 @@ def generator_rate(config: AdversarialConfig, step: int) -> float:
 def cosine(step: int, steps: int, end: float) -> float:
     """Half a cosine from 1 at step 0 to `end` at step `steps`."""
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
+
+
+def warmed_cosine(step: int, steps: int, end: float, warmup: int) -> float:
+    """`cosine` with a linear rise over the first `warmup` steps."""
+    return min(1.0, (step + 1) / max(1, warmup)) * cosine(step, steps, end)
+
+
+def generator_adam(
+    mapping: nn.Module, lr: float, betas: tuple[float, float], mapping_lr: float
+) -> Callable[[list[nn.Parameter]], Optimizer]:
+    """Return what makes Adam of a generator's parameters, its mapping network at a rate of its own.
+
+    Args:
+        mapping: the network, whose parameters are among those that Adam is made of.
+        lr: rate of the others.
+        betas: of all.
+        mapping_lr: factor on the rate of `mapping`.
+    """
+
+    def build(parameters: list[nn.Parameter]) -> Optimizer:
+        own = list(mapping.parameters())
+        inside = {id(p) for p in own}
+        rest = [p for p in parameters if id(p) not in inside]
+        groups = [{"params": rest}, {"params": own, "lr": lr * mapping_lr}]
+        return Adam(groups, lr=lr, betas=betas, eps=EPSILON)
+
+    return build

@@ -22,7 +22,7 @@ from gan3d_bench.datamodules.rendered import (
     RenderedConfig,
     RenderedDataModule,
     RenderedDataset,
-    numbered_normals,
+    split_normals,
 )
 from gan3d_bench.datamodules.shards import decode, encode
 
@@ -41,7 +41,7 @@ def car_latents(split: Split, numbers: Sequence[int], seed: int = 0) -> Tensor:
     Raises:
         UserError: unknown split.
     """
-    return numbered_normals("cars", split, numbers, NUM_LATENTS, seed)
+    return split_normals("cars", split, numbers, NUM_LATENTS, seed)
 
 
 class CarsDataset(RenderedDataset):

@@ -20,7 +20,7 @@ from gan3d_bench.datamodules.rendered import (
     RenderedConfig,
     RenderedDataModule,
     RenderedDataset,
-    numbered_normals,
+    split_normals,
 )
 from gan3d_bench.datamodules.shards import decode, encode
 from gan3d_bench.geometry.morphable_model import MorphableModel
@@ -44,7 +44,7 @@ def head_latents(split: Split, indices: Sequence[int], seed: int = 0) -> Tensor:
     Raises:
         UserError: unknown split.
     """
-    return numbered_normals("heads", split, indices, NUM_LATENTS, seed)
+    return split_normals("heads", split, indices, NUM_LATENTS, seed)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from gan3d_bench.config import SEEDS, require
 from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, require_counts
 from gan3d_bench.datamodules.shards import Shard, decode, encode, write_shard
 from gan3d_bench.errors import unknown_name
+from gan3d_bench.generators.latents import numbered_normals
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -64,12 +65,10 @@ class RenderedConfig:
         return root / self.name / f"{self.image_size}px-{digest.hexdigest()[:16]}"
 
 
-def numbered_normals(
-    name: str, split: Split, numbers: Sequence[int], count: int, seed: int
-) -> Tensor:
+def split_normals(name: str, split: Split, numbers: Sequence[int], count: int, seed: int) -> Tensor:
     """Standard normals (N, count) of some items of a split.
 
-    The generator of item i is seeded by a hash of (name, seed, split, i).
+    Those of item i depend on (name, seed, split, i) alone.
 
     Args:
         name: of the data.
@@ -83,12 +82,7 @@ def numbered_normals(
     """
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    rows = []
-    for number in numbers:
-        key = hashlib.sha256(f"{name}/{seed}/{split}/{number}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
-        rows.append(torch.randn(count, generator=generator))
-    return torch.stack(rows) if rows else torch.empty(0, count)
+    return numbered_normals(f"{name}/{seed}/{split}", numbers, count)
 
 
 class RenderedDataset(Dataset[Item], ABC):

@@ -22,12 +22,17 @@ def numbered_z(split: str, numbers: Iterable[int], z_dim: int) -> Tensor:
     They make a data set of any teacher's own samples: sample i of a split is the same in every
     run and table, however many are drawn.
     """
+    return numbered_normals(f"teacher/{split}", numbers, z_dim)
+
+
+def numbered_normals(name: str, numbers: Iterable[int], count: int) -> Tensor:
+    """Standard normals (N, count), each row by its number and the name of the whole alone."""
     rows = []
     for number in numbers:
-        key = hashlib.sha256(f"teacher/{split}/{number}".encode()).digest()
+        key = hashlib.sha256(f"{name}/{number}".encode()).digest()
         rng = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
-        rows.append(torch.randn(z_dim, generator=rng))
-    return torch.stack(rows) if rows else torch.empty(0, z_dim)
+        rows.append(torch.randn(count, generator=rng))
+    return torch.stack(rows) if rows else torch.empty(0, count)
 
 
 def batches(size: int, z: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:

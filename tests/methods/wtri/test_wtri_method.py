@@ -266,6 +266,8 @@ def test_a_folder_whose_labels_do_not_fit(tmp_path: Path, options: dict, reason:
 class Plain:
     """A perceptual loss that is the mean squared error."""
 
+    name = "plain"
+
     def against(self, targets: Tensor):
         return lambda made: (made - targets).square().mean((1, 2, 3))
 
@@ -274,9 +276,14 @@ def test_projection_and_tuning_come_ever_nearer_and_leave_the_generator_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "gan3d_bench.methods.wtri.method.build_perceptual", lambda *_, **__: Plain()
+        "gan3d_bench.generators.inversion.invert.build_perceptual", lambda *_: Plain()
     )
-    method = build("projection.steps=8", "projection.lr=0.1", "pivotal.steps=4", "pivotal.lr=1e-2")
+    method = build(
+        "inversion.steps=8",
+        "inversion.lr=0.1",
+        "inversion.pivotal.steps=4",
+        "inversion.pivotal.lr=1e-2",
+    )
     before = {key: value.clone() for key, value in method.generator.state_dict().items()}
     pictures = images()
 

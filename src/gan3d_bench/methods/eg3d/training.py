@@ -7,11 +7,17 @@ from functools import cached_property, partial
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
+from torch.optim import Adam
 
 from gan3d_bench.adversarial.ema import ExponentialMovingAverage
-from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, generator_rate, lazy_adam
+from gan3d_bench.adversarial.optimizers import (
+    discriminator_rate,
+    generator_adam,
+    generator_rate,
+    lazy_adam,
+    warmed_cosine,
+)
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.datamodules.epochs import shuffled_batches
 from gan3d_bench.datamodules.specs import OnBad
@@ -104,10 +110,14 @@ class EG3DTraining(PhasedMethod):
                 {
                     "generator": Trainable(
                         ("generator",),
-                        self._regression_adam,
-                        lambda step: (
-                            min(1.0, (step + 1) / max(1, regression.warmup))
-                            * cosine(step, regression.steps, regression.lr_end)
+                        generator_adam(
+                            self.generator.mapping,
+                            regression.lr,
+                            (0.9, 0.99),
+                            regression.mapping_lr,
+                        ),
+                        lambda step: warmed_cosine(
+                            step, regression.steps, regression.lr_end, regression.warmup
                         ),
                     )
                 },
@@ -135,17 +145,6 @@ class EG3DTraining(PhasedMethod):
                 batches=partial(self._batches, regression.steps),
             ),
         ]
-
-    def _regression_adam(self, parameters: list[nn.Parameter]) -> Optimizer:
-        regression = self.config.regression
-        mapping = list(self.generator.mapping.parameters())
-        inside = {id(p) for p in mapping}
-        rest = [p for p in parameters if id(p) not in inside]
-        groups = [
-            {"params": rest},
-            {"params": mapping, "lr": regression.lr * regression.mapping_lr},
-        ]
-        return Adam(groups, lr=regression.lr, betas=(0.9, 0.99), eps=ops.EPSILON)
 
     def _batches(self, offset: int, start: int) -> Iterator[Posed]:
         _, processes = rank_and_size()

@@ -11,10 +11,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
 from gan3d_bench.adversarial.ema import ExponentialMovingAverage
-from gan3d_bench.adversarial.optimizers import cosine, discriminator_rate, generator_rate, lazy_adam
+from gan3d_bench.adversarial.optimizers import (
+    discriminator_rate,
+    generator_adam,
+    generator_rate,
+    lazy_adam,
+    warmed_cosine,
+)
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.base import DataModule
@@ -107,6 +113,7 @@ class StyleGAN2(PhasedMethod):
         path_interval = adversarial.path_interval if adversarial.path_weight > 0 else 0
         r1_interval = adversarial.r1_interval if adversarial.gamma > 0 else 0
         lr, betas = lazy_adam(adversarial.discriminator_lr, r1_interval)
+        mapping = self.generator.mapping
         return [
             Phase(
                 "regression",
@@ -114,10 +121,9 @@ class StyleGAN2(PhasedMethod):
                 {
                     "generator": Trainable(
                         ("generator",),
-                        self._generator_adam(regression.lr, (0.9, 0.99), regression.mapping_lr),
-                        lambda step: (
-                            min(1.0, (step + 1) / max(1, regression.warmup))
-                            * cosine(step, regression.steps, regression.lr_end)
+                        generator_adam(mapping, regression.lr, (0.9, 0.99), regression.mapping_lr),
+                        lambda step: warmed_cosine(
+                            step, regression.steps, regression.lr_end, regression.warmup
                         ),
                     )
                 },
@@ -131,7 +137,8 @@ class StyleGAN2(PhasedMethod):
                 {
                     "generator": Trainable(
                         ("generator",),
-                        self._generator_adam(
+                        generator_adam(
+                            mapping,
                             *lazy_adam(adversarial.generator_lr, path_interval),
                             adversarial.mapping_lr,
                         ),
@@ -148,18 +155,6 @@ class StyleGAN2(PhasedMethod):
                 batches=self._batches_from("adversarial"),
             ),
         ]
-
-    def _generator_adam(
-        self, lr: float, betas: tuple[float, float], mapping_lr: float
-    ) -> Callable[[list[nn.Parameter]], Optimizer]:
-        def build(parameters: list[nn.Parameter]) -> Optimizer:
-            mapping = list(self.generator.mapping.parameters())
-            inside = {id(p) for p in mapping}
-            rest = [p for p in parameters if id(p) not in inside]
-            groups = [{"params": rest}, {"params": mapping, "lr": lr * mapping_lr}]
-            return Adam(groups, lr=lr, betas=betas, eps=1e-8)
-
-        return build
 
     def _batches_from(self, phase: str) -> Callable[[int], Iterator[Batch]]:
         def read(start: int) -> Iterator[Batch]:

@@ -20,7 +20,7 @@ from gan3d_bench.config import (
 )
 from gan3d_bench.datamodules.specs import heads_need, on_bad_key, require_data
 from gan3d_bench.errors import UserError
-from gan3d_bench.generators.inversion.config import PivotalConfig, ProjectionConfig
+from gan3d_bench.generators.inversion.config import InversionConfig, PivotalConfig
 from gan3d_bench.generators.names import teacher_names
 
 WTRI, WPLUS = "wtri", "w+"
@@ -124,19 +124,24 @@ class CycleConfig:
 
 
 @dataclass
-class EG3DProjectionConfig(ProjectionConfig):
-    """Projection into W+ of EG3D; 500 steps as the paper's PTI, at PTI's rate."""
+class EG3DPivotalConfig(PivotalConfig):
+    """Pivotal tuning of EG3D: as many steps as the paper's, none left out since they are timed."""
 
-    steps: int = 500
-    lr: float = 0.01
-    pixel: float = 0.1
+    steps: int = 350
 
 
 @dataclass
-class EG3DPivotalConfig(PivotalConfig):
-    """Pivotal tuning of EG3D; 350 steps as the paper's, none left out since they are timed."""
+class EG3DInversionConfig(InversionConfig):
+    """Inversion of EG3D without an encoder: the released PTI's rate and noise, in W+."""
 
-    steps: int = 350
+    steps: int = 500
+    lr: float = 0.01
+    noise: float = 0.05
+    pixel: float = 0.1
+    prior: float = 0.0
+    space: str = "w+"
+    perceptual: str = "lpips-alex"
+    pivotal: PivotalConfig = field(default_factory=EG3DPivotalConfig)
 
 
 @dataclass
@@ -194,8 +199,7 @@ class WTriConfig(RunConfig):
     losses: LossConfig = field(default_factory=LossConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     cycle: CycleConfig = field(default_factory=CycleConfig)
-    projection: EG3DProjectionConfig = field(default_factory=EG3DProjectionConfig)
-    pivotal: EG3DPivotalConfig = field(default_factory=EG3DPivotalConfig)
+    inversion: EG3DInversionConfig = field(default_factory=EG3DInversionConfig)
 
     def needs(self) -> list[Need]:
         """See `RunConfig.needs`: weights and Ranger's state, a batch's first activations, heads."""
@@ -236,6 +240,8 @@ class WTriConfig(RunConfig):
             raise UserError(
                 "data.path='': data.name=images needs a folder of pictures with EG3D's dataset.json"
             )
+        if self.inversion.noise_maps:
+            raise UserError("inversion.noise_maps=true: expected false, as EG3D's noise is fixed")
         if self.encoder.image_size > self.image_size:
             raise UserError(
                 f"encoder.image_size={self.encoder.image_size}: expected at most "

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from gan3d_bench.errors import UserError, named
+from gan3d_bench.errors import UserError
+from gan3d_bench.generators.base import Teacher
+from gan3d_bench.generators.eg3d.camera_bound import CameraBound
 from gan3d_bench.generators.eg3d.cameras import require_cameras
 from gan3d_bench.generators.eg3d.scene import TriplaneScene
-from gan3d_bench.generators.latents import w_statistics
-from gan3d_bench.losses.perceptual import build_perceptual
-from gan3d_bench.methods.wtri.optimised import Compare, project, tune
+from gan3d_bench.generators.inversion.config import InversionConfig
+from gan3d_bench.generators.inversion.invert import Inversion, invert
 from gan3d_bench.methods.wtri.spec import PIVOTAL, PROJECTION
 from gan3d_bench.methods.wtri.training import WTriTraining
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.joined import JoinedScenes
 from gan3d_bench.scenes.preview import Preview
-
-W_SAMPLES = 10_000  # of the mean that projection starts from
 
 
 class WTri(WTriTraining):
@@ -54,34 +55,28 @@ class WTri(WTriTraining):
         if kind not in (PROJECTION, PIVOTAL):
             return super().row_scene(kind, images)
         images = self._checked(images)
-        cameras = self.camera.cameras(self.inverter().seen(images)).detach()
-        view = self.orbit.view(cameras)
-        with torch.enable_grad():
-            codes = self._projected(images, cameras)
-            if kind == PROJECTION:
-                return TriplaneScene.of_stylecodes(self.generator, codes, view)
-            config, compare = self.config.pivotal, self._compared
-            parts = [slice(i, i + 1) for i in range(len(images))]
-            tuned = [
-                tune(self.generator, codes[i], images[i], cameras[i], config, compare(images[i]))
-                for i in parts
-            ]
-        found = zip(tuned, parts, strict=True)
-        return JoinedScenes([TriplaneScene.of_stylecodes(g, codes[i], view[i]) for g, i in found])
+        with torch.no_grad():
+            cameras = self.camera.cameras(self.inverter().seen(images))
+        view, config = self.orbit.view(cameras), self.config.inversion
+        if kind == PROJECTION:
+            alone = replace(config, batch=len(images), pivotal=replace(config.pivotal, steps=0))
+            codes = self._optimised(images, cameras, alone).w
+            return TriplaneScene.of_stylecodes(self.generator, codes, view)
+        scenes = []
+        for i in range(len(images)):
+            found = self._optimised(images[i : i + 1], cameras[i : i + 1], config, first=i)
+            (tuned,) = found.generators
+            assert isinstance(tuned, CameraBound)
+            scenes.append(TriplaneScene.of_stylecodes(tuned.generator, found.w, view[i]))
+        return JoinedScenes(scenes)
 
-    def _projected(self, images: Tensor, cameras: Tensor) -> Tensor:
-        """Stylecodes (B, num_ws, w_dim) in W+ of pictures that were taken by cameras."""
-        generator, rng = self.generator, self.rng("projection", 0)
-        frontal = self.orbit.frontal()
-        start = w_statistics(generator, self.rng("w of projection", 0), W_SAMPLES, frontal)
-        compare = self._compared(images)
-        return project(generator, images, cameras, start, self.config.projection, compare, rng)
-
-    def _compared(self, images: Tensor) -> Compare:
-        """Perceptual distance from pictures, by the network that the encoder is trained with."""
-        config = self.config
-        with named("perceptual"):
-            return build_perceptual(config.perceptual, image_size=config.image_size).against(images)
+    @torch.enable_grad()
+    def _optimised(
+        self, images: Tensor, cameras: Tensor, config: InversionConfig, first: int = 0
+    ) -> Inversion:
+        """Invert pictures (B, 3, S, S) that cameras (B, 25) took, by optimisation."""
+        teacher = Teacher(self.config.teacher, CameraBound(self.generator, cameras))
+        return invert(teacher, images, config, self.rng("inversion", 0), first=first)
 
     @torch.no_grad()
     def invert(self, images: Tensor, cameras: Tensor) -> list[Tensor]:
