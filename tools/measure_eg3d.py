@@ -27,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from oracle_ladder import mean_and_error
+from oracle_ladder import known_mean
 from torch import Tensor
 
 from gan3d_bench.assets.fetch import fetch
@@ -80,6 +80,7 @@ def main() -> None:
     for key, value in fid.items():
         print(f"{key} {value:.2f} (N {options.samples})")
     facts = {"commit": environment.commit(), "machine": environment.machine()}
+    facts["steps of the run"] = method.step
     own = {"heads": options.heads, "samples": options.samples, "means": means, "fid": fid}
     write_json(options.out, {**facts, "data": "heads, test", **own, "values": values,
                              "config": to_dict(method.config)})  # fmt: skip
@@ -194,13 +195,6 @@ def distances(method: EG3D, count: int) -> dict[str, float]:
             measure._add(scene.render(view).rgb.cpu())
         found[f"FID, conditioned on the {key}"] = measure.sets()["fid"].mean
     return found
-
-
-def known_mean(values: list[float]) -> dict[str, float]:
-    """Mean, its standard error and the number of those that are known."""
-    known = [x for x in values if math.isfinite(x)]
-    return {**(mean_and_error(known) if known else {"mean": math.nan, "error": math.nan}),
-            "count": len(known)}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ yaw; the yaw of the symmetric stylecode's picture, measured by five points of th
 error on the heads' pictures stands beside it); and pictures at the mirrored view against the true
 head there, over all of the head and over what the own picture does not show. Beside them what is
 had for nothing: the own picture, as it is and flipped left to right, and the next head's rendering.
-With several runs, the first run's PSNR less each other's, of the same heads. `--picture` draws the
-mirrored view of the first turned heads by every run (Figure 3 of the paper).
+The logits of the teacher's discriminator, which training begins with, for its own pictures and for
+renderings pasted into them. With several runs, the first run's PSNR less each other's, of the same
+heads. `--picture` draws the mirrored view of the first turned heads by every run (Figure 3 of the
+paper).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from oracle_ladder import mean_and_error
+from oracle_ladder import known_mean
 from torch import Tensor
 
 from gan3d_bench.benchmarks.heads import before_grey, head_stylecodes, with_own_light
@@ -110,8 +112,23 @@ def measured(method: UV3DMM, latents: Tensor, meter: YawMeter) -> dict[str, Tens
         "yaw of the meter on the own picture": (shown - yaw).abs(),
         "yaw of the symmetric picture": (turned + yaw).abs(),
         "yaw of the own picture as the symmetric": (2 * yaw).abs(),
+        **judged(method, w),
         **mirrored(method, w, heads),
     }
+
+
+def judged(method: UV3DMM, w: Tensor) -> dict[str, Tensor]:
+    """Logits of the teacher's discriminator: of its pictures, and with renderings in them."""
+    discriminator = method.teacher.discriminator
+    if discriminator is None:
+        return {}
+    scene = method.lift(w)
+    assert scene.background is not None
+    shown = {
+        "the teacher's picture": scene.background,
+        "ours pasted": scene.render(scene.coefficients.view).over(scene.background),
+    }
+    return {f"teacher's logit, {name}": discriminator(x)[:, 0] for name, x in shown.items()}
 
 
 def mirrored(method: UV3DMM, w: Tensor, heads: HeadParameters) -> dict[str, Tensor]:
@@ -170,12 +187,6 @@ def mirrored_sheet(methods: Mapping[str, UV3DMM], count: int) -> Sheet:
         scene = method.lift(head_stylecodes(method.generator, latents[chosen]))
         columns.append(Column(name, unit_range(seen_mirrored(scene).over(0.0))))
     return Sheet([columns])
-
-
-def known_mean(values: list[float]) -> dict[str, float]:
-    """Mean, standard error and number of the values that are known."""
-    known = [x for x in values if not math.isnan(x)]
-    return {**mean_and_error(known), "count": len(known)}
 
 
 if __name__ == "__main__":

@@ -384,6 +384,13 @@ def summary(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]
     return means
 
 
+def known_mean(values: list[float]) -> dict[str, float]:
+    """Mean, its standard error and the number of those that are known."""
+    known = [x for x in values if math.isfinite(x)]
+    return {**(mean_and_error(known) if known else {"mean": math.nan, "error": math.nan}),
+            "count": len(known)}  # fmt: skip
+
+
 def mean_and_error(values: Sequence[float]) -> dict[str, float]:
     """The mean and its standard error (0 of a single value)."""
     x = torch.tensor(values, dtype=torch.float64)

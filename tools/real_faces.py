@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from measure_uv3dmm import known_mean
+from oracle_ladder import known_mean
 from torch import Tensor
 
 from gan3d_bench.config import to_dict
