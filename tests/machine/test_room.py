@@ -43,6 +43,11 @@ def config(method: str, *overrides: str) -> RunConfig:
         ("supervised", ("batch=65536", "image_size=1024"), "batch=65536 image_size=1024"),
         ("stylegan2", ("data.count=100000000",), "data.count=100000000"),
         ("stylegan2", ("data.name=heads", "data.count=100000000"), "data.count=100000000"),
+        (
+            "stylegan2",
+            ("data.name=cars", "data.count=100000000"),
+            "data.count=100000000",
+        ),
         ("stylegan2", ("batch=65536",), "batch=65536 network.image_size=64"),
         ("idnet", ("people.train=1000000", "people.pictures=1000"), "people.train=1000000 people"),
         ("idnet", ("batch=65536", "image_size=1024"), "batch=65536 image_size=1024"),

@@ -80,17 +80,18 @@ HEAD_BYTES = 15  # a pixel of a rendered head's maps in the cache
 HEAD_NUMBERS = 400  # latents and coefficients of a head in memory
 
 
-def heads_need(keys: Mapping[str, Any], count: int, image_size: int) -> Need:
-    """Return what it takes to render heads, with all their maps.
+def heads_need(keys: Mapping[str, Any], count: int, image_size: int, what: str = "heads") -> Need:
+    """Return what it takes to render heads, with all their maps; or cars, which have the same.
 
     Args:
         keys: that decide how many, with their values.
         count: of heads.
         image_size: pixels a side.
+        what: is rendered.
     """
     return Need(
         dict(keys),
-        f"{count} rendered heads",
+        f"{count} rendered {what}",
         memory=float(count) * HEAD_NUMBERS * FLOAT,
         disk=pixels(count, image_size, HEAD_BYTES, BYTE),
     )

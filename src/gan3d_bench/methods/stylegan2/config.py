@@ -157,8 +157,8 @@ class StyleGAN2Config(RunConfig):
         memory = pixels(self.batch, size, 3 + 2 * width)
         keys = {"batch": self.batch, "network.image_size": size}
         found = [*super().needs(), Need(keys, "images of a step", memory)]
-        if data.name == "heads":
-            found.append(heads_need({"data.count": data.count}, data.count, size))
+        if data.name in ("heads", "cars"):
+            found.append(heads_need({"data.count": data.count}, data.count, size, data.name))
         elif not data.name and not data.path:
             latents = float(data.count) * network.z_dim
             disk = pixels(data.count, size, 3, BYTE) + latents * HALF
