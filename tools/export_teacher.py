@@ -1,10 +1,11 @@
-"""Export a StyleGAN2 run as a teacher: generator (EMA) and discriminator in float16, and a card.
+"""Export a run as a teacher: generator (average weights) and discriminator in float16, and a card.
 
-    python tools/export_teacher.py RUN OUT [--note TEXT] [--hours H] [--fid FILE]
+    python tools/export_teacher.py RUN OUT [--note TEXT] [--hours H] [--measured FILE]
 
-OUT is a folder that ``fit --method gan2shape teacher=OUT`` takes. To ship it, write it to
-``src/gan3d_bench/assets/bundled/heads-teacher-64`` and run ``tools/update_manifest.py``.
-``--fid`` adds the JSON that ``tools/teacher_fid.py`` printed for the exported generator.
+RUN is of method `stylegan2` or `eg3d`; OUT is a folder that ``teacher=OUT`` (``teacher=eg3d:OUT``)
+takes. To ship it, write it to ``src/gan3d_bench/assets/bundled/NAME`` and run
+``tools/update_manifest.py``. ``--measured`` adds what ``tools/teacher_fid.py`` printed for the
+exported generator, or the means and distances that ``tools/measure_eg3d.py`` wrote.
 """
 
 import argparse
@@ -15,50 +16,99 @@ from typing import Any
 import torch
 
 from gan3d_bench.config import to_dict
+from gan3d_bench.errors import UserError
 from gan3d_bench.files.run_folder import Run
+from gan3d_bench.generators import eg3d, stylegan2
 from gan3d_bench.generators.latents import update_w_statistics
-from gan3d_bench.generators.stylegan2.checkpoint import save_network
+from gan3d_bench.methods.phases import PhasedMethod
 from gan3d_bench.training.fit import load_method
 
+FOLLOWS = "warm start: regression onto rendered pictures; then adversarial, same pictures"
+LICENCES = {
+    "heads": "CC0-1.0, as the head model it was trained on",
+    "cars": "of the cars that it was trained on: see the manifest of the asset cars",
+}
 
-def export(run: Run, out: Path, note: str, hours: float | None, fid: Path | None) -> dict[str, Any]:
+
+def export(
+    run: Run, out: Path, note: str, hours: float | None, measured: Path | None
+) -> dict[str, Any]:
     """Write the three files and return the card."""
     method = load_method(run)
     config = to_dict(run.config)
-    update_w_statistics(method.generator_ema, torch.Generator().manual_seed(0))
-    save_network(method.generator_ema, out / "generator.safetensors")
-    save_network(method.discriminator, out / "discriminator.safetensors")
-    batch, done = config["batch"], {}
-    for index, phase in enumerate(method.schedule):
-        steps = phase.steps if index < method.phase_index else method.phase_step
-        done[phase.name] = steps * batch if index <= method.phase_index else 0
+    what = write_networks(method, out)
+    data = config["data"]["name"]
     card = {
         "name": out.name,
-        "what": "StyleGAN2 of synthetic heads (the suite's own head model), 64 pixels",
-        "training": "warm start: regression onto rendered heads; then adversarial, same images",
-        "images_shown": done,
+        "what": f"{what} of synthetic {data}, {method.generator_ema.image_size} pixels",
+        "training": FOLLOWS,
+        "images_shown": images_shown(method),
         "hours": hours,
         "note": note,
-        "fid": json.loads(fid.read_text()) if fid else None,
+        **known(measured),
         "packages": run.environment["packages"],
         "machine": run.environment["machine"],
-        "command": f"gan3d-bench fit --method stylegan2 --preset {config['preset']}",
+        "command": f"gan3d-bench fit --method {run.config.method} --preset {config['preset']}",
         "config": config,
-        "licence": "CC0-1.0, as the head model it was trained on",
+        "licence": LICENCES[data],
     }
     (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 
 
+def write_networks(method: Any, out: Path) -> str:
+    """Write generator and discriminator, statistics of w anew; return what kind they are.
+
+    Raises:
+        UserError: a run of another method.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    name, rng = method.config.method, torch.Generator().manual_seed(0)
+    generator, discriminator = method.generator_ema, method.discriminator
+    files = (out / "generator.safetensors", out / "discriminator.safetensors")
+    if name == "stylegan2":
+        update_w_statistics(generator, rng)
+        stylegan2.save_network(generator, files[0])
+        stylegan2.save_network(discriminator, files[1])
+        return "StyleGAN2"
+    if name == "eg3d":
+        update_w_statistics(generator, rng, labels=generator.config.orbit.frontal())
+        eg3d.save_generator(generator, files[0])
+        eg3d.save_discriminator(discriminator, files[1])
+        return "EG3D"
+    raise UserError(f"a run of method {name!r}: expected stylegan2 or eg3d")
+
+
+def images_shown(method: PhasedMethod) -> dict[str, int]:
+    """Pictures that each phase has seen."""
+    done, batch = {}, method.config.batch  # type: ignore[attr-defined]
+    for index, phase in enumerate(method.schedule):
+        steps = phase.steps if index < method.phase_index else method.phase_step
+        done[phase.name] = steps * batch if index <= method.phase_index else 0
+    return done
+
+
+def known(measured: Path | None) -> dict[str, Any]:
+    """What a card says of how good the networks are."""
+    if measured is None:
+        return {"fid": None}
+    read = json.loads(measured.read_text())
+    if "means" in read:
+        facts = {key: read[key] for key in ("heads", "samples", "means")}
+        return {"fid": read["fid"], "measured": facts}
+    return {"fid": read}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--note", default="")
     parser.add_argument("--hours", type=float, help="of training, on the machine named")
-    parser.add_argument("--fid", type=Path)
+    parser.add_argument("--measured", type=Path)
     options = parser.parse_args()
-    card = export(Run.open(options.run), options.out, options.note, options.hours, options.fid)
+    run = Run.open(options.run)
+    card = export(run, options.out, options.note, options.hours, options.measured)
     print(json.dumps({key: card[key] for key in ("name", "images_shown", "fid")}))
 
 

@@ -8,7 +8,9 @@ yaw; the yaw of the symmetric stylecode's picture, measured by five points of th
 error on the heads' pictures stands beside it); and pictures at the mirrored view against the true
 head there, over all of the head and over what the own picture does not show. Beside them what is
 had for nothing: the own picture, as it is and flipped left to right, and the next head's rendering.
-The logits of the teacher's discriminator, which training begins with, for its own pictures and for
+Identities (cosine of ArcFace embeddings of aligned faces): of the teacher's own picture, of ours pasted into it and
+of ours at the mirrored view, each with the true head's there, and of ours with the teacher's picture; beside them
+those of the true head at both views and of different people. The logits of the teacher's discriminator, which training begins with, for its own pictures and for
 renderings pasted into them. With several runs, the first run's PSNR less each other's, of the same
 heads. `--picture` draws the mirrored view of the first turned heads by every run (Figure 3 of the
 paper).
@@ -31,6 +33,7 @@ from gan3d_bench.benchmarks.identity_rotation.measure import IdentityRotationMea
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.config import to_dict
 from gan3d_bench.datamodules.heads import head_latents, render_heads, sample_heads
+from gan3d_bench.faces.identity_pairs import IdentityPairs
 from gan3d_bench.faces.yaw import YawMeter
 from gan3d_bench.files.run_folder import Run, write_json
 from gan3d_bench.heads.sampling import HeadParameters
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="file to draw mirrored views into")
     options = parser.parse_args()
     meter = IdentityRotationMeasure(Settings(1, BATCH, torch.device("cpu"))).yaw
+    pairs = IdentityPairs()
     methods: dict[str, UV3DMM] = {}
     for item in options.runs:
         name, path = item.rsplit("=", 1)
@@ -71,7 +75,7 @@ def main() -> None:
         with torch.no_grad():
             for start in range(0, options.heads, BATCH):
                 latents = head_latents("test", range(start, min(start + BATCH, options.heads)))
-                for key, value in measured(method, latents, meter).items():
+                for key, value in measured(method, latents, meter, pairs).items():
                     values.setdefault(key, []).extend(value.tolist())
         means = {key: known_mean(each) for key, each in values.items()}
         rows.append(
@@ -93,7 +97,9 @@ def main() -> None:
     write_json(options.out, {**facts, "data": "heads, test", "rows": rows})
 
 
-def measured(method: UV3DMM, latents: Tensor, meter: YawMeter) -> dict[str, Tensor]:
+def measured(
+    method: UV3DMM, latents: Tensor, meter: YawMeter, pairs: IdentityPairs
+) -> dict[str, Tensor]:
     """All numbers of some heads (B,) each; NaN where nothing could be measured."""
     heads, w = sample_heads(latents), head_stylecodes(method.generator, latents)
     space = method.space
@@ -112,9 +118,30 @@ def measured(method: UV3DMM, latents: Tensor, meter: YawMeter) -> dict[str, Tens
         "yaw of the meter on the own picture": (shown - yaw).abs(),
         "yaw of the symmetric picture": (turned + yaw).abs(),
         "yaw of the own picture as the symmetric": (2 * yaw).abs(),
+        **recognised(method, w, heads, pairs),
         **judged(method, w),
         **mirrored(method, w, heads),
     }
+
+
+def recognised(
+    method: UV3DMM, w: Tensor, heads: HeadParameters, pairs: IdentityPairs
+) -> dict[str, Tensor]:
+    """How alike the people of pictures are, cosines in [-1, 1]."""
+    own = render_heads(heads, method.config.image_size)["image"]
+    mirrored = true_mirrored(heads, method.config.image_size)["image"]
+    scene = method.lift(w)
+    assert scene.background is not None
+    ours = scene.render(scene.coefficients.view).over(scene.background)
+    compared = {
+        "the teacher's picture and the true head": (scene.background, own),
+        "ours and the true head": (ours, own),
+        "ours and the teacher's picture": (ours, scene.background),
+        "ours and the true head, mirrored view": (seen_mirrored(scene).over(0.0), mirrored),
+        "the true head at both views": (own, mirrored),
+        "different true heads": (own, own.roll(1, 0)),
+    }
+    return {f"identity, {name}": pairs(*each) for name, each in compared.items()}
 
 
 def judged(method: UV3DMM, w: Tensor) -> dict[str, Tensor]:

@@ -26,6 +26,9 @@ from gan3d_bench.methods.wtri.spec import PIVOTAL, PROJECTION, SPEC
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.spec import RECONSTRUCT
 
+STRONG = (
+    "offsets.width=8", "losses.mirror=0.3", "losses.views_id=0.1", "identity=idnet-heads-64",
+)  # fmt: skip
 QUICK = ("camera.steps=1", "steps=1", "refinements=2", "cycle.count=2", "volume_size=8")
 
 
@@ -112,6 +115,7 @@ def test_a_folder_is_one_of_eg3d(tmp_path: Path) -> None:
         (["losses.cycle=0.1"], "W_tri"),
         (["losses.cycle=0"], "W_tri without L_cyc"),
         (["losses.cycle=0", "codes=w+"], "ReStyle on EG3D"),
+        (["losses.cycle=0.1", "offsets.width=8"], "W_tri with plane offsets"),
     ],
 )
 def test_rows(overrides: list[str], row: str) -> None:
@@ -134,6 +138,7 @@ def weights(method: WTri) -> Tensor:
         (),
         ("codes=w+", "losses.cycle=0", "jitter=false", "start=frontal"),
         ("cycle.every_refinement=true", "cycle.refinements=2", "cycle.cameras=data"),
+        STRONG,
     ],
 )
 def test_training_moves_what_it_trains_and_repeats(overrides: tuple[str, ...]) -> None:
@@ -141,14 +146,16 @@ def test_training_moves_what_it_trains_and_repeats(overrides: tuple[str, ...]) -
     for method in (one, two):
         train(method)
     assert torch.equal(weights(one), weights(two))
-    for part in ("camera", "encoder"):
+    parts = ("camera", "encoder", *(("offsets",) if before.offsets else ()))
+    for part in parts:
         moved = [
             not torch.equal(a, b)
             for a, b in zip(
                 getattr(one, part).parameters(), getattr(before, part).parameters(), strict=True
             )
         ]
-        assert sum(moved) > 0.9 * len(moved)
+        # in its first step only the offsets' last layer, which is zero, has a gradient
+        assert sum(moved) > (0 if part == "offsets" else 0.9 * len(moved))
     frozen = random_pair()[0].state_dict()
     for key, value in one.generator.state_dict().items():
         assert torch.equal(value, frozen[key])
@@ -156,7 +163,7 @@ def test_training_moves_what_it_trains_and_repeats(overrides: tuple[str, ...]) -
 
 def test_two_processes_learn_what_one_learns() -> None:
     # five pictures: unequal shares; statistics and jitter are those of the whole batch
-    one, two = (build("steps=2", "batch=5", "camera.batch=5") for _ in range(2))
+    one, two = (build("steps=2", "batch=5", "camera.batch=5", *STRONG) for _ in range(2))
     before = weights(one)
     train(one)
     train(two, devices=2, strategy=PlainDDPStrategy(start_method="fork"))
@@ -200,6 +207,32 @@ def test_an_encoder_learns_what_its_generator_can_make() -> None:
             last.backward()
         optimizer.step()
     assert last < 0.5 * pixel_loss(average, batch.targets)
+
+
+def test_offsets_see_the_picture_and_begin_with_nothing() -> None:
+    plain, method = build(), build("offsets.width=8")
+    pictures, cameras = images(), method.orbit.trajectory(2)
+    method.encoder.load_state_dict(plain.encoder.state_dict())
+    scene = method.reconstruct_from(pictures, cameras)
+    assert torch.equal(scene.planes, plain.reconstruct_from(pictures, cameras).planes)
+    assert method.offsets is not None
+    torch.nn.init.normal_(method.offsets.last.weight, std=0.1)
+    moved = method.reconstruct_from(pictures, cameras)
+    assert (moved.planes - scene.planes).abs().mean() > 1e-3
+    # a picture's offsets are its own, whatever is beside it
+    alone = method.reconstruct_from(pictures[:1], cameras[:1])
+    torch.testing.assert_close(alone.planes, moved.planes[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_what_goes_beyond_the_paper_looks_from_other_cameras() -> None:
+    method = build(*STRONG, "losses.cycle=0")
+    batch = method._batch(images(4), method.orbit.frontal(4))
+    *_, last = method.terms(batch)
+    assert {"final_l2", "mirror", "views_id"} <= last.keys()
+    # the frontal camera is its own mirror image: mirrored pictures alike cost as much as upright ones
+    even = method._batch((images(4) + images(4).flip(3)) / 2, method.orbit.frontal(4))
+    *_, last = method.terms(even)
+    torch.testing.assert_close(last["mirror"], 0.3 * last["final_l2"], rtol=1e-2, atol=0)
 
 
 def test_reconstruction_looks_like_its_last_refinement() -> None:

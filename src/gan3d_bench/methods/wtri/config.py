@@ -85,8 +85,21 @@ class DataConfig:
 
 
 @dataclass
+class OffsetsConfig:
+    """What is added to the planes of the last codes, as in TriPlaneNet; the paper has nothing."""
+
+    width: int = key(
+        0,
+        "channels of the first stage of the network that makes it; 0: nothing is added",
+        least=0,
+        most=512,
+        multiple_of=4,
+    )
+
+
+@dataclass
 class LossConfig:
-    """Weights of Eqs. 1 and 4; the paper gives none."""
+    """Weights of Eqs. 1 and 4; the paper gives none. The last two go beyond it."""
 
     l2: float = weight_key(1.0, "weight of the mean squared error")
     lpips: float = weight_key(0.8, "weight of LPIPS")
@@ -96,6 +109,12 @@ class LossConfig:
     )
     w_norm: float = weight_key(0.005, "weight of the codes' distance from the average (Eq. 2)")
     cycle: float = weight_key(0.1, "weight of the pose cycle (Eq. 3)")
+    mirror: float = weight_key(
+        0.0, "weight of Eq. 1 between what the mirrored camera sees and the mirrored picture"
+    )
+    views_id: float = weight_key(
+        0.0, "weight of the identity loss of what another camera sees (cycle.cameras, cycle.count)"
+    )
 
 
 @dataclass
@@ -199,6 +218,7 @@ class WTriConfig(RunConfig):
     losses: LossConfig = field(default_factory=LossConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     cycle: CycleConfig = field(default_factory=CycleConfig)
+    offsets: OffsetsConfig = field(default_factory=OffsetsConfig)
     inversion: EG3DInversionConfig = field(default_factory=EG3DInversionConfig)
 
     def needs(self) -> list[Need]:

@@ -16,6 +16,7 @@ from gan3d_bench.generators.eg3d.volume import Jitter
 from gan3d_bench.generators.encoders import BackboneEncoder, GradualStyleEncoder
 from gan3d_bench.methods.wtri.codes import CodeSpace
 from gan3d_bench.methods.wtri.config import WTRI, EncoderConfig
+from gan3d_bench.methods.wtri.offsets import PlaneOffsets
 from gan3d_bench.rendering.images import resize
 
 
@@ -82,6 +83,7 @@ class Inverter:
         space: of the codes.
         image_size: S of the pictures that the encoder and the losses see, `seen` of larger ones.
         volume_size: side of the volume's picture; None for the generator's own.
+        offsets: adds to the planes of the last codes; None: nothing is added.
     """
 
     def __init__(
@@ -91,9 +93,11 @@ class Inverter:
         space: CodeSpace,
         image_size: int,
         volume_size: int | None = None,
+        offsets: PlaneOffsets | None = None,
     ) -> None:
         self.encoder, self.generator, self.space = encoder, generator, space
         self.image_size, self.volume_size = image_size, volume_size
+        self.offsets = offsets
 
     def seen(self, pictures: Tensor) -> Tensor:
         """Pictures (B, 3, T, T) at the size that encoder and losses work at, by means."""
@@ -101,10 +105,29 @@ class Inverter:
 
     def picture(self, codes: Tensor, cameras: Tensor, jitter: Jitter | None = None) -> Tensor:
         """What cameras (B, 25) see of codes (B, count, w_dim), as of `seen`; with gradients."""
+        planes = self.space.planes(self.generator.synthesis, codes)
+        return self.look(planes, codes, cameras, jitter)
+
+    def look(
+        self, planes: Tensor, codes: Tensor, cameras: Tensor, jitter: Jitter | None = None
+    ) -> Tensor:
+        """What cameras (B, 25) see of planes, by the codes' super-resolution; see `picture`."""
         synthesis = self.generator.synthesis
-        planes = self.space.planes(synthesis, codes)
         volume = synthesis.render(planes, cameras, volume_size=self.volume_size, rng=jitter)
         return self.seen(synthesis.upscale(volume.features, codes[:, -1]))
+
+    def final_planes(self, targets: Tensor, codes: Tensor, made: Tensor) -> Tensor:
+        """Planes (B, 3, C, P, P) of the last codes, and what is added to them.
+
+        Args:
+            targets: (B, 3, S, S) in [-1, 1], as of `seen`.
+            codes: (B, count, w_dim) that refinement ended with.
+            made: their picture, like the targets.
+        """
+        planes = self.space.planes(self.generator.synthesis, codes)
+        if self.offsets is None:
+            return planes
+        return planes + self.offsets(targets, made.detach(), planes.detach())
 
     def steps(
         self,

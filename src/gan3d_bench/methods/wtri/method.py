@@ -45,8 +45,10 @@ class WTri(WTriTraining):
         images = self._checked(images)
         require_cameras(cameras, len(images))
         cameras = cameras.to(images)
-        codes = self.invert(images, cameras)[-1]
-        planes = self.space.planes(self.generator.synthesis, codes)
+        inverter = self.inverter()
+        seen = inverter.seen(images)
+        *_, (codes, made) = inverter.steps(seen, cameras, self.start, self.config.refinements)
+        planes = inverter.final_planes(seen, codes, made)
         view = self.orbit.view(cameras)
         return TriplaneScene(self.generator, planes, codes[:, -1], view)
 

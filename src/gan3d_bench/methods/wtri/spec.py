@@ -7,6 +7,7 @@ from gan3d_bench.spec import RECONSTRUCT, Capability, MethodSpec
 
 ROW = "W_tri"
 WITHOUT_CYCLE = "W_tri without L_cyc"
+STRONG = "W_tri with plane offsets"
 BASELINE = "ReStyle on EG3D"
 PROJECTION, PIVOTAL = "projection", "pivotal"
 """Kinds of scenes beside the encoder's: found by optimisation, on the same EG3D."""
@@ -28,8 +29,10 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def row(config: Mapping[str, Any]) -> str:
-    """The row of the paper's Table 2 that a run is."""
+    """The row of the paper's Table 2 that a run is, or that of `STRONG`, which it does not have."""
     cycle = config["losses"]["cycle"] > 0
+    if config["offsets"]["width"]:
+        return STRONG if config["codes"] == "wtri" else f"{BASELINE} with plane offsets"
     if config["codes"] == "w+":
         return f"{BASELINE} with L_cyc" if cycle else BASELINE
     return ROW if cycle else WITHOUT_CYCLE
@@ -47,6 +50,7 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.wtri.config:WTriConfig",
     presets={
         "heads-64": "synthetic heads at 64 pixels; needs teacher=FOLDER, an EG3D of heads",
+        "heads-64-strong": "the same budget with what came after the paper; teacher=FOLDER likewise",
         "heads-128": "synthetic heads at 128 pixels on a GPU; needs teacher=FOLDER likewise",
         "paper-ffhq-512": "FFHQ at 512 pixels on GPUs; needs teacher=FILE and data.path=FOLDER",
         "check": "seconds on a CPU, an untrained EG3D; for `gan3d-bench check`",

@@ -31,6 +31,7 @@ from gan3d_bench.methods.wtri.config import WTriConfig
 from gan3d_bench.methods.wtri.data import PosedPictures
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter
 from gan3d_bench.methods.wtri.losses import Pairs, Reconstruction, cycle_loss, w_norm
+from gan3d_bench.methods.wtri.offsets import PlaneOffsets
 
 START_SAMPLES = 10_000
 RANGE_PICTURES = 1024  # whose cameras say where cameras lie
@@ -48,6 +49,7 @@ class WTriTraining(PhasedMethod):
 
     Attributes:
         encoder: E.
+        offsets: adds to the planes; None without ``offsets.width``.
         camera: tells the cameras of pictures that come without.
         start: (count, w_dim) codes of the average subject.
 
@@ -67,6 +69,12 @@ class WTriTraining(PhasedMethod):
         if own.weights:
             with named("encoder.weights"):
                 self.encoder.take(read_irse(Path(own.weights)), self.rng("first convolution", 0))
+        planes = generator.config.backbone
+        self.offsets = (
+            PlaneOffsets(planes.image_channels, planes.image_size, config.offsets.width)
+            if config.offsets.width
+            else None
+        )
         self.orbit = generator.config.orbit
         self.camera = CameraNetwork(
             own.image_size, self.orbit, config.camera.width, config.camera.depths
@@ -83,7 +91,12 @@ class WTriTraining(PhasedMethod):
         """The encoder with its generator."""
         size = self.config.volume_size if training else 0
         return Inverter(
-            self.encoder, self.generator, self.space, self.config.encoder.image_size, size or None
+            self.encoder,
+            self.generator,
+            self.space,
+            self.config.encoder.image_size,
+            size or None,
+            self.offsets,
         )
 
     def _start(self) -> Tensor:
@@ -103,7 +116,7 @@ class WTriTraining(PhasedMethod):
             assert isinstance(lpips, nn.Module)
             self.frozen["lpips"] = lpips
             networks["lpips"] = lambda made, targets: lpips(made, targets)
-        if losses.id:
+        if losses.id or losses.views_id:
             with named("identity"):
                 identity = build_identity(config.identity)
             self.frozen["identity"] = identity
@@ -157,6 +170,7 @@ class WTriTraining(PhasedMethod):
             return (1 + math.cos(math.pi * step / config.camera.steps)) / 2
 
         adam = partial(torch.optim.Adam, lr=config.camera.lr)
+        trained = ("encoder",) if self.offsets is None else ("encoder", "offsets")
         return [
             Phase(
                 "camera",
@@ -170,7 +184,7 @@ class WTriTraining(PhasedMethod):
             Phase(
                 "encoder",
                 config.steps,
-                {"encoder": Trainable(("encoder",), partial(Ranger, lr=config.lr))},
+                {"encoder": Trainable(trained, partial(Ranger, lr=config.lr))},
                 self._encoder_step,
                 end=self._report,
                 batches=partial(self._encoder_batches, config.batch),
@@ -222,7 +236,34 @@ class WTriTraining(PhasedMethod):
                 cameras = self._cycle_camera(step).expand(len(codes), -1)
                 again = inverter.encode_again(codes, cameras, self.start, config.cycle.refinements)
                 terms["cycle"] = losses.cycle * cycle_loss(codes, again)
+            if step == count:
+                terms |= self._final_terms(inverter, batch, codes, made)
             yield terms
+
+    def _final_terms(
+        self, inverter: Inverter, batch: Batch, codes: Tensor, made: Tensor
+    ) -> dict[str, Tensor]:
+        """What the paper has not: terms of the volume that a picture ends as, from all sides."""
+        losses = self.config.losses
+        if self.offsets is None and not losses.mirror and not losses.views_id:
+            return {}
+        planes = inverter.final_planes(batch.targets, codes, made)
+        terms = {}
+        if self.offsets is not None:
+            seen = inverter.look(planes, codes, batch.cameras)
+            own = self.reconstruction(seen, batch.targets)
+            terms = {f"final_{name}": value for name, value in own.items()}
+        if losses.mirror:
+            seen = inverter.look(planes, codes, mirrored(batch.cameras))
+            other = self.reconstruction(seen, batch.targets.flip(3))
+            terms["mirror"] = losses.mirror * torch.stack(list(other.values())).sum()
+        if losses.views_id:
+            cameras = self.cycle_cameras
+            drawn = torch.randint(len(cameras), (self.config.batch,), generator=self.rng("views"))
+            seen = inverter.look(planes, codes, cameras[self.share(drawn)].to(self.device))
+            distance = self.reconstruction.networks["id"](seen, batch.targets)
+            terms["views_id"] = losses.views_id * distance.mean()
+        return terms
 
     def _jitters(self, count: int) -> list[Jitter] | None:
         """This process's part of where samples lie in the pictures of a step."""
@@ -245,7 +286,7 @@ class WTriTraining(PhasedMethod):
 
     @cached_property
     def cycle_cameras(self) -> Tensor:
-        """(N, 25) the aligned cameras of Eq. 3."""
+        """(N, 25) the aligned cameras of Eq. 3, and those of `losses.views_id`."""
         cycle = self.config.cycle
         if cycle.cameras == "trajectory":
             return self.orbit.trajectory(cycle.count)
@@ -305,7 +346,7 @@ class WTriTraining(PhasedMethod):
             logger.log_metrics(row, step=self.step)
 
     def extra_metadata(self) -> Mapping[str, Any]:
-        parameters = sum(p.numel() for p in self.encoder.parameters())
+        parameters = _count(self.encoder)
         names = {
             key: getattr(self.frozen[key], "name", key)
             for key in ("lpips", "identity", "similarity")
@@ -314,8 +355,13 @@ class WTriTraining(PhasedMethod):
         return {
             "teacher": teacher_hash(self.config.teacher),
             "network": f"{self.space.count} codes, {parameters} parameters",
+            **({"offsets": f"{_count(self.offsets)} parameters"} if self.offsets else {}),
             **names,
         }
+
+
+def _count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
 
 
 def _load_eg3d(config: WTriConfig) -> EG3DGenerator:
