@@ -37,7 +37,7 @@ def export(
     method = load_method(run)
     config = to_dict(run.config)
     what = write_networks(method, out)
-    data = config["data"]["name"]
+    data = config["data"].get("name", "heads")
     card = {
         "name": out.name,
         "what": f"{what} of synthetic {data}, {method.generator_ema.image_size} pixels",

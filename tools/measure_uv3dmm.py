@@ -8,9 +8,10 @@ yaw; the yaw of the symmetric stylecode's picture, measured by five points of th
 error on the heads' pictures stands beside it); and pictures at the mirrored view against the true
 head there, over all of the head and over what the own picture does not show. Beside them what is
 had for nothing: the own picture, as it is and flipped left to right, and the next head's rendering.
-Identities (cosine of ArcFace embeddings of aligned faces): of the teacher's own picture, of ours pasted into it and
-of ours at the mirrored view, each with the true head's there, and of ours with the teacher's picture; beside them
-those of the true head at both views and of different people. The logits of the teacher's discriminator, which training begins with, for its own pictures and for
+Identities (cosine of ArcFace embeddings of aligned faces): of the teacher's own picture, of ours
+pasted into it and of ours at the mirrored view, each with the true head's there, and of ours with
+the teacher's picture; beside them those of the true head at both views and of different people. The
+logits of the teacher's discriminator, which training begins with, for its own pictures and for
 renderings pasted into them. With several runs, the first run's PSNR less each other's, of the same
 heads. `--picture` draws the mirrored view of the first turned heads by every run (Figure 3 of the
 paper).

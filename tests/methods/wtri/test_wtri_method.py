@@ -229,7 +229,7 @@ def test_what_goes_beyond_the_paper_looks_from_other_cameras() -> None:
     batch = method._batch(images(4), method.orbit.frontal(4))
     *_, last = method.terms(batch)
     assert {"final_l2", "mirror", "views_id"} <= last.keys()
-    # the frontal camera is its own mirror image: mirrored pictures alike cost as much as upright ones
+    # the frontal camera and an even picture are their own mirror images
     even = method._batch((images(4) + images(4).flip(3)) / 2, method.orbit.frontal(4))
     *_, last = method.terms(even)
     torch.testing.assert_close(last["mirror"], 0.3 * last["final_l2"], rtol=1e-2, atol=0)

@@ -6,6 +6,8 @@ whose second branch sees the picture, what is still wrong with it, and the plane
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,12 +33,8 @@ class PlaneOffsets(nn.Module):
         self.size = size
         widths = [width * 2**i for i in range(HALVINGS + 1)]
         self.first = _stage(channels + 6, widths[0])
-        self.down = nn.ModuleList(
-            _stage(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
-        self.up = nn.ModuleList(
-            _stage(a + b, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
-        )
+        self.down = nn.ModuleList(_stage(a, b) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_stage(a + b, b) for a, b in pairwise(reversed(widths)))
         self.last = nn.Conv2d(width, channels, 1)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
