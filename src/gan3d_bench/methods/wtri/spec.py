@@ -50,7 +50,7 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.wtri.config:WTriConfig",
     presets={
         "heads-64": "synthetic heads at 64 pixels; needs teacher=FOLDER, an EG3D of heads",
-        "heads-64-strong": "as many steps with what came after W_tri; needs teacher=FOLDER likewise",
+        "heads-64-strong": "as many steps, with what came after W_tri; needs teacher=FOLDER",
         "heads-128": "synthetic heads at 128 pixels on a GPU; needs teacher=FOLDER likewise",
         "paper-ffhq-512": "FFHQ at 512 pixels on GPUs; needs teacher=FILE and data.path=FOLDER",
         "check": "seconds on a CPU, an untrained EG3D; for `gan3d-bench check`",
