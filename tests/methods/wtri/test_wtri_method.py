@@ -29,6 +29,7 @@ from gan3d_bench.spec import RECONSTRUCT
 STRONG = (
     "offsets.width=8", "losses.mirror=0.3", "losses.views_id=0.1", "identity=idnet-heads-64",
 )  # fmt: skip
+WARMED = ("warmup.steps=1", "warmup.batch=5")
 QUICK = ("camera.steps=1", "steps=1", "refinements=2", "cycle.count=2", "volume_size=8")
 
 
@@ -163,7 +164,7 @@ def test_training_moves_what_it_trains_and_repeats(overrides: tuple[str, ...]) -
 
 def test_two_processes_learn_what_one_learns() -> None:
     # five pictures: unequal shares; statistics and jitter are those of the whole batch
-    one, two = (build("steps=2", "batch=5", "camera.batch=5", *STRONG) for _ in range(2))
+    one, two = (build("steps=2", "batch=5", "camera.batch=5", *STRONG, *WARMED) for _ in range(2))
     before = weights(one)
     train(one)
     train(two, devices=2, strategy=PlainDDPStrategy(start_method="fork"))
@@ -233,6 +234,16 @@ def test_what_goes_beyond_the_paper_looks_from_other_cameras() -> None:
     even = method._batch((images(4) + images(4).flip(3)) / 2, method.orbit.frontal(4))
     *_, last = method.terms(even)
     torch.testing.assert_close(last["mirror"], 0.3 * last["final_l2"], rtol=1e-2, atol=0)
+
+
+def test_warm_up_finds_the_codes_of_the_generators_own_pictures() -> None:
+    method = build("warmup.steps=12", "warmup.batch=6", "lr=2e-2", "volume_size=16")
+    found: list[float] = []
+    own = method._warm_up_step
+    method._warm_up_step = lambda batch: found.append(float((x := own(batch))["codes"])) or x
+    train(method)
+    # two refinements a step; the average's codes are as far off as the first ones
+    assert len(found) == 12 and min(found[-3:]) < 0.8 * found[0]
 
 
 def test_reconstruction_looks_like_its_last_refinement() -> None:

@@ -27,7 +27,7 @@ from gan3d_bench.methods.wtri.codes import CodeSpace
 from gan3d_bench.methods.wtri.config import EncoderConfig
 from gan3d_bench.methods.wtri.data import head_cameras
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter
-from gan3d_bench.methods.wtri.losses import Reconstruction, cycle_loss, pixel_loss, w_norm
+from gan3d_bench.methods.wtri.losses import Reconstruction, code_distance, pixel_loss, w_norm
 from gan3d_bench.rendering.cameras import PinholeCamera
 
 SIZE = 32
@@ -45,14 +45,14 @@ def test_losses_by_hand() -> None:
     codes[0, 0] = torch.tensor([3.0, 4.0])
     assert w_norm(codes, start).item() == 2.5  # (5 + 0) / 2
     assert w_norm(start.expand(2, -1, -1), start).item() == 0
-    assert cycle_loss(codes, torch.zeros_like(codes)).item() == pytest.approx(7 / 12)
+    assert code_distance(codes, torch.zeros_like(codes)).item() == pytest.approx(7 / 12)
     assert pixel_loss(torch.ones(1, 3, 2, 2), -torch.ones(1, 3, 2, 2)).item() == 4
 
 
 def test_gradients_of_the_losses() -> None:
     codes, again = (normal(2, 3, 4, seed=i).double().requires_grad_() for i in range(2))
     assert torch.autograd.gradcheck(lambda x: w_norm(x, torch.zeros(3, 4).double()), codes)
-    assert torch.autograd.gradcheck(cycle_loss, (codes, again))
+    assert torch.autograd.gradcheck(code_distance, (codes, again))
     assert torch.autograd.gradcheck(pixel_loss, (codes[None], again[None].detach()))
 
 
@@ -149,8 +149,8 @@ def test_cycle_cannot_be_solved_by_silence_but_by_the_average(generator: EG3DGen
     codes = start(own) + normal(2, 14, 16)
     again = own.encode_again(codes, cameras, start(own), 2)
     assert torch.equal(again, start(own).expand(2, -1, -1))
-    assert cycle_loss(codes, again) > 0.5
-    assert cycle_loss(start(own).expand(2, -1, -1), again) == 0
+    assert code_distance(codes, again) > 0.5
+    assert code_distance(start(own).expand(2, -1, -1), again) == 0
 
 
 def test_the_cycle_reaches_encoder_and_code_through_the_generator(

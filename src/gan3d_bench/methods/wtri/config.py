@@ -68,6 +68,15 @@ class CameraConfig:
 
 
 @dataclass
+class WarmUpConfig:
+    """A warm start on the generator's own pictures, whose codes are known; the paper has none."""
+
+    steps: int = steps_key(0, "steps of training; 0: none")
+    batch: int = key(8, "pictures a step over all processes", above=0, most=MOST_BATCH)
+    refinements: int = key(2, "times that codes are refined in a step", above=0, most=100)
+
+
+@dataclass
 class DataConfig:
     """Pictures with exact cameras."""
 
@@ -214,6 +223,7 @@ class WTriConfig(RunConfig):
     samples: int = key(4, "subjects in previews", above=0, most=1024)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
+    warmup: WarmUpConfig = field(default_factory=WarmUpConfig)
     data: DataConfig = field(default_factory=DataConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)

@@ -31,14 +31,16 @@ def w_norm(codes: Tensor, start: Tensor) -> Tensor:
     return (codes - start).flatten(1).norm(dim=1).mean()
 
 
-def cycle_loss(codes: Tensor, again: Tensor) -> Tensor:
-    """Eq. 3, ``||E(x) - E(G(E(x), p))||_1``: mean absolute difference over all codes.
+def code_distance(codes: Tensor, others: Tensor) -> Tensor:
+    """Mean absolute difference over all codes.
+
+    Of Eq. 3, ``||E(x) - E(G(E(x), p))||_1``, with the codes found in what another camera sees; of
+    the warm-up, with the codes that a picture was made from.
 
     Args:
-        codes: (B, N, w_dim) of the pictures.
-        again: of what is seen of these codes from another camera.
+        codes, others: (B, N, w_dim).
     """
-    return (codes - again).abs().mean()
+    return (codes - others).abs().mean()
 
 
 @dataclass(frozen=True)

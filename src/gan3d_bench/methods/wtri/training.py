@@ -19,7 +19,7 @@ from gan3d_bench.generators.eg3d.cameras import mirrored
 from gan3d_bench.generators.eg3d.generator import EG3DGenerator
 from gan3d_bench.generators.eg3d.volume import Jitter
 from gan3d_bench.generators.encoders import Ranger
-from gan3d_bench.generators.latents import w_statistics
+from gan3d_bench.generators.latents import sample_z, w_statistics
 from gan3d_bench.generators.names import teacher_hash, teacher_names
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.losses.perceptual import build_perceptual
@@ -30,7 +30,7 @@ from gan3d_bench.methods.wtri.codes import CodeSpace
 from gan3d_bench.methods.wtri.config import WTriConfig
 from gan3d_bench.methods.wtri.data import PosedPictures
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter
-from gan3d_bench.methods.wtri.losses import Pairs, Reconstruction, cycle_loss, w_norm
+from gan3d_bench.methods.wtri.losses import Pairs, Reconstruction, code_distance, w_norm
 from gan3d_bench.methods.wtri.offsets import PlaneOffsets
 
 START_SAMPLES = 10_000
@@ -182,6 +182,13 @@ class WTriTraining(PhasedMethod):
                 batches=partial(self._camera_batches, config.camera.batch),
             ),
             Phase(
+                "warm-up",
+                config.warmup.steps,
+                {"encoder": Trainable(("encoder",), partial(Ranger, lr=config.lr))},
+                self._warm_up_step,
+                batches=partial(self._warm_up_batches, config.warmup.batch),
+            ),
+            Phase(
                 "encoder",
                 config.steps,
                 {"encoder": Trainable(trained, partial(Ranger, lr=config.lr))},
@@ -194,6 +201,10 @@ class WTriTraining(PhasedMethod):
     def _camera_batches(self, batch: int, start: int) -> Iterator[Batch]:
         _require_share(batch, "camera.batch")
         return self._batches("camera", batch, start)
+
+    def _warm_up_batches(self, batch: int, start: int) -> Iterator[Batch]:
+        _require_share(batch, "warmup.batch")
+        return self._batches("warm-up", batch, start)
 
     def _encoder_batches(self, batch: int, start: int) -> Iterator[Batch]:
         _require_share(batch, "batch")
@@ -208,6 +219,28 @@ class WTriTraining(PhasedMethod):
         loss = self.camera.loss(batch.targets, batch.cameras)
         self.descend({"camera": weight * loss})
         return {"camera": loss.detach()}
+
+    def _warm_up_step(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Find the codes of new subjects of the generator, seen by the batch's cameras."""
+        config, generator = self.config.warmup, self.generator
+        weight = _weight(len(batch.cameras), config.batch)
+        z = self.share(sample_z(config.batch, generator.z_dim, self.rng("subjects")))
+        inverter = self.inverter(training=True)
+        with torch.no_grad():
+            frontal = self.orbit.frontal(len(z)).to(self.device)
+            w = generator.mapping(z.to(self.device), frontal)
+            own = w[:, None].expand(-1, self.space.count, -1)
+            targets = inverter.picture(own, batch.cameras)
+
+        def parts() -> Iterator[dict[str, Tensor]]:
+            codes = self.start.expand(len(own), -1, -1)
+            for _ in range(config.refinements):
+                with torch.no_grad():
+                    made = inverter.picture(codes, batch.cameras)
+                codes = codes.detach() + self.encoder(targets, made)
+                yield {"codes": weight * code_distance(codes, own)}
+
+        return self.descend(parts())
 
     def _encoder_step(self, batch: Batch) -> Mapping[str, Tensor]:
         weight = _weight(len(batch.targets), self.config.batch)
@@ -235,7 +268,7 @@ class WTriTraining(PhasedMethod):
             if losses.cycle and (step == count or config.cycle.every_refinement):
                 cameras = self._cycle_camera(step).expand(len(codes), -1)
                 again = inverter.encode_again(codes, cameras, self.start, config.cycle.refinements)
-                terms["cycle"] = losses.cycle * cycle_loss(codes, again)
+                terms["cycle"] = losses.cycle * code_distance(codes, again)
             if step == count:
                 terms |= self._final_terms(inverter, batch, codes, made)
             yield terms
