@@ -56,6 +56,8 @@ PAPERS = {
         "PTI on EG3D": (0.10, 0.57, 457.0),
     },
     "iou": {
+        "True car": (None, None),
+        "Mean car, true view": (None, None),
         "Trained on Pascal3D": (0.80, 0.81),
         "Trained on StyleGAN's images": (0.76, 0.95),
     },
