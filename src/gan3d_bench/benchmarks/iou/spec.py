@@ -28,7 +28,7 @@ SPEC = TableSpec(
             for metric, heading in _LEADS.items()
         ),
     ),
-    rows=("True car", "Mean car, true view", *_NUMBERS),
+    rows=("True car", "Mean car, true view", *_NUMBERS, "StyleGAN-R"),
     measure="gan3d_bench.benchmarks.iou.measure:IoUMeasure",
     protocol=(
         "Each method reconstructs held-out pictures of cars as meshes, at cameras that it tells by "
