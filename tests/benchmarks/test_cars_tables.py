@@ -13,7 +13,6 @@ from gan3d_bench.benchmarks.baseline_cars import (
     MEAN_CAR,
     TRUE_CAR,
     as_mean_car,
-    go_round,
     gone_round,
     mean_shape,
 )
@@ -36,7 +35,6 @@ from gan3d_bench.cars.sampling import HELD_OUT, CarParameters
 from gan3d_bench.cars.scene import cars_scene
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
-from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.registry import load, registry
 from gan3d_bench.rendering.rendering import Rendering
@@ -152,20 +150,12 @@ def test_the_mean_car_is_one_that_training_shows():
     assert name not in HELD_OUT
 
 
-@pytest.mark.parametrize("azimuth", [0.0, 75.0, 180.0, 301.0])
-def test_going_round_adds_to_the_azimuth(azimuth):
-    before = View.from_orbit([azimuth], [20.0], centre_depth=1.0)
-    after = View.from_orbit([azimuth + 130], [20.0], centre_depth=1.0)
-    moved = go_round(before, 130.0)
-    assert torch.allclose(moved.rotation_matrix(), after.rotation_matrix(), atol=1e-6)
-
-
 def test_the_light_turns_with_the_car(cache):
     measure = build(IoUMeasure, cache)
     cars = measure.parameters([0])
     scene = cars_scene(cars, 32)
     after = gone_round(cars, 90.0)
-    shown = scene.render(go_round(cars.view, 90.0), image_size=32)
+    shown = scene.render(cars.view.gone_round(90.0), image_size=32)
     truth = measure.truth(after)
     assert torch.allclose(shown.mask, truth["mask"], atol=1e-5)
     assert torch.allclose(shown.rgb * shown.mask, cars_scene(after, 32).render(after.view).rgb

@@ -10,7 +10,6 @@ import torch
 
 from gan3d_bench.cars.pack import LOOKS, PAINTS, CarPack
 from gan3d_bench.cars.sampling import CarParameters, looks_of
-from gan3d_bench.geometry.views import View
 from gan3d_bench.metrics.solids import chamfer_distance, surface_points
 
 TRUE_CAR = "True car"
@@ -66,13 +65,3 @@ def gone_round(cars: CarParameters, degrees: float) -> CarParameters:
 def before_grey(cars: CarParameters) -> CarParameters:
     """The same cars before a plain mid-grey background."""
     return replace(cars, background=torch.zeros_like(cars.background))
-
-
-def go_round(view: View, degrees: float) -> View:
-    """Views (B) of a canonical scene once the camera has gone round its upright axis by so much.
-
-    Of `View.from_orbit` it adds to the azimuth alone.
-    """
-    turn = View.from_angles(-degrees, device=view.yaw.device).rotation_matrix()
-    rotation = view.rotation_matrix() @ turn.to(view.yaw)
-    return View.from_matrix(rotation, view.translation, centre_depth=view.centre_depth)

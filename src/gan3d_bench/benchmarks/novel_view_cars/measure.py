@@ -14,7 +14,6 @@ from gan3d_bench.benchmarks.baseline_cars import (
     TRUE_CAR,
     as_mean_car,
     before_grey,
-    go_round,
     gone_round,
 )
 from gan3d_bench.benchmarks.cars import CarsMeasure, OtherCars, covered
@@ -82,7 +81,7 @@ class NovelViewCarsMeasure(CarsMeasure):
 
     def _seen(self, scene: Scene, step: int) -> Rendering:
         assert scene.input_view is not None
-        return scene.render(go_round(scene.input_view, step), image_size=self.image_size)
+        return scene.render(scene.input_view.gone_round(step), image_size=self.image_size)
 
     def _measure(self, items: Sequence[int], seen: Seen, scene: Scene | None = None) -> Values:
         """Measure a row; compared with other cars in its place where it is a method's `scene`."""
@@ -124,7 +123,7 @@ class NovelViewCarsMeasure(CarsMeasure):
         if self._others is None:
             return {}
         assert scene.input_view is not None
-        views = go_round(scene.input_view, step).expand(len(items))
+        views = scene.input_view.gone_round(step).expand(len(items))
         mean = cars_scene(as_mean_car(self.parameters(items)), self.image_size)
         ordinary = mean.render(views.to("cpu"), image_size=self.image_size)
         score = psnr(self._within(ordinary, subject), real, subject).tolist()
