@@ -182,7 +182,7 @@ def distances(method: EG3D, count: int) -> dict[str, float]:
     """FID of `count` samples at the cameras of test heads."""
     fetch("inception-fid")
     measure = FIDMeasure(Settings(count, 32, torch.device("cpu")), real=count)
-    measure.heads.prepare("train")
+    measure.source.prepare("train")
     z = sample_z(count, method.generator.z_dim, torch.Generator().manual_seed(2**31))
     orbit, size = method.generator.config.orbit, method.generator.image_size
     views = measure.parameters(range(count))

@@ -36,6 +36,7 @@ ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assi
 
 HEAVY = (
     *("fit", "eval", "render", "figures", "reconstruct", "invert", "camera", "directions", "check"),
+    "study",
 )
 Photographs = Annotated[
     list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
@@ -159,6 +160,37 @@ def report(
     from gan3d_bench.commands.report import report
 
     return report(results or [], run or [], out)
+
+
+@app.command()
+def study(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN_A RUN_B | FILE...", help="see below")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="folder or zip file of pictures to reconstruct")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of study.html and key.json")] = None,
+    seed: Annotated[int, number("of which run is on which side", **SEEDS)] = 0,
+    span: Annotated[
+        float, number("degrees that the six views span; 360 goes all round", above=0, most=360)
+    ] = 360.0,
+    tally: Annotated[
+        bool, typer.Option("--tally", help="count the answers in FILE... instead")
+    ] = False,
+    key: Annotated[Path | None, typer.Option(help="with --tally: the study's key.json")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    on_bad: OnBad = "refuse",
+) -> int:
+    """Write a page on which people compare two runs, without knowing which is which.
+
+    RUN_A RUN_B --images FOLDER --out FOLDER makes it; --tally FILE... --key KEY counts the answers.
+    """
+    from gan3d_bench.commands.study import make_study, tally_study
+
+    if tally:
+        return tally_study(paths or [], key, images, out)
+    return make_study(paths or [], images, out, seed, span, device, on_bad, key)
 
 
 @app.command()

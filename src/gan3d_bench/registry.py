@@ -54,6 +54,8 @@ BUILTIN: dict[str, dict[str, str]] = {
         "depth-pose-ffhq": "gan3d_bench.benchmarks.depth_pose.spec:FACES",
         "inversion": "gan3d_bench.benchmarks.inversion.spec:SPEC",
         "iou": "gan3d_bench.benchmarks.iou.spec:SPEC",
+        "novel-view-cars": "gan3d_bench.benchmarks.novel_view_cars.spec:SPEC",
+        "swap": "gan3d_bench.benchmarks.swap.spec:SPEC",
         "annotation": "gan3d_bench.benchmarks.annotation.spec:SPEC",
         "camera-init": "gan3d_bench.benchmarks.camera_init.spec:SPEC",
         "user-study": "gan3d_bench.benchmarks.user_study.spec:SPEC",

@@ -56,8 +56,11 @@ PAPERS = {
         "PTI on EG3D": (0.10, 0.57, 457.0),
     },
     "iou": {
+        "True car": (None, None),
+        "Mean car, true view": (None, None),
         "Trained on Pascal3D": (0.80, 0.81),
         "Trained on StyleGAN's images": (0.76, 0.95),
+        "StyleGAN-R": (None, None),
     },
     "annotation": {
         "Pascal3D, keypoints": (4000, 200, 350),
@@ -77,6 +80,7 @@ PAPERS = {
         "12 view bins": (0.952, 60, None, None),
         "Bins against keypoints, mean": (None, None, 1.43, 0.42),
         "Bins against keypoints, max": (None, None, 2.95, 1.11),
+        "12 view bins against the truth": (None, None, None, None),
     },
 }
 

@@ -116,6 +116,23 @@ def test_every_row_is_stored_with_where_it_came_from(toy, tmp_path):
     assert (tmp_path / "out" / "toy.md").read_text() == render(table, "markdown")
 
 
+def test_folders_of_runs_are_looked_into_before_work(toy, tmp_path, monkeypatch):
+    seen = []
+
+    def look(self, run):
+        seen.append(run.path.name)
+        if run.path.name == "c":
+            raise UserError("c lacks something")
+
+    monkeypatch.setattr(Toy, "open", look)
+    runs = [a_run(tmp_path / name) for name in ("a", "b")]
+    evaluate(runs, tmp_path)
+    assert seen == ["a", "b", "a", "b"]
+    monkeypatch.setattr(runner, "load_method", lambda run: 1 / 0)
+    with pytest.raises(UserError, match="c lacks something"):
+        evaluate([*runs, a_run(tmp_path / "c")], tmp_path)
+
+
 def test_no_path_of_the_machine_is_published(toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     evaluate([a_run(tmp_path / "runs" / "ours")], Path("runs"), out=Path("out"))

@@ -47,7 +47,7 @@ class Oracle(Method):
 
     def __init__(self, measure, distort=lambda depth: depth, input_view=True):
         super().__init__(RunConfig(method="oracle"))
-        data = measure.heads.dataset("test")
+        data = measure.source.dataset("test")
         self.known = [data[index] for index in range(len(data))]
         self.distort, self.input_view = distort, input_view
 
@@ -83,7 +83,7 @@ def test_averages_are_better_than_a_constant(measure):
 
 
 def test_averages_are_means_of_the_train_splits_maps(measure):
-    data = measure.heads.dataset("train")
+    data = measure.source.dataset("train")
     assert len(data) == 8
     maps = torch.stack([data[index]["depth"] for index in range(8)])
     expected = maps.mean(0)

@@ -118,3 +118,11 @@ def test_the_view_between_two_carries_the_one_to_the_other(before: View, after: 
     points = torch.tensor([[0.02, -0.01, 0.98], [0.0, 0.03, 1.05], [-0.04, 0.0, 1.0]]).double()
     carried = View.between(before, after).transform(before.transform(points[None]))
     torch.testing.assert_close(carried, after.transform(points[None]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("azimuth", [0.0, 75.0, 180.0, 301.0])
+def test_going_round_adds_to_the_azimuth(azimuth):
+    before = View.from_orbit([azimuth], [20.0], centre_depth=1.0)
+    after = View.from_orbit([azimuth + 130], [20.0], centre_depth=1.0)
+    moved = before.gone_round(130.0)
+    assert torch.allclose(moved.rotation_matrix(), after.rotation_matrix(), atol=1e-6)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from gan3d_bench.benchmarks.baseline_shapes import (
     AVERAGE_OVER,
@@ -24,7 +21,8 @@ from gan3d_bench.benchmarks.baseline_shapes import (
     ellipsoid_depth,
     seen_from,
 )
-from gan3d_bench.benchmarks.measure import Measure, Settings, Values
+from gan3d_bench.benchmarks.measure import Settings, Values
+from gan3d_bench.benchmarks.rendered import RenderedMeasure
 from gan3d_bench.benchmarks.subjects import (
     REFERENCES,
     Error,
@@ -32,21 +30,15 @@ from gan3d_bench.benchmarks.subjects import (
     Shape,
 )
 from gan3d_bench.datamodules.heads import HeadsDataModule, HeadsDataset
-from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.geometry.views import View
-from gan3d_bench.heads.sampling import FIELD_OF_VIEW, NUM_LATENTS, HeadParameters, render_heads
-from gan3d_bench.losses.perceptual import Net
+from gan3d_bench.heads.sampling import NUM_LATENTS, HeadParameters, render_heads
 from gan3d_bench.methods.base import Method
-from gan3d_bench.pictures.grids import to_image, unit_range
 from gan3d_bench.rendering.rendering import Rendering
-from gan3d_bench.scenes.base import Scene
-
-PICTURED = 4  # heads in a row's picture
 
 
-class HeadsMeasure(Measure):
+class HeadsMeasure(RenderedMeasure[HeadsDataset]):
     """Base of tables over test heads, whose truth can be rendered at any view and light.
 
     Args:
@@ -66,71 +58,19 @@ class HeadsMeasure(Measure):
         train_size: int = 1,
         root: Path | None = None,
     ) -> None:
-        super().__init__(settings)
-        self.image_size = image_size
-        self._pictures: list[Tensor] = []
-        self.heads = HeadsDataModule(
+        heads = HeadsDataModule(
             image_size, train_size=train_size, val_size=1, test_size=settings.samples, root=root
         )
-
-    def protocol(self) -> Mapping[str, Any]:
-        config = self.heads.config
-        return {
-            "data": self.data,
-            "data_id": self.split("test").folder.parent.name,
-            "image_size": self.image_size,
-            "seed": config.seed,
-            "field_of_view_deg": FIELD_OF_VIEW,
-        }
-
-    def items(self) -> list[int]:
-        self.heads.prepare_data()
-        return list(range(len(self.split("test"))))
-
-    def split(self, name: str) -> HeadsDataset:
-        return self.heads.dataset(name)  # type: ignore[arg-type]
-
-    def batch(self, items: Sequence[int]) -> dict[str, Tensor]:
-        """The maps of test heads, stacked: image, albedo, normal, depth, mask."""
-        chosen = [self.split("test")[item] for item in items]
-        keys = ("image", "albedo", "normal", "depth", "mask")
-        return {
-            key: torch.stack([item[key] for item in chosen]).to(self.settings.device)
-            for key in keys
-        }
+        super().__init__(settings, heads)
 
     def parameters(self, items: Sequence[int]) -> HeadParameters:
         """What makes the pictures of test heads."""
         return self.split("test").parameters[torch.tensor(list(items))]
 
-    def scene(self, method: Method, kind: str, images: Tensor) -> Scene:
-        """The method's scene of the images, checked to know the view they were taken from.
-
-        Raises:
-            UserError: it does not.
-        """
-        scene = method.row_scene(kind, images)
-        if scene.input_view is None:
-            raise UserError(
-                f"method '{method.config.method}' reconstructs a scene without an input view, "
-                "which this table starts from"
-            )
-        return scene
-
-    def in_input_view(self, scene: Scene, *capabilities: str) -> Rendering:
-        """A scene of test heads at their own view.
-
-        Raises:
-            UserError: it lacks one of `capabilities`.
-        """
-        scene.require(*capabilities)
-        assert scene.input_view is not None
-        return scene.render(scene.input_view, image_size=self.image_size)
-
     @functools.cached_property
     def average(self) -> HeadParameters:
         """The average head."""
-        return average_head(self.heads.config.seed)
+        return average_head(self.source.config.seed)
 
     def baseline_shape(self, row: str, items: Sequence[int]) -> Shape:
         """Depth in the input view of `TRUE_DEPTH`, `MEAN_HEAD` or `ELLIPSOID`, and where it is."""
@@ -146,23 +86,6 @@ class HeadsMeasure(Measure):
         """Exact depth of heads, and where they are."""
         maps = self.truth(heads)
         return Shape(maps["depth"], (maps["mask"] >= 0.5).to(maps["depth"]))
-
-    def keep(self, pictures: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Keep a batch's pictures for `picture`, if it is the row's first batch.
-
-        Args:
-            pictures: for each view or light, the truth and what the row shows, (B, 3, S, S) each.
-        """
-        if not self._pictures:
-            self._pictures = [torch.stack(pair, 1)[:PICTURED].cpu() for pair in pictures]
-
-    def picture(self) -> Image.Image | None:
-        """What was kept: for each of the first heads the truth, and below it what the row shows."""
-        kept, self._pictures = self._pictures, []
-        if not kept:
-            return None
-        grid = torch.stack(kept, 2).flatten(0, 2)  # heads, truth and row, views
-        return to_image(make_grid(unit_range(grid), nrow=len(kept), padding=2))
 
     def truth(self, heads: HeadParameters) -> dict[str, Tensor]:
         """Render test heads afresh; see `render_heads`."""
@@ -226,24 +149,6 @@ class SubjectsMeasure(HeadsMeasure):
         )
 
 
-def mean_of(values: Sequence[float]) -> float:
-    """Mean of the numbers that are known; NaN if none is."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
-
-
-def lpips_net(networks: Mapping[str, str]) -> Net:
-    """The trunk of LPIPS that `Settings.networks` asks for, by default AlexNet.
-
-    Raises:
-        UserError: neither ``alex`` nor ``vgg``.
-    """
-    name = networks.get("lpips", "alex")
-    if name not in get_args(Net):
-        raise unknown_name("LPIPS network", name, get_args(Net))
-    return cast(Net, name)
-
-
 def head_stylecodes(teacher: Generator, latents: Tensor) -> Tensor:
     """Stylecodes (B, w_dim) of heads' latents (B, NUM_LATENTS): the teacher was fitted to these."""
     # it normalises its latents: further entries, which it hardly looks at, fill up the length
@@ -283,11 +188,3 @@ def moved(view: View, before: HeadParameters, after: HeadParameters) -> View:
         own + angle for own, angle in zip((view.yaw, view.pitch, view.roll), step, strict=True)
     )
     return replace(view, yaw=yaw, pitch=pitch, roll=roll)
-
-
-def within(rendering: Rendering, subject: Tensor) -> Tensor:
-    """A rendering's picture (B, 3, S, S) where the true subject (B, 1, S, S) is, grey elsewhere.
-
-    Grey too where the scene renders nothing.
-    """
-    return rendering.rgb * rendering.mask * subject

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from gan3d_bench.benchmarks.results import Estimate
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.methods.base import Method
 
 Values = dict[str, list[float]]
@@ -68,6 +69,15 @@ class Measure(ABC):
 
         Raises:
             UserError: there are fewer than `Settings.samples`.
+        """
+
+    def open(self, run: Run) -> None:  # noqa: B027
+        """Read what a table needs of a run's folder besides its checkpoint.
+
+        Called for every run before `items`, and again before each run's rows are measured.
+
+        Raises:
+            UserError: it is not there.
         """
 
     def begin(self, method: Method, kind: str, items: Sequence[int]) -> None:  # noqa: B027

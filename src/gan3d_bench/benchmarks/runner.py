@@ -80,11 +80,14 @@ def evaluate(
     processes = Processes.detect()
     place = processes.device(device)
     measure = measure_class(Settings(samples, batch_size, place, networks or {}))
+    for run in runs:
+        measure.open(run)
     items, protocol = measure.items(), {"version": table.version, **measure.protocol()}
     evaluation = _Evaluation(table, measure, protocol, processes, batch_size, fresh)
 
     measured: list[Result] = []
     for run, kinds in rows:
+        measure.open(run)
         method = load_method(run).to(place)
         own = method.items()
         chosen = items if own is None else [item for item in items if item in set(own)]

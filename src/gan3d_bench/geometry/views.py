@@ -205,6 +205,15 @@ class View:
         yaw, pitch, roll = self.yaw.to(device), self.pitch.to(device), self.roll.to(device)
         return View(yaw, pitch, roll, self.translation.to(device), self.centre_depth)
 
+    def gone_round(self, degrees: float) -> View:
+        """The views once the camera has gone round the subject's upright axis by so much more.
+
+        Of `from_orbit` it adds to the azimuth alone.
+        """
+        turn = rotation_matrix(View.from_angles(-degrees)).to(self.yaw)
+        rotation = self.rotation_matrix() @ turn
+        return View.from_matrix(rotation, self.translation, centre_depth=self.centre_depth)
+
     def rotation_matrix(self) -> Tensor:
         """(B, 3, 3): see `rotation_matrix`."""
         return rotation_matrix(self)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from gan3d_bench import __version__
 from gan3d_bench.benchmarks import formats
 from gan3d_bench.benchmarks.results import Result
 from gan3d_bench.benchmarks.table import Table
 from gan3d_bench.report.curves import Curve, curves
 from gan3d_bench.report.showcase import Exhibit, Group, Picture
+from gan3d_bench.report.template import fill
 
 
 @dataclass(frozen=True)
@@ -43,31 +37,23 @@ class Section:
 def page(sections: Sequence[Section], groups: Sequence[Group]) -> str:
     """Return the page as one HTML text that needs no other file and no network.
 
-    Text of results and runs is escaped, and the page's content security policy admits its own
-    script and style alone, so that nothing in a result runs or is fetched.
+    See `report.template` on why nothing in a result runs or is fetched.
 
     Args:
         sections: tables, in order; those without results come last, folded.
         groups: what runs show.
     """
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    style, script = _own("page.css"), _own("viewer.js")
     exhibits: list[Exhibit] = [shown for group in groups for shown in group.exhibits]
-    return environment.from_string(_own("page.html")).render(
-        version=__version__,
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+    return fill(
+        "page.html",
+        ["page.css"],
+        "viewer.js",
         measured=[section for section in sections if section.table.results],
         unmeasured=[section for section in sections if not section.table.results],
         groups=groups,
         exhibits=[shown for shown in exhibits if shown.meshes],
         formats=formats,
         provenance=provenance,
-        str=str,
     )
 
 
@@ -96,13 +82,3 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             found.append((name, str(value)))
     return found
-
-
-def _own(name: str) -> str:
-    """Return a file of this package."""
-    return files("gan3d_bench.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """Return what a content security policy calls an inline script or style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -104,10 +104,15 @@ def picture(file: Path, left_out: list[str]) -> Picture | None:
         left_out.append(str(error))
         return None
     shown.thumbnail((WIDEST, TALLEST), Image.Resampling.LANCZOS)
+    return embedded(file.stem, shown)
+
+
+def embedded(name: str, shown: Image.Image) -> Picture:
+    """Return an RGB picture as it stands in a page, JPEG."""
     stream = io.BytesIO()
     shown.save(stream, "JPEG", quality=88, subsampling=0, optimize=True)
     address = f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
-    return Picture(file.stem, address, *shown.size)
+    return Picture(name, address, *shown.size)
 
 
 def _mesh(file: Path, left_out: list[str]) -> Mesh | None:

@@ -67,7 +67,7 @@ class FIDMeasure(HeadsMeasure):
         network = self.features.variant
         return {
             **super().protocol(),
-            "real_images": self.heads.sizes["train"],
+            "real_images": self.source.sizes["train"],
             "networks": {"fid": network, "kid": network},
         }
 
@@ -123,7 +123,7 @@ class FIDMeasure(HeadsMeasure):
                 stop = min(start + self.settings.batch_size, len(data))
                 yield torch.stack([data[index]["image"] for index in range(start, stop)])
 
-        root = self.heads.root
+        root = self.source.root
         return cached_features(
             f"heads {data.folder.parent.name} train {len(data)}",
             images,

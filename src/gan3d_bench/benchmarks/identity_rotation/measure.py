@@ -54,7 +54,7 @@ class IdentityRotationMeasure(HeadsMeasure):
             "teacher": TEACHER,
             "directions": DIRECTIONS,
             "ganspace_samples": GANSPACE_SAMPLES,
-            "yaw_regressed_on": self.heads.sizes["train"],
+            "yaw_regressed_on": self.source.sizes["train"],
         }
 
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:

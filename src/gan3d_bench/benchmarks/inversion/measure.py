@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.benchmarks.baseline_shapes import MEAN_HEAD, as_average
-from gan3d_bench.benchmarks.heads import HeadsMeasure, lpips_net
+from gan3d_bench.benchmarks.heads import HeadsMeasure
 from gan3d_bench.benchmarks.measure import Settings, Values
+from gan3d_bench.benchmarks.rendered import lpips_net
 from gan3d_bench.faces.identity_pairs import IdentityPairs
 from gan3d_bench.machine.environment import machine
 from gan3d_bench.methods.base import Method

@@ -17,14 +17,12 @@ from gan3d_bench.benchmarks.baseline_shapes import (
 from gan3d_bench.benchmarks.heads import (
     SubjectsMeasure,
     before_grey,
-    lpips_net,
-    mean_of,
     moved,
     turned,
     with_own_light,
-    within,
 )
 from gan3d_bench.benchmarks.measure import Settings, Values
+from gan3d_bench.benchmarks.rendered import lpips_net, mean_of, within
 from gan3d_bench.faces.identity_pairs import IdentityPairs
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.sampling import FAR, FIELD_OF_VIEW, NEAR, HeadParameters

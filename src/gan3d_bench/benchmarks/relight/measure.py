@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey, lpips_net, within
+from gan3d_bench.benchmarks.heads import HeadsMeasure, before_grey
 from gan3d_bench.benchmarks.measure import Settings, Values
+from gan3d_bench.benchmarks.rendered import lpips_net, within
 from gan3d_bench.methods.base import Method
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.lpips import MeanLPIPS

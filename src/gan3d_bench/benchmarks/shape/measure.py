@@ -47,7 +47,7 @@ class ShapeMeasure(SubjectsMeasure):
     def protocol(self) -> Mapping[str, Any]:
         return {
             **super().protocol(),
-            "average_depth_over": self.heads.sizes["train"],
+            "average_depth_over": self.source.sizes["train"],
             "normals": f"central differences, {RELEASED_NORMAL_EPSILON:g} added to their length",
         }
 

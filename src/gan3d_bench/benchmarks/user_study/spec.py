@@ -26,7 +26,8 @@ SPEC = TableSpec(
         "For each of the 220 test images of Pascal3D, on which one of the two networks was "
         "trained, three annotators see six views of both reconstructions and choose the more "
         "realistic one that fits the input, or none: 660 votes, shares in percent. Below, how "
-        "often the annotators of an image chose alike. Not measured: it takes annotators."
+        "often the annotators of an image chose alike. Not measured: it takes annotators; "
+        "`gan3d-bench study` makes the page for them and counts their votes."
     ),
     reported=tuple(
         Reported(

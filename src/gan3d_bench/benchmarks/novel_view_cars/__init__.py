@@ -1,0 +1,1 @@
+"""Table `novel-view-cars`: reconstructed cars seen from all round against exact ground truth."""

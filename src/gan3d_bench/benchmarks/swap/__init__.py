@@ -1,0 +1,1 @@
+"""Table `swap`: shape, texture and background swapped between cars, one by one."""
