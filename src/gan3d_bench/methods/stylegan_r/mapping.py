@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.methods.stylegan_r.cameras import Orbit
 from gan3d_bench.methods.stylegan_r.config import MappingConfig
-from gan3d_bench.methods.stylegan_r.networks import MOST_WIDTH, Properties
+from gan3d_bench.methods.stylegan_r.networks import MOST_WIDTH, Properties, initialise
 
 SHAPE, TEXTURE, BACKGROUND = range(3)
 """Rows of `MappingNetwork.logits`."""
@@ -73,6 +73,7 @@ class MappingNetwork(nn.Module):
         self.texture = _convolutions(config.width, texture_size // 2, texture_size, content)
         self.background = _convolutions(config.width, image_size, image_size, content)
         self.logits = nn.Parameter(torch.zeros(3, content))
+        initialise(self)
 
     @torch.no_grad()
     def choose(self, codes: Tensor, cameras: Orbit) -> None:

@@ -18,6 +18,9 @@ from gan3d_bench.rendering.images import resize
 MOST_WIDTH = 512  # channels of convolutions
 _GRID = 8  # side of the features that the fully connected layers read, as in DIB-R
 _MOVE = 0.05  # size of the moves at the start, in halves of the picture's width
+_SMOOTHING = (
+    4  # times that moves at the start are averaged over neighbours, per level of the sphere
+)
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,11 @@ class InverseGraphics(nn.Module):
             *_dense(config.hidden, config.hidden),
         )
         last = nn.Linear(config.hidden, 3 * len(template.vertices))
-        # the spheres of the first steps are a little dented, each picture's otherwise
-        nn.init.normal_(last.weight, std=_MOVE / math.sqrt(config.hidden))
-        nn.init.zeros_(last.bias)
         self.shape = nn.Sequential(*_dense(config.hidden, config.hidden), last)
         self.texture = _texture_decoder(config)
+        initialise(self)
+        with torch.no_grad():
+            last.weight.copy_(_dents(last.weight, template, config.level))
         self.register_buffer("mirror", template.mirror, persistent=False)
         share_statistics(self)
 
@@ -100,6 +103,27 @@ class InverseGraphics(nn.Module):
             other = move[:, self.mirror] * move.new_tensor([-1.0, 1.0, 1.0])
             move = (move + other) / 2
         return Properties(move, self.texture(code).float())
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw weights that keep the size of what goes through (He et al. 2015); biases are 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _dents(weight: Tensor, template: SphereTemplate, level: int) -> Tensor:
+    """Weights (3 V, hidden) of moves that are small and the same for neighbours.
+
+    So the spheres that training begins with are a little dented, each picture's otherwise.
+    """
+    moves = weight.unflatten(0, (-1, 3)).permute(2, 0, 1)
+    for _ in range(_SMOOTHING * level**2):
+        moves = template.topology.mean_of_neighbours(moves)
+    moves = moves * (_MOVE / moves.square().sum(0).mean().sqrt())
+    return moves.permute(1, 2, 0).flatten(0, 1)
 
 
 def _texture_decoder(config: NetworkConfig) -> nn.Sequential:

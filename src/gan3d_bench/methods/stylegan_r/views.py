@@ -30,9 +30,9 @@ CONTENT = "content"  # names of the numbered latents
 VIEW = "view"
 _HEADER = f"""\
 # The azimuth that each candidate view code shows; for `fit --method stylegan-r views=FILE`.
-# {", ".join(map(str, AZIMUTHS))} degrees, the nearest, or {SKIP}. At 0 the camera faces the front
-# of the object; at 90 it has gone round it towards the picture's right, so that the front points
-# to the picture's left.
+# One of {", ".join(map(str, AZIMUTHS))} degrees, the nearest, or {SKIP}.
+# At 0 the camera faces the front of the object; at 90 it has gone round it towards the picture's
+# right, so that the front points to the picture's left.
 """
 
 
