@@ -6,7 +6,6 @@ distance. They are the suite's: see `View.from_orbit`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -99,8 +98,7 @@ class ViewCameras(nn.Module):
     """One camera for each of K view codes, shared by all pictures of that code.
 
     Args:
-        azimuths: K, degrees, that they start from.
-        elevation: degrees, of all.
+        azimuths, elevations: K each, degrees, that they start from.
 
     Attributes:
         annotated: (K,) radians, the azimuths that they started from.
@@ -108,12 +106,13 @@ class ViewCameras(nn.Module):
 
     annotated: Tensor
 
-    def __init__(self, azimuths: Sequence[float], elevation: float = 0.0) -> None:
+    def __init__(self, azimuths: Sequence[float], elevations: Sequence[float]) -> None:
         super().__init__()
-        start = torch.tensor([math.radians(azimuth) for azimuth in azimuths])
+        start = torch.tensor(azimuths, dtype=torch.float32).deg2rad()
         self.register_buffer("annotated", start)
         self.azimuth = nn.Parameter(start.clone())
-        self.elevation = nn.Parameter(torch.full_like(start, math.radians(elevation)))
+        elevation = torch.tensor(elevations, dtype=torch.float32)
+        self.elevation = nn.Parameter(elevation.deg2rad())
         self.log_distance = nn.Parameter(torch.zeros_like(start))
 
     def forward(self) -> Orbit:

@@ -21,6 +21,7 @@ from gan3d_bench.generators.inversion.config import InversionConfig
 from gan3d_bench.generators.names import teacher_key
 
 CARS, EVEN, BACKGROUND = "cars", "even", "background"
+BINS, LATENTS = "bins", "latents"
 PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 CATEGORIES = ("car", "bird", "cat", "dog", "horse")
 VIEWS = "cars (of a teacher of cars), even, or the edited file of `gan3d-bench annotate-views`"
@@ -85,7 +86,14 @@ class CamerasConfig:
     """The cameras, one for each view code, and those of given pictures."""
 
     fov: float = key(30.0, "field of view; the paper gives none", unit="degrees", least=1, most=120)
-    elevation: float = key(0.0, "that all cameras start from", unit="degrees", least=-89, most=89)
+    start: str = key(
+        BINS,
+        "where they start: the nearest of 12 azimuths; latents: exactly, with views=cars",
+        choices=(BINS, LATENTS),
+    )
+    elevation: float = key(
+        0.0, "that all cameras start from, of bins", unit="degrees", least=-89, most=89
+    )
     lr_factor: float = factor_key(10.0, "factor on the learning rate of cameras")
     refinement: int = steps_key(
         20, "steps of Adam on the camera of a given picture, after the best of the view codes'"
@@ -198,5 +206,9 @@ class StyleGANRConfig(RunConfig):
         self.inversion.require_w("styles are mixed between pictures of one stylecode each")
         if not self.losses.iou + self.losses.colour:
             raise UserError("losses.iou=0 losses.colour=0: expected one of them above 0")
+        if self.cameras.start == LATENTS and self.views != CARS:
+            raise UserError(
+                f"cameras.start={LATENTS}: expected views={CARS} with it, got views={self.views}"
+            )
         if self.inverse.lr_end > 1:
             raise UserError(f"inverse.lr_end={self.inverse.lr_end}: expected at most 1")

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.cars.pack import CarPack
+from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.shard_store import ShardStore
 from gan3d_bench.generators.base import Generator
@@ -147,7 +149,10 @@ class Pictures:
 
     @cached_property
     def fate(self) -> Tensor:
-        """(objects, K) what became of each picture, once all are there."""
+        """(objects, K) what became of each picture; all processes must ask for it."""
+        self.store.run(self.count, self._make)  # none, unless the cache was cleared
+        if rank_and_size()[1] > 1:
+            dist.barrier()
         return self.store.load(self.count, ["fate"])["fate"].view(-1, len(self.views))
 
     @property

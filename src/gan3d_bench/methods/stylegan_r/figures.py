@@ -33,7 +33,7 @@ def view_sheet(model: StyleGANR, count: int) -> Sheet:
     columns = []
     for view, azimuth in enumerate(model.views.azimuths[:12]):
         images, _ = model.pictures.picture(torch.arange(count), torch.full((count,), view))
-        columns.append(Column(f"{azimuth}°", unit_range(images)))
+        columns.append(Column(f"{azimuth:.0f}°", unit_range(images)))
     return Sheet([columns], row_names(count))
 
 

@@ -88,7 +88,7 @@ class StyleGANRModel(LiftingMethod):
         self.perceptual = self._build_perceptual()
         self._template = SphereTemplate.make(network.level, network.texture_size, network.radius)
         self.inverse_graphics = InverseGraphics(network, config.image_size, self._template)
-        self.cameras = ViewCameras(self.views.azimuths, config.cameras.elevation)
+        self.cameras = ViewCameras(self.views.azimuths, self.views.elevations)
         self.stylegan = StyleSynthesis(synthesis)
         self.mapping = self._build_mapping()
         self.background_judge = self._build_mapping().background

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Generator
+from gan3d_bench.generators.stylegan2 import ops
 from gan3d_bench.generators.stylegan2.generator import Synthesis
 from gan3d_bench.generators.stylegan2.layers import StyledConv, ToRGB
 
@@ -53,7 +54,9 @@ def style_codes(synthesis: Synthesis, w: Tensor) -> Tensor:
     The first `StyleSynthesis.view_size` of them are the view code.
     """
     rows = [w] * synthesis.num_ws if w.ndim == 2 else w.unbind(1)
-    return torch.cat([layer.affine(rows[row].float()) for layer, row in style_layers(synthesis)], 1)
+    with ops.full_precision(w.device):  # as the layers do
+        styles = [layer.affine(rows[row].float()) for layer, row in style_layers(synthesis)]
+    return torch.cat(styles, 1)
 
 
 class StyleSynthesis(nn.Module):

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Adam
 
@@ -72,9 +71,7 @@ class StyleGANRTraining(StyleGANRModel):
         return self.pictures.make_shard(self.phase_step)
 
     def _end_pictures(self) -> None:
-        """Wait for the other processes' files, and say what was kept of them all."""
-        if rank_and_size()[1] > 1:
-            dist.barrier()
+        """Say what was kept of all processes' pictures."""
         say(f"pictures: {self.pictures.summary}; masks: {self.pictures.masks_name}")
 
     def _drawn(self, name: str, key: str, batch: int, views: int) -> Tensor:

@@ -7,7 +7,7 @@ distance are the same for all. Here candidates are numbered, so that a small fil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from gan3d_bench.files.atomic import atomic_write, write_errors
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.generators.names import teacher_hash
-from gan3d_bench.methods.stylegan_r.config import CARS, EVEN, StyleGANRConfig
+from gan3d_bench.methods.stylegan_r.config import CARS, EVEN, LATENTS, StyleGANRConfig
 
 AZIMUTHS = tuple(range(0, 360, 30))
 SKIP = "skip"
@@ -42,12 +42,14 @@ class ViewSet:
 
     Attributes:
         numbers: K, of the candidates.
-        azimuths: K, degrees, of `AZIMUTHS`.
+        azimuths: K, degrees, that their cameras start from.
+        elevations: K, degrees, likewise.
         annotated: in words, by what.
     """
 
     numbers: tuple[int, ...]
-    azimuths: tuple[int, ...]
+    azimuths: tuple[float, ...]
+    elevations: tuple[float, ...]
     annotated: str
 
     def __len__(self) -> int:
@@ -55,19 +57,25 @@ class ViewSet:
 
 
 def view_set(config: StyleGANRConfig, generator: Generator) -> ViewSet:
-    """The view codes that the key ``views`` stands for.
+    """The view codes that the key ``views`` stands for, and where their cameras start.
 
     Raises:
         UserError: latents that are not those of cars, or see `read_views`.
     """
     if config.views == EVEN:
         numbers = range(len(AZIMUTHS) * config.candidates.each)
-        azimuths = tuple(AZIMUTHS[number % len(AZIMUTHS)] for number in numbers)
-        return ViewSet(tuple(numbers), azimuths, "nothing: evenly spread whatever they show")
-    if config.views == CARS:
+        azimuths = tuple(float(AZIMUTHS[number % len(AZIMUTHS)]) for number in numbers)
+        words = "nothing: evenly spread whatever they show"
+        found = ViewSet(tuple(numbers), azimuths, (0.0,) * len(azimuths), words)
+    elif config.views == CARS:
         require_cars(generator, f"views={CARS}: teacher={config.teacher}")
-        return views_of_cars(generator, config.candidates.count, config.candidates.each)
-    return read_views(Path(config.views), config.teacher)
+        exact = config.cameras.start == LATENTS
+        found = views_of_cars(generator, config.candidates.count, config.candidates.each, exact)
+    else:
+        found = read_views(Path(config.views), config.teacher)
+    if config.cameras.start == LATENTS:
+        return found
+    return replace(found, elevations=(config.cameras.elevation,) * len(found))
 
 
 def require_cars(generator: Generator, what: str) -> None:
@@ -101,12 +109,22 @@ def nearest_bin(azimuth: float) -> int:
     return AZIMUTHS[round(azimuth / AZIMUTHS[1]) % len(AZIMUTHS)]
 
 
-def views_of_cars(generator: Generator, count: int, each: int) -> ViewSet:
-    """Of `count` candidates the first `each` of every azimuth, as the latents say it."""
+def views_of_cars(generator: Generator, count: int, each: int, exact: bool) -> ViewSet:
+    """Of `count` candidates the first `each` of every azimuth, as the latents say it.
+
+    Cameras start from the nearest azimuth of the 12 and from elevation 0; or, `exact`, from the
+    latents' own.
+    """
     numbers = range(count)
-    bins = [nearest_bin(float(a)) for a in cars_of(generator, numbers, numbers).azimuth]
-    chosen = [n for n in numbers if bins[:n].count(bins[n]) < each]
-    return ViewSet(tuple(chosen), tuple(bins[n] for n in chosen), "the latents of cars")
+    cars = cars_of(generator, numbers, numbers)
+    azimuths, elevations = cars.azimuth.tolist(), cars.elevation.tolist()
+    bins = [nearest_bin(azimuth) for azimuth in azimuths]
+    chosen = tuple(n for n in numbers if bins[:n].count(bins[n]) < each)
+    if exact:
+        own = (tuple(angles[n] for n in chosen) for angles in (azimuths, elevations))
+        return ViewSet(chosen, *own, "the latents of cars, exactly")
+    start = tuple(float(bins[n]) for n in chosen)
+    return ViewSet(chosen, start, (0.0,) * len(chosen), "the latents of cars")
 
 
 @torch.no_grad()
@@ -179,7 +197,9 @@ def read_views(path: Path, teacher: str) -> ViewSet:
     if len(chosen) < 2:
         raise UserError(f"views={path}: {len(chosen)} views with an azimuth; expected two or more")
     ordered = dict(sorted(chosen.items()))
-    return ViewSet(tuple(ordered), tuple(ordered.values()), "the file of the key `views`")
+    azimuths = tuple(float(azimuth) for azimuth in ordered.values())
+    words = "the file of the key `views`"
+    return ViewSet(tuple(ordered), azimuths, (0.0,) * len(azimuths), words)
 
 
 def fingerprint(teacher: str) -> str:
