@@ -179,9 +179,10 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
         "mm-fit": ("images",),
         "wtri": ("teacher", "data.path"),
         "eg3d": ("data.path",),
+        "stylegan-r": ("teacher", "views", "masks"),
     }
     asks = preset.startswith("paper") or preset == "photographs"
-    asks = asks or (name == "wtri" and preset != "check")
+    asks = asks or (name in ("wtri", "stylegan-r") and preset != "check")
     asks = asks or (name, preset) == ("uv3dmm", "heads-128")
     given = [f"{name}={folder}" for name in needed[name]] if asks else []
     return compose(registry("methods").get(name), preset, None, given)

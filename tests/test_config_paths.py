@@ -51,7 +51,7 @@ def test_all_of_them_are_known() -> None:
     assert names == {
         *("data.path", "network.generator", "network.discriminator", "images", "masks", "latents"),
         *("teacher", "start", "view.statistics", "light.statistics", "identity", "model"),
-        *("encoder.weights", "similarity.weights"),
+        *("encoder.weights", "similarity.weights", "views"),
     }
 
 

@@ -36,7 +36,7 @@ ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assi
 
 HEAVY = (
     *("fit", "eval", "render", "figures", "reconstruct", "invert", "camera", "directions", "check"),
-    "study",
+    *("annotate-views", "study"),
 )
 Photographs = Annotated[
     list[Path], typer.Argument(metavar="PHOTO...", help="pictures, folders or zip files")
@@ -345,6 +345,26 @@ def directions(
     from gan3d_bench.commands.directions import directions
 
     return directions(teacher, samples, truncation, seed, image_size, device, out)
+
+
+@app.command("annotate-views")
+def annotate_views(
+    teacher: Annotated[str, typer.Option(help="a StyleGAN2: a name, folder or official file")],
+    out: Annotated[Path, typer.Option(help="folder of what is written")],
+    candidates: Annotated[
+        int, number("view codes that are shown, a row each", least=2, most=1000)
+    ] = 60,
+    contents: Annotated[int, number("objects that each is shown with", least=1, most=16)] = 4,
+    latents: Annotated[
+        str, typer.Option(help="what the teacher's latents stand for: cars, or unknown")
+    ] = "unknown",
+    truncation: Annotated[float, number("psi, that of the run", least=0, most=10)] = 1.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+) -> int:
+    """Show a teacher's view codes, and write the file in which a person gives them azimuths."""
+    from gan3d_bench.commands.annotate_views import annotate_views
+
+    return annotate_views(teacher, out, candidates, contents, latents, truncation, device)
 
 
 @app.command("import", cls=ImportCommand)

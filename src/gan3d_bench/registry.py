@@ -34,6 +34,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "supervised": "gan3d_bench.methods.supervised.spec:SPEC",
         "wtri": "gan3d_bench.methods.wtri.spec:SPEC",
         "uv3dmm": "gan3d_bench.methods.uv3dmm.spec:SPEC",
+        "stylegan-r": "gan3d_bench.methods.stylegan_r.spec:SPEC",
     },
     "datamodules": {
         "heads": "gan3d_bench.datamodules.specs:HEADS",

@@ -136,3 +136,16 @@ def test_two_processes_share_the_shards(
     alone = ShardStore(tmp_path / "alone", "abc", SHARD)
     alone.run(COUNT, Maker())
     assert all(torch.equal(alone.load(COUNT)[k], v) for k, v in store.load(COUNT).items())
+
+
+def test_some_items_and_some_tensors_are_read_alone(store: ShardStore) -> None:
+    store.run(COUNT, Maker())
+    whole, numbers = store.load(COUNT), [9, 0, 4, 9]
+    rows = store.rows(COUNT, numbers)
+    assert rows.keys() == whole.keys()
+    assert all(torch.equal(rows[name], whole[name][numbers]) for name in whole)
+    assert store.load(COUNT, ["half"]).keys() == {"half"}
+    (store.folder / "00000004-00000008.safetensors").unlink()
+    assert len(store.rows(COUNT, [1])["half"]) == 1
+    with pytest.raises(UserError, match="missing"):
+        store.rows(COUNT, [1, 5])

@@ -52,6 +52,11 @@ def config(method: str, *overrides: str) -> RunConfig:
         ("idnet", ("people.train=1000000", "people.pictures=1000"), "people.train=1000000 people"),
         ("idnet", ("batch=65536", "image_size=1024"), "batch=65536 image_size=1024"),
         ("liftedgan", ("statistics=100000000",), "statistics=100000000"),
+        (
+            "stylegan-r",
+            ("teacher=x", "dataset.objects=1000000"),
+            "dataset.objects=1000000 candidates.each=3",
+        ),
         ("liftedgan", ("batch=65536", "image_size=256"), "batch=65536"),
     ],
 )
@@ -76,7 +81,11 @@ def test_what_is_too_large(
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
 def test_presets_fit(method: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "free_memory", lambda: 4 * GIB)
-    given = {"wtri": ["teacher=random-eg3d"], "uv3dmm": ["teacher=heads-teacher-64"]}.get(method)
+    given = {
+        "wtri": ["teacher=random-eg3d"],
+        "uv3dmm": ["teacher=heads-teacher-64"],
+        "stylegan-r": ["teacher=random-16"],
+    }.get(method)
     require_room(compose(registry("methods").get(method), preset, None, given or []))
 
 

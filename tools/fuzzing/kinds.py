@@ -277,6 +277,15 @@ def pictures(campaign: Campaign, rng: Random, folder: Path) -> list[str]:
     return ["invert", rng.choice((name, ".")), "--teacher", "random-16", *end]
 
 
+def views(campaign: Campaign, rng: Random, folder: Path) -> list[str]:
+    """The annotated views of StyleGAN-R, damaged; without masks nothing is trained."""
+    lines = [f"  {number}: {rng.choice(('skip', '0', '90', '330'))}" for number in range(6)]
+    whole = "\n".join(("teacher: random-16", "views:", *lines)) + "\n"
+    text = mutations.text(rng) if rng.random() < 0.1 else mutations.damaged_text(rng, whole)
+    (folder / "views.yaml").write_text(text, encoding="utf-8", errors="surrogateescape")
+    return [*_fit("stylegan-r"), "views=views.yaml", "masks=nowhere"]
+
+
 def stopped(campaign: Campaign, rng: Random, folder: Path) -> list[str]:
     """A run that gets signals, and must go on to its end when resumed."""
     return _fit(campaign.method)
@@ -311,6 +320,7 @@ KINDS = (
     Kind(importers, 10),
     Kind(checkpoints, 5, trained=True),
     Kind(pictures, 3),
+    Kind(views, 2),
     Kind(stopped, 2, trained=True, stopped=True),
 )
 

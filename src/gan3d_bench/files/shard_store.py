@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gan3d_bench.distributed.processes import rank_and_size
@@ -76,25 +78,53 @@ class ShardStore:
                 save_file(made, temporary, {"fingerprint": self.fingerprint})
         return missing[:most]
 
-    def read(self, items: range) -> dict[str, Tensor]:
+    def read(self, items: range, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """One shard.
+
+        Args:
+            items: of the shard.
+            names: which of its tensors; None is all.
 
         Raises:
             UserError: it is missing, damaged or of something else.
         """
-        path = self._path(items)
-        if not self.has(items):
-            raise UserError(f"{path}: missing, damaged or of another run; the same run makes it")
-        return load_file(path)
+        with self._opened(items) as file:
+            return {
+                name: file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118  # it is no mapping
+                if names is None or name in names
+            }
 
-    def load(self, count: int) -> dict[str, Tensor]:
+    def load(self, count: int, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """All shards of `count` items joined, once every process has run.
 
         Raises:
             UserError: as `read`.
         """
-        parts = [self.read(items) for items in self.shards(count)]
+        parts = [self.read(items, names) for items in self.shards(count)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def rows(self, count: int, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Some of `count` items by number, at least one, reading no others.
+
+        Raises:
+            UserError: as `read`.
+        """
+        shards, found = self.shards(count), []
+        for number in numbers:
+            items = shards[number // self.shard_size]
+            row = number - items.start
+            with self._opened(items) as file:
+                found.append({name: file.get_slice(name)[row : row + 1] for name in file.keys()})  # noqa: SIM118
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+    @contextmanager
+    def _opened(self, items: range) -> Iterator[Any]:
+        path = self._path(items)
+        if not self.has(items):
+            raise UserError(f"{path}: missing, damaged or of another run; the same run makes it")
+        with safe_open(path, framework="pt") as file:
+            yield file
 
     def _path(self, items: range) -> Path:
         return self.folder / f"{items.start:08d}-{items.stop:08d}.safetensors"

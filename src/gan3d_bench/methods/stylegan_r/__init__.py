@@ -1,0 +1,1 @@
+"""StyleGAN-R (Zhang et al., ICLR 2021)."""

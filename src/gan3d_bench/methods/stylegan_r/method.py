@@ -1,0 +1,160 @@
+"""StyleGAN-R: what a run gives once it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gan3d_bench.errors import unknown_name
+from gan3d_bench.generators.latents import sample_z
+from gan3d_bench.generators.stylegan2.latents import mix_styles
+from gan3d_bench.methods.stylegan_r import figures
+from gan3d_bench.methods.stylegan_r.mapping import ContentCodes
+from gan3d_bench.methods.stylegan_r.masks import fill
+from gan3d_bench.methods.stylegan_r.model import Seen
+from gan3d_bench.methods.stylegan_r.networks import Properties
+from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, NeuralScene
+from gan3d_bench.methods.stylegan_r.spec import NEURAL
+from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
+from gan3d_bench.methods.stylegan_r.training import StyleGANRTraining
+from gan3d_bench.pictures.scene_sheets import Sheet
+from gan3d_bench.scenes.base import Scene
+from gan3d_bench.scenes.preview import Preview
+
+What = Literal["shape", "texture", "background"]
+Renderer = Literal["mesh", "neural", "mixing"]
+
+
+class StyleGANR(StyleGANRTraining):
+    """A StyleGAN2 as a 3D neural renderer, and single-image reconstruction learnt from it."""
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator) -> DeformedSphere:
+        """Reconstruct `n` samples of the teacher, from view codes drawn by lot."""
+        content = self.styles(sample_z(n, self.generator.z_dim, generator))
+        views = torch.randint(len(self.views), (n,), generator=generator)
+        view = self.pictures.view_codes.to(content)[views]
+        codes = mix_styles(view, content, VIEW_ROWS, self.generator.num_ws)
+        images = self.generator.synthesis(codes).float().clamp(-1, 1)
+        camera = self.cameras()[views.to(self.device)].detach()
+        found = self.inverse_graphics(images)
+        return DeformedSphere(self, Seen(images, self.own_mask(found, camera), found, camera))
+
+    def reconstruct(self, images: Tensor) -> DeformedSphere:
+        """Meshes of `images` (B, 3, S, S) in [-1, 1], whose cameras are found by trying.
+
+        Raises:
+            UserError: another image size.
+        """
+        return DeformedSphere(self, self.seen(images))
+
+    def row_scene(self, kind: str, images: Tensor) -> Scene:
+        """See `Method.row_scene`; and ``NEURAL``: drawn by StyleGAN-R."""
+        return self.neural(self.seen(images)) if kind == NEURAL else super().row_scene(kind, images)
+
+    @torch.no_grad()
+    def neural(self, seen: Seen) -> NeuralScene:
+        """The subjects of pictures, drawn by StyleGAN-R."""
+        return NeuralScene(self, self.codes_of(seen), seen.camera)
+
+    # -- swaps ----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def swap(
+        self, images: Tensor, others: Tensor, what: What, renderer: Renderer = "neural"
+    ) -> Tensor:
+        """Pictures with the shape, the texture or the background of others (Figures 10 and M).
+
+        Args:
+            images: (B, 3, S, S) in [-1, 1].
+            others: (B or 1, 3, S, S), where `what` comes from.
+            what: ``shape``, ``texture`` or ``background``.
+            renderer: ``neural``, StyleGAN-R; ``mesh``, the mesh before the picture's own background
+                filled up; ``mixing``, the baseline: the teacher's own style mixing of both
+                pictures' inverted stylecodes, in those numbers of W* that s (Eq. 4) gives to `what`
+                more than to anything else.
+
+        Returns:
+            (B, 3, S, S) in [-1, 1].
+
+        Raises:
+            UserError: another word, or images of another size.
+        """
+        for name, given, known in (
+            ("part to swap", what, get_args(What)),
+            ("renderer", renderer, get_args(Renderer)),
+        ):
+            if given not in known:
+                raise unknown_name(name, given, known)
+        if renderer == "mixing":
+            return self._mixed(self.embed(images), self.embed(others), what).clamp(-1, 1)
+        own, other = self.seen(images), self.seen(others)
+        return self.swapped(own, other, what, renderer)
+
+    def swapped(self, own: Seen, other: Seen, what: What, renderer: Renderer) -> Tensor:
+        """`swap` of what is seen in B pictures, and in B or 1 others, by ``mesh`` or ``neural``."""
+        count = len(own.images)
+        if renderer == "neural":
+            theirs = getattr(self.codes_of(other), what).expand(count, -1)
+            codes: ContentCodes = self.codes_of(own)._replace(**{what: theirs})
+            return self.synthesise(own.camera, codes).clamp(-1, 1)
+        behind = other if what == "background" else own
+        mine, theirs = own.properties, other.properties.expand(count)
+        move = (theirs if what == "shape" else mine).move
+        texture = (theirs if what == "texture" else mine).texture
+        drawn = self.draw(Properties(move, texture), own.camera, supersample=2)
+        return drawn.over(fill(behind.images, behind.mask)).clamp(-1, 1)
+
+    def _mixed(self, w: Tensor, others: Tensor, what: What) -> Tensor:
+        codes, theirs = self.style_codes(w), self.style_codes(others)
+        swapped = self.mapping.weights.argmax(0) == ContentCodes._fields.index(what)
+        swapped = torch.cat((swapped.new_zeros(self.stylegan.view_size), swapped))
+        return self.teacher_image(torch.where(swapped, theirs, codes))
+
+    # -- what a run shows -----------------------------------------------------------------------
+
+    @torch.no_grad()
+    def preview(self) -> Preview:
+        """Objects that are in no data set: pictures, meshes and StyleGAN-R at their cameras."""
+        seen = self._shown(self.config.samples)
+        drawn = self.draw(seen.properties, seen.camera, supersample=2)
+        images = {
+            "input": seen.images,
+            "mask": 2 * seen.mask.expand(-1, 3, -1, -1) - 1,
+            "mesh": drawn.over(1.0).clamp(-1, 1),
+            "neural": self.synthesise(seen.camera, self.codes_of(seen)).clamp(-1, 1),
+            "texture": seen.properties.texture,
+        }
+        return Preview(images, DeformedSphere(self, seen))
+
+    def _shown(self, count: int) -> Seen:
+        """The first objects after those of the data set, each from another view."""
+        first = self.config.dataset.objects
+        objects = torch.arange(first, first + count)
+        # views next to each other may be of one azimuth
+        views = torch.arange(count) * max(1, len(self.views) // count) % len(self.views)
+        return self.seen_of(objects, views)
+
+    @torch.no_grad()
+    def figures(
+        self,
+        count: int,
+        generator: torch.Generator,
+        images: Tensor | None = None,
+        styles: Tensor | None = None,
+    ) -> Mapping[str, Sheet]:
+        """See `Method.figures`; and ``views`` (Figure 2), ``reconstruction`` (4), ``camera`` (7 to
+        9, L), ``swaps`` (10, 11 and M) and ``mixing``, the baseline of the swaps.
+        """
+        sheets = super().figures(count, generator, images, styles)
+        seen = self._shown(count) if images is None else self.seen(images)
+        return {
+            **sheets,
+            "views": figures.view_sheet(self, min(count, 4)),
+            "reconstruction": figures.reconstruction_sheet(DeformedSphere(self, seen)),
+            "camera": figures.camera_sheet(DeformedSphere(self, seen), self.neural(seen)),
+            **figures.swap_sheets(self, seen),
+        }
