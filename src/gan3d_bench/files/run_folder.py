@@ -24,7 +24,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -212,7 +212,7 @@ def resumable(method: str, preset: str | None = None, root: Path | None = None) 
     raise UserError(f"nothing to resume: {why}; expected a run that was interrupted")
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write a JSON file in one piece; NaN and infinity, for which JSON has no word, become null."""
     text = json.dumps(_finite(content), indent=2, default=str, allow_nan=False) + "\n"
     with atomic_write(path) as draft:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from gan3d_bench.errors import unknown_name
+from gan3d_bench.files.run_folder import write_json
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.methods.stylegan_r import figures
+from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH
+from gan3d_bench.methods.stylegan_r.config import CARS
 from gan3d_bench.methods.stylegan_r.mapping import ContentCodes
 from gan3d_bench.methods.stylegan_r.masks import fill
 from gan3d_bench.methods.stylegan_r.model import Seen
@@ -20,6 +24,7 @@ from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, NeuralScene
 from gan3d_bench.methods.stylegan_r.spec import NEURAL
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
 from gan3d_bench.methods.stylegan_r.training import StyleGANRTraining
+from gan3d_bench.methods.stylegan_r.views import cars_of
 from gan3d_bench.pictures.scene_sheets import Sheet
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
@@ -113,6 +118,27 @@ class StyleGANR(StyleGANRTraining):
         swapped = self.mapping.weights.argmax(0) == ContentCodes._fields.index(what)
         swapped = torch.cat((swapped.new_zeros(self.stylegan.view_size), swapped))
         return self.teacher_image(torch.where(swapped, theirs, codes))
+
+    # -- what a run leaves ----------------------------------------------------------------------
+
+    def write_results(self, folder: Path) -> None:
+        """Write ``cameras.json``: each view code's bin, its camera, and the true one where known.
+
+        Azimuths and elevations in degrees, distances in scene units.
+        """
+        learnt, views = self.cameras().detach(), self.views
+        columns = {
+            "bin_azimuth": list(views.azimuths),
+            "azimuth": learnt.azimuth.rad2deg().tolist(),
+            "elevation": learnt.elevation.rad2deg().tolist(),
+            "distance": (CENTRE_DEPTH * learnt.log_distance.exp()).tolist(),
+        }
+        if self.config.views == CARS:
+            cars = cars_of(self.generator, views.numbers, views.numbers)
+            columns["true_azimuth"] = cars.azimuth.tolist()
+            columns["true_elevation"] = cars.elevation.tolist()
+        rows = zip(*columns.values(), strict=True)
+        write_json(folder / "cameras.json", [dict(zip(columns, row, strict=True)) for row in rows])
 
     # -- what a run shows -----------------------------------------------------------------------
 
