@@ -68,7 +68,7 @@ def solid_voxels(vertices: Vertices, faces: Faces, resolution: int = RESOLUTION)
 def volume_iou(first: Grid, second: Grid) -> float:
     """Intersection over union of two solids, in [0, 1]; NaN where both are empty."""
     union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else float("nan")
+    return float(np.count_nonzero(first & second) / union) if union else float("nan")
 
 
 def surface_points(
