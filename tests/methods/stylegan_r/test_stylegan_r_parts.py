@@ -136,6 +136,13 @@ def test_cameras_from_the_side_have_gradients() -> None:
     assert cameras.azimuth.grad is not None and (cameras.azimuth.grad != 0).all()
 
 
+def test_cameras_cannot_all_come_nearer() -> None:
+    cameras = ViewCameras([0, 120, 240], [0, 0, 0])
+    with torch.no_grad():
+        cameras.log_distance.copy_(torch.tensor([0.5, 0.6, 0.7]))
+    assert torch.allclose(cameras().log_distance, torch.tensor([-0.1, 0.0, 0.1]), atol=1e-6)
+
+
 def test_a_camera_that_rises_sees_the_top_and_one_nearer_sees_more() -> None:
     top = torch.tensor([[[0.0, -0.05, 0.0]]])
     assert orbit([0.0], 30.0).transform(top)[0, 0, 2] < orbit([0.0]).transform(top)[0, 0, 2]

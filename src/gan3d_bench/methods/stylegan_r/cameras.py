@@ -116,5 +116,9 @@ class ViewCameras(nn.Module):
         self.log_distance = nn.Parameter(torch.zeros_like(start))
 
     def forward(self) -> Orbit:
-        """All K cameras."""
-        return Orbit(self.azimuth, self.elevation, self.log_distance)
+        """All K cameras.
+
+        Their distances have the geometric mean `CENTRE_DEPTH`: nearer cameras all round show the
+        same as larger objects.
+        """
+        return Orbit(self.azimuth, self.elevation, self.log_distance - self.log_distance.mean())
