@@ -9,29 +9,34 @@ NEURAL, MIXING = "neural", "mixing"
 """Kinds of scene: what is seen in pictures, drawn by StyleGAN-R; swaps by style mixing alone."""
 CAPABILITIES: frozenset[Capability] = frozenset({"depth", "normal", "mesh"})
 ROW = "StyleGAN-R"
-_NEURAL_ROW, _MIXING_ROW = f"{ROW}, neural renderer", "Style mixing"
 _ABLATIONS = {
     "multi_view": f"{ROW} without multi-view consistency",
     "perceptual": f"{ROW} without perceptual loss",
+    "start": f"{ROW} from exact cameras",
 }
-_CAMERAS_ROW = "12 view bins against the truth"
+_CAMERAS = {"": "12 view bins against the truth", "start": "Exact cameras, trained on"}
 
 
 def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Rows of a table that a run with `config` fills: on cars of 64 pixels, once trained."""
-    cars = config["views"] == "cars" and config["image_size"] == 64
-    changed = [name for name in _ABLATIONS if not config["losses"][name]]
-    if not cars or len(changed) > 1:
+    losses = config["losses"]
+    changed = {
+        "multi_view": not losses["multi_view"],
+        "perceptual": not losses["perceptual"],
+        "start": config["cameras"]["start"] == "latents",
+    }
+    found = [name for name, is_so in changed.items() if is_so]
+    if (config["views"], config["image_size"]) != ("cars", 64) or len(found) > 1:
         return {}
-    row = _ABLATIONS[changed[0]] if changed else ROW
-    own = {row: RECONSTRUCT}
-    drawn = {} if changed else {_NEURAL_ROW: NEURAL}
-    mixed = {} if changed else {_MIXING_ROW: MIXING}
+    one = found[0] if found else ""
+    own = {_ABLATIONS.get(one, ROW): RECONSTRUCT}
+    neural = {} if found else {f"{ROW}, neural renderer": NEURAL}
+    mixing = {} if found else {"Style mixing": MIXING}
     return {
         "iou": own,
-        "novel-view-cars": {**own, **drawn},
-        "swap": {**own, **drawn, **mixed},
-        "camera-init": {} if changed else {_CAMERAS_ROW: RECONSTRUCT},
+        "novel-view-cars": {**own, **neural},
+        "swap": {**own, **neural, **mixing},
+        "camera-init": {_CAMERAS[one]: RECONSTRUCT} if one in _CAMERAS else {},
     }.get(table, {})
 
 
