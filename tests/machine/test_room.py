@@ -55,7 +55,7 @@ def config(method: str, *overrides: str) -> RunConfig:
         (
             "stylegan-r",
             ("teacher=x", "dataset.objects=1000000"),
-            "dataset.objects=1000000 candidates.each=3",
+            "dataset.objects=1000000 candidates.each=2",
         ),
         ("liftedgan", ("batch=65536", "image_size=256"), "batch=65536"),
     ],

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.stylegan_r.cameras import Orbit
-from gan3d_bench.methods.stylegan_r.model import Seen
-from gan3d_bench.methods.stylegan_r.networks import Properties
+from gan3d_bench.methods.stylegan_r.model import Seen, StyleGANRModel
 from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, NeuralScene
+from gan3d_bench.methods.stylegan_r.swaps import What, mixed, swapped
 from gan3d_bench.pictures.grids import Column, on_white, shape_picture, unit_range
 from gan3d_bench.pictures.scene_sheets import Sheet, colour_on_white, interleaved, row_names
-
-if TYPE_CHECKING:
-    from gan3d_bench.methods.stylegan_r.method import StyleGANR
 
 AZIMUTHS = (0.0, 60.0, 120.0, 180.0, 240.0, 300.0)
 """Degrees; of Figure 9."""
@@ -28,7 +25,7 @@ SIDES = (30.0, 150.0, 270.0)
 """Azimuths of the three other views of Figure 4."""
 
 
-def view_sheet(model: StyleGANR, count: int) -> Sheet:
+def view_sheet(model: StyleGANRModel, count: int) -> Sheet:
     """Figure 2: the teacher's pictures, one view code a column, one content a row."""
     columns = []
     for view, azimuth in enumerate(model.views.azimuths[:12]):
@@ -90,40 +87,23 @@ def camera_sheet(mesh: DeformedSphere, neural: NeuralScene) -> Sheet:
     return Sheet(sheet, row_names(mesh.batch_size, ("DIB-R", "StyleGAN-R")))
 
 
-def swap_sheets(model: StyleGANR, seen: Seen) -> Mapping[str, Sheet]:
+def swap_sheets(model: StyleGANRModel, seen: Seen) -> Mapping[str, Sheet]:
     """Figure 10: all get the shape of the first, the texture of the second, the background of the
     third subject; by StyleGAN-R, by meshes (``swaps``), and by style mixing (``mixing``)."""
     count = len(seen.images)
-    parts = {"shape": 0, "texture": 1 % count, "background": 2 % count}
-    pictures = unit_range(seen.images)
+    pictures, codes = unit_range(seen.images), model.embed(seen.images)
     swaps = [Column("picture", interleaved([pictures, pictures]))]
     mixing = [Column("picture", pictures)]
-    for what, giver in parts.items():
-        label = f"{what} of {giver + 1}"
-        other = _only(seen, giver)
-        swaps.append(
-            Column(
-                label,
-                interleaved(
-                    [
-                        unit_range(model.swapped(seen, other, what, renderer))  # type: ignore[arg-type]
-                        for renderer in ("mesh", "neural")
-                    ]
-                ),
-            )
-        )
-        mixed = model.swap(seen.images, other.images, what, "mixing")  # type: ignore[arg-type]
-        mixing.append(Column(label, unit_range(mixed)))
+    for place, what in enumerate(get_args(What)):
+        giver = slice(place % count, place % count + 1)
+        label, other = f"{what} of {giver.stop}", seen[giver]
+        drawn = [swapped(model, seen, other, what, renderer) for renderer in ("mesh", "neural")]
+        swaps.append(Column(label, interleaved([unit_range(images) for images in drawn])))
+        mixing.append(Column(label, unit_range(mixed(model, codes, codes[giver], what))))
     return {
         "swaps": Sheet([swaps[:1], swaps[1:]], row_names(count, ("DIB-R", "StyleGAN-R"))),
         "mixing": Sheet([mixing[:1], mixing[1:]], row_names(count)),
     }
-
-
-def _only(seen: Seen, index: int) -> Seen:
-    part = slice(index, index + 1)
-    properties: Properties = seen.properties[part]
-    return Seen(seen.images[part], seen.mask[part], properties, seen.camera[part])
 
 
 def _orbit(azimuth: float) -> View:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -16,21 +16,16 @@ from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.methods.stylegan_r import figures
 from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH
 from gan3d_bench.methods.stylegan_r.config import CARS
-from gan3d_bench.methods.stylegan_r.mapping import ContentCodes
-from gan3d_bench.methods.stylegan_r.masks import fill
 from gan3d_bench.methods.stylegan_r.model import Seen
-from gan3d_bench.methods.stylegan_r.networks import Properties
 from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, NeuralScene
 from gan3d_bench.methods.stylegan_r.spec import NEURAL
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
+from gan3d_bench.methods.stylegan_r.swaps import Renderer, What, mixed, swapped
 from gan3d_bench.methods.stylegan_r.training import StyleGANRTraining
 from gan3d_bench.methods.stylegan_r.views import cars_of
 from gan3d_bench.pictures.scene_sheets import Sheet
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
-
-What = Literal["shape", "texture", "background"]
-Renderer = Literal["mesh", "neural", "mixing"]
 
 
 class StyleGANR(StyleGANRTraining):
@@ -95,29 +90,8 @@ class StyleGANR(StyleGANRTraining):
             if given not in known:
                 raise unknown_name(name, given, known)
         if renderer == "mixing":
-            return self._mixed(self.embed(images), self.embed(others), what).clamp(-1, 1)
-        own, other = self.seen(images), self.seen(others)
-        return self.swapped(own, other, what, renderer)
-
-    def swapped(self, own: Seen, other: Seen, what: What, renderer: Renderer) -> Tensor:
-        """`swap` of what is seen in B pictures, and in B or 1 others, by ``mesh`` or ``neural``."""
-        count = len(own.images)
-        if renderer == "neural":
-            theirs = getattr(self.codes_of(other), what).expand(count, -1)
-            codes: ContentCodes = self.codes_of(own)._replace(**{what: theirs})
-            return self.synthesise(own.camera, codes).clamp(-1, 1)
-        behind = other if what == "background" else own
-        mine, theirs = own.properties, other.properties.expand(count)
-        move = (theirs if what == "shape" else mine).move
-        texture = (theirs if what == "texture" else mine).texture
-        drawn = self.draw(Properties(move, texture), own.camera, supersample=2)
-        return drawn.over(fill(behind.images, behind.mask)).clamp(-1, 1)
-
-    def _mixed(self, w: Tensor, others: Tensor, what: What) -> Tensor:
-        codes, theirs = self.style_codes(w), self.style_codes(others)
-        swapped = self.mapping.weights.argmax(0) == ContentCodes._fields.index(what)
-        swapped = torch.cat((swapped.new_zeros(self.stylegan.view_size), swapped))
-        return self.teacher_image(torch.where(swapped, theirs, codes))
+            return mixed(self, self.embed(images), self.embed(others), what)
+        return swapped(self, self.seen(images), self.seen(others), what, renderer)
 
     # -- what a run leaves ----------------------------------------------------------------------
 

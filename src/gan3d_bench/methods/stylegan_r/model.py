@@ -53,6 +53,11 @@ class Seen:
         """B of section 3.3: the pictures without the object, 0 in its place."""
         return without_object(self.images, self.mask)
 
+    def __getitem__(self, index: slice | Tensor) -> Seen:
+        """Choose some of the B."""
+        properties, camera = self.properties[index], self.camera[index]
+        return Seen(self.images[index], self.mask[index], properties, camera)
+
 
 def without_object(images: Tensor, mask: Tensor) -> Tensor:
     """Pictures (B, 3, S, S) that are 0, mid-grey, where the mask (B, 1, S, S) is 1."""

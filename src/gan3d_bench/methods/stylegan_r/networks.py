@@ -17,10 +17,11 @@ from gan3d_bench.rendering.images import resize
 
 MOST_WIDTH = 512  # channels of convolutions
 _GRID = 8  # side of the features that the fully connected layers read, as in DIB-R
-_MOVE = 0.05  # size of the moves at the start, in halves of the picture's width
-_SMOOTHING = (
-    4  # times that moves at the start are averaged over neighbours, per level of the sphere
-)
+_MOVE = 0.05
+"""Unit of the network's moves, in halves of the picture's width, and their size at the start. Adam
+changes weights by its rate whatever they stand for: without it meshes crumple in the first steps.
+"""
+_SMOOTHING = 4  # rounds of averaging over neighbours at the start, times the squared level
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class InverseGraphics(nn.Module):
     def forward(self, images: Tensor) -> Properties:
         """Shapes and textures of images (B, 3, S, S) in [-1, 1]."""
         code = self.encoder(resize(images, self.input_size))
-        move = self.shape(code).float().unflatten(1, (-1, 3))
+        move = _MOVE * self.shape(code).float().unflatten(1, (-1, 3))
         if self.symmetric:
             other = move[:, self.mirror] * move.new_tensor([-1.0, 1.0, 1.0])
             move = (move + other) / 2
@@ -115,14 +116,14 @@ def initialise(network: nn.Module) -> None:
 
 
 def _dents(weight: Tensor, template: SphereTemplate, level: int) -> Tensor:
-    """Weights (3 V, hidden) of moves that are small and the same for neighbours.
+    """Weights (3 V, hidden) of moves of size 1 that are the same for neighbours.
 
     So the spheres that training begins with are a little dented, each picture's otherwise.
     """
     moves = weight.unflatten(0, (-1, 3)).permute(2, 0, 1)
     for _ in range(_SMOOTHING * level**2):
         moves = template.topology.mean_of_neighbours(moves)
-    moves = moves * (_MOVE / moves.square().sum(0).mean().sqrt())
+    moves = moves / moves.square().sum(0).mean().sqrt()
     return moves.permute(1, 2, 0).flatten(0, 1)
 
 

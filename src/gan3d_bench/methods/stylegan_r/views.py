@@ -121,8 +121,8 @@ def views_of_cars(generator: Generator, count: int, each: int, exact: bool) -> V
     bins = [nearest_bin(azimuth) for azimuth in azimuths]
     chosen = tuple(n for n in numbers if bins[:n].count(bins[n]) < each)
     if exact:
-        azimuth, elevation = (tuple(x[n] for n in chosen) for x in (azimuths, elevations))
-        return ViewSet(chosen, azimuth, elevation, "the latents of cars, exactly")
+        own, high = (tuple(angles[n] for n in chosen) for angles in (azimuths, elevations))
+        return ViewSet(chosen, own, high, "the latents of cars, exactly")
     start = tuple(float(bins[n]) for n in chosen)
     return ViewSet(chosen, start, (0.0,) * len(chosen), "the latents of cars")
 
