@@ -70,5 +70,5 @@ SPEC = MethodSpec(
     ),
     assets=("cars",),
     rows=table_rows,
-    status="built from the paper's text, which has no code; see README.md",
+    status="built from the paper's text, which has no code; not trained on cars yet; see README.md",
 )
