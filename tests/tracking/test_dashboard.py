@@ -67,7 +67,7 @@ def test_one_section_a_table_and_one_of_pictures(
         ("table/toy-depth/depth-one/error",),
         ("table/toy-depth/toy/error",),
     ]
-    assert "Table shape" in sections and "Table iou" not in sections
+    assert "Table shape" in sections and "Table annotation" not in sections
     keys = {key for panel in sections["Pictures"] for key in panel.media_keys}
     assert keys == {"preview/scene", "preview/turntable", "preview/mesh"}
     assert [metric.values for metric in made.runset_settings.groupby] == [("Group",)]
