@@ -42,6 +42,18 @@ def test_the_same_batch_is_inverted_once(tmp_path: Path, find: Finder) -> None:
     assert torch.equal(first, again)
 
 
+def test_found_and_kept_codes_lie_alike_in_memory(tmp_path: Path) -> None:
+    """Networks round otherwise where they do not, and a picture's scene changed when it was kept."""
+
+    def find() -> Tensor:
+        return torch.randn(8, 3, generator=torch.Generator().manual_seed(0)).T
+
+    found, kept = (stylecodes(pictures(), "a", CONFIG, 0, find, tmp_path) for _ in range(2))
+    assert torch.equal(found, kept)
+    assert found.is_contiguous() and kept.is_contiguous()
+    assert found.data_ptr() % 64 == kept.data_ptr() % 64 == 0
+
+
 @pytest.mark.parametrize(
     ("seed", "teacher", "config", "run_seed"),
     [

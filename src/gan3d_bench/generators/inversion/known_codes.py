@@ -45,9 +45,10 @@ def stylecodes(
     digest.update(images.float().cpu().contiguous().numpy().tobytes())
     path = (root or cache_dir()) / FOLDER / f"{digest.hexdigest()[:32]}.safetensors"
     with suppress(SafetensorError, OSError, KeyError):  # missing or damaged
-        return load_file(path)["w"].to(images.device)
-    w = find()
+        # from memory of its own: networks round otherwise where a file's bytes lie
+        return load_file(path)["w"].to(images.device).clone()
+    w = find().detach().contiguous()
     # a full or read-only disk must not stop a table
     with suppress(SafetensorError, OSError), atomic_write(path) as draft:
-        save_file({"w": w.detach().cpu().contiguous()}, draft)
+        save_file({"w": w.cpu()}, draft)
     return w
