@@ -43,7 +43,7 @@ def test_the_same_batch_is_inverted_once(tmp_path: Path, find: Finder) -> None:
 
 
 def test_found_and_kept_codes_lie_alike_in_memory(tmp_path: Path) -> None:
-    """Networks round otherwise where they do not, and a picture's scene changed when it was kept."""
+    """Networks round otherwise where they do not: scenes changed once their codes were kept."""
 
     def find() -> Tensor:
         return torch.randn(8, 3, generator=torch.Generator().manual_seed(0)).T

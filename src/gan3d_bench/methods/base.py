@@ -132,3 +132,11 @@ class Method(L.LightningModule):
     def extra_metadata(self) -> Mapping[str, Any]:
         """Facts to store with the run (teacher hash, perceptual network, ...)."""
         return {}
+
+
+def require_images(images: Tensor, size: int) -> None:
+    """Raise a `UserError` unless images are (B, 3, size, size)."""
+    if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
+        raise UserError(
+            f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
+        )

@@ -13,6 +13,7 @@ from gan3d_bench.generators.inversion.invert import invert
 from gan3d_bench.generators.inversion.known_codes import stylecodes
 from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.generators.teachers import load_teacher
+from gan3d_bench.methods.base import require_images
 from gan3d_bench.methods.phases import PhasedMethod
 
 
@@ -47,14 +48,6 @@ class LiftingMethod(PhasedMethod):
         """The frozen teacher."""
         return self.frozen["generator"]  # type: ignore[return-value]
 
-    def require_images(self, images: Tensor) -> None:
-        """Raise a `UserError` unless images are (B, 3, S, S) of the run's size S."""
-        size = self.config.image_size
-        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
-            raise UserError(
-                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
-            )
-
     def embed(self, images: Tensor) -> Tensor:
         """Stylecodes (B, w_dim) whose pictures by the teacher look like `images` (B, 3, S, S).
 
@@ -63,7 +56,7 @@ class LiftingMethod(PhasedMethod):
         Raises:
             UserError: images of another size than the run's.
         """
-        self.require_images(images)
+        require_images(images, self.config.image_size)
         images, config = images.to(self.device), self.config
 
         def find() -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
+from gan3d_bench.methods.base import require_images
 from gan3d_bench.methods.gan2shape.config import GAN2ShapeConfig
 from gan3d_bench.methods.gan2shape.factors import DEPTH_RANGE, Factors, join_factors
 from gan3d_bench.methods.gan2shape.fitted import FittedFactors
@@ -66,11 +67,7 @@ class Results:
             UserError: wrong image size, or an image that the run was not fitted to and whose
                 networks are instance-specific.
         """
-        size = self.config.image_size
-        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
-            raise UserError(
-                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
-            )
+        require_images(images, self.config.image_size)
         found = [self.images.find(image) for image in images]
         parts = [self._factors_of(x[None], i, group) for x, i in zip(images, found, strict=True)]
         return self._scene(join_factors(parts), found)

@@ -17,12 +17,11 @@ from gan3d_bench.config import (
     weight_key,
 )
 from gan3d_bench.errors import UserError
-from gan3d_bench.generators.inversion.config import InversionConfig
+from gan3d_bench.generators.inversion.config import PERCEPTUAL, InversionConfig
 from gan3d_bench.generators.names import teacher_key
 
 CARS, EVEN, BACKGROUND = "cars", "even", "background"
 BINS, LATENTS = "bins", "latents"
-PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1")
 CATEGORIES = ("car", "bird", "cat", "dog", "horse")
 VIEWS = "cars (of a teacher of cars), even, or the edited file of `gan3d-bench annotate-views`"
 MASKS = "cars (of a teacher of cars), background, or a file of Mask R-CNN's weights"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.losses.perceptual import PerceptualLoss, build_perceptual
+from gan3d_bench.methods.base import require_images
 from gan3d_bench.methods.lifting import LiftingMethod
 from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH, Orbit, ViewCameras
 from gan3d_bench.methods.stylegan_r.config import StyleGANRConfig
@@ -193,7 +194,7 @@ class StyleGANRModel(LiftingMethod):
         Raises:
             UserError: images of another size than the run's.
         """
-        self.require_images(images)
+        require_images(images, self.config.image_size)
         images = images.to(self.device)
         mask = self.pictures.masks(images).mask
         properties = self.inverse_graphics(images)

@@ -18,12 +18,11 @@ from gan3d_bench.config import (
     weight_key,
 )
 from gan3d_bench.errors import UserError
-from gan3d_bench.generators.inversion.config import InversionConfig
+from gan3d_bench.generators.inversion.config import PERCEPTUAL, InversionConfig
 from gan3d_bench.generators.names import teacher_key
 
 LANDMARKS = ("exact", "landmarks-106", "face-mesh-468")
 DISPLACEMENTS = ("vector", "scalar", "none")
-PERCEPTUAL = ("lpips-vgg", "lpips-alex", "discriminator", "discriminator-l1", "none")
 W = 512  # numbers of a stylecode, as teachers have them at most
 COEFFICIENTS = 257
 
@@ -180,7 +179,9 @@ class UV3DMMConfig(RunConfig):
     batch: int = key(
         12, "stylecodes a step of phase 4 over all processes", above=0, most=MOST_BATCH
     )
-    perceptual: str = key("lpips-vgg", "network of the perceptual loss", choices=PERCEPTUAL)
+    perceptual: str = key(
+        "lpips-vgg", "network of the perceptual loss", choices=(*PERCEPTUAL, "none")
+    )
     samples: int = key(6, "subjects in previews", above=0, most=1024)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     coefficients: CoefficientsConfig = field(default_factory=CoefficientsConfig)

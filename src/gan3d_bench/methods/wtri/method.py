@@ -7,13 +7,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Teacher
 from gan3d_bench.generators.eg3d.camera_bound import CameraBound
 from gan3d_bench.generators.eg3d.cameras import require_cameras
 from gan3d_bench.generators.eg3d.scene import TriplaneScene
 from gan3d_bench.generators.inversion.config import InversionConfig
 from gan3d_bench.generators.inversion.invert import Inversion, invert
+from gan3d_bench.methods.base import require_images
 from gan3d_bench.methods.wtri.spec import PIVOTAL, PROJECTION
 from gan3d_bench.methods.wtri.training import WTriTraining
 from gan3d_bench.scenes.base import Scene
@@ -88,11 +88,7 @@ class WTri(WTriTraining):
         return [codes for codes, _ in found]
 
     def _checked(self, images: Tensor) -> Tensor:
-        size = self.config.image_size
-        if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
-            raise UserError(
-                f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
-            )
+        require_images(images, self.config.image_size)
         return images.to(self.device)
 
     @torch.no_grad()
