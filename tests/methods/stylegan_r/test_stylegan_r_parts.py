@@ -18,6 +18,7 @@ from gan3d_bench.generators.stylegan2.generator import (
     Synthesis,
     channel_table,
 )
+from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.generators.stylegan2.layers import ToRGB
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.geometry.views import View
@@ -37,6 +38,7 @@ from gan3d_bench.methods.stylegan_r.objective import (
     shape_terms,
     view_terms,
 )
+from gan3d_bench.methods.stylegan_r.spec import MIXING
 from gan3d_bench.methods.stylegan_r.style_space import (
     VIEW_ROWS,
     StyleSynthesis,
@@ -356,6 +358,22 @@ def test_scenes_are_in_the_frame_of_the_cars(model: StyleGANR) -> None:
     assert torch.allclose(mesh.vertices.mean(0)[2], torch.tensor(CENTRE_DEPTH), atol=0.02)
     with pytest.raises(UserError, match=r"this run takes \(B, 3, 32, 32\)"):
         model.reconstruct(images[..., :16])
+
+
+@torch.no_grad()
+def test_mixing_shows_the_nearest_view_code(
+    model: StyleGANR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = normal(2, model.generator.w_dim)
+    monkeypatch.setattr(model, "embed", lambda images: w[: len(images)])
+    scene = model.row_scene(MIXING, normal(2, 3, 32, 32).clamp(-1, 1))
+    cameras = model.cameras()
+    asked = Orbit(cameras.azimuth[[3, 7]] + 0.1, cameras.elevation[[3, 7]], torch.zeros(2))
+    shown = scene.render(asked.view).rgb
+    codes = mix_styles(model.pictures.view_codes[[3, 7]], w, VIEW_ROWS, model.generator.num_ws)
+    expected = model.generator.synthesis(codes).clamp(-1, 1)
+    assert torch.allclose(shown, expected, atol=1e-5)
+    assert not torch.allclose(shown[0], shown[1], atol=0.1)
 
 
 @torch.no_grad()

@@ -61,6 +61,7 @@ def test_of_other_teachers_nothing_is_true(tmp_path: Path) -> None:
                 "iou": {"StyleGAN-R": RECONSTRUCT},
                 "novel-view-cars": {
                     "StyleGAN-R": RECONSTRUCT, "StyleGAN-R, neural renderer": NEURAL,
+                    "Style mixing": MIXING,
                 },
                 "swap": {
                     "StyleGAN-R": RECONSTRUCT, "StyleGAN-R, neural renderer": NEURAL,

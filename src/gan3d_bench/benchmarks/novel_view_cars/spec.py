@@ -18,6 +18,7 @@ SPEC = TableSpec(
         "Mean car, true view",
         "StyleGAN-R",
         "StyleGAN-R, neural renderer",
+        "Style mixing",
     ),
     measure="gan3d_bench.benchmarks.novel_view_cars.measure:NovelViewCarsMeasure",
     protocol=(
@@ -33,7 +34,8 @@ SPEC = TableSpec(
         "is good. Mean car: the training shape whose mean chamfer distance to the others is "
         "smallest, in the paint nearest to the mean of all, told the true view, light and size. "
         "Input image: its car as it is, whatever the camera. StyleGAN-R draws by its mesh "
-        "renderer (DIB-R) and by its generator."
+        "renderer (DIB-R) and by its generator; style mixing is the teacher's picture from the "
+        "nearest of its view codes."
     ),
     bounds=("True car",),
     assets=("cars", "alexnet-lpips"),

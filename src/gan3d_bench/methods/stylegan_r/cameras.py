@@ -60,6 +60,12 @@ class Orbit:
         turn = euler_matrix(zero, self.azimuth, zero)
         return points @ (tilt @ turn).transpose(1, 2) + self._offset()[:, None]
 
+    def direction(self) -> Tensor:
+        """(B, 3) unit, from the subject to the camera; axes of its own, for comparisons."""
+        level = self.elevation.cos()
+        across, ahead = level * self.azimuth.sin(), level * self.azimuth.cos()
+        return torch.stack((across, self.elevation.sin(), ahead), 1)
+
     def features(self) -> Tensor:
         """(B, 4) what the mapping network reads: cosine and sine of azimuth, elevation, scale."""
         parts = (self.azimuth.cos(), self.azimuth.sin(), self.elevation, -self.log_distance)

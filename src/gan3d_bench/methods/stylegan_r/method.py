@@ -17,8 +17,8 @@ from gan3d_bench.methods.stylegan_r import figures
 from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH
 from gan3d_bench.methods.stylegan_r.config import CARS
 from gan3d_bench.methods.stylegan_r.model import Seen
-from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, NeuralScene
-from gan3d_bench.methods.stylegan_r.spec import NEURAL
+from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, MixedScene, NeuralScene
+from gan3d_bench.methods.stylegan_r.spec import MIXING, NEURAL
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
 from gan3d_bench.methods.stylegan_r.swaps import Renderer, What, mixed, swapped
 from gan3d_bench.methods.stylegan_r.training import StyleGANRTraining
@@ -52,8 +52,13 @@ class StyleGANR(StyleGANRTraining):
         return DeformedSphere(self, self.seen(images))
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
-        """See `Method.row_scene`; and ``NEURAL``: drawn by StyleGAN-R."""
-        return self.neural(self.seen(images)) if kind == NEURAL else super().row_scene(kind, images)
+        """See `Method.row_scene`; and ``NEURAL``: by StyleGAN-R, ``MIXING``: by its teacher."""
+        if kind == NEURAL:
+            return self.neural(self.seen(images))
+        if kind == MIXING:
+            with torch.no_grad():
+                return MixedScene(self, self.embed(images), self.seen(images).camera)
+        return super().row_scene(kind, images)
 
     @torch.no_grad()
     def neural(self, seen: Seen) -> NeuralScene:

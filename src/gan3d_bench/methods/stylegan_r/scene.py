@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH, Orbit
 from gan3d_bench.methods.stylegan_r.mapping import ContentCodes
+from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.rendering.shading import Light
 from gan3d_bench.scenes.base import Scene
@@ -77,4 +79,37 @@ class NeuralScene(Scene):
         """See `Scene.render`. The mask is 1 everywhere."""
         orbit = Orbit.of_view(view.to(self.codes.shape.device))
         rgb: Tensor = self.model.synthesise(orbit, self.codes).clamp(-1, 1)
+        return Rendering(rgb=rgb, mask=torch.ones_like(rgb[:, :1]))
+
+
+class MixedScene(Scene):
+    """B subjects by their stylecodes, drawn by the teacher's own style mixing: the baseline.
+
+    From each view it shows the view code whose camera looks from nearest to there; distance and
+    whatever lies between view codes it does not have. RGB only.
+
+    Args:
+        model: whose teacher, view codes and cameras.
+        w: (B, w_dim) stylecodes, for the layers of the content.
+        camera: at which the subjects were seen.
+    """
+
+    def __init__(self, model: StyleGANRModel, w: Tensor, camera: Orbit) -> None:
+        self.model, self.w = model, w
+        self.camera = model.camera
+        self.input_view = camera.view
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.w)
+
+    @torch.no_grad()
+    def _render(self, view: View, light: Light | None, camera: object) -> Rendering:
+        """See `Scene.render`. The mask is 1 everywhere."""
+        model, generator = self.model, self.model.generator
+        asked = Orbit.of_view(view.to(self.w.device)).direction()
+        nearest = (asked @ model.cameras().direction().T).argmax(1)
+        views = model.pictures.view_codes.to(self.w)[nearest]
+        codes = mix_styles(views, self.w, VIEW_ROWS, generator.num_ws)
+        rgb = generator.synthesis(codes).float().clamp(-1, 1)
         return Rendering(rgb=rgb, mask=torch.ones_like(rgb[:, :1]))

@@ -6,7 +6,7 @@ from typing import Any
 from gan3d_bench.spec import RECONSTRUCT, SAMPLE, Capability, MethodSpec
 
 NEURAL, MIXING = "neural", "mixing"
-"""Kinds of scene: what is seen in pictures, drawn by StyleGAN-R; swaps by style mixing alone."""
+"""Kinds of scene: what is seen in pictures, drawn by StyleGAN-R, or by the teacher's mixing."""
 CAPABILITIES: frozenset[Capability] = frozenset({"depth", "normal", "mesh"})
 ROW = "StyleGAN-R"
 _ABLATIONS = {
@@ -34,7 +34,7 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     mixing = {} if found else {"Style mixing": MIXING}
     return {
         "iou": own,
-        "novel-view-cars": {**own, **neural},
+        "novel-view-cars": {**own, **neural, **mixing},
         "swap": {**own, **neural, **mixing},
         "camera-init": {_CAMERAS[one]: RECONSTRUCT} if one in _CAMERAS else {},
     }.get(table, {})
