@@ -16,7 +16,12 @@ import pytest
 import torch
 from hatchling.build import build_wheel
 
+from gan3d_bench.config import compose
+from gan3d_bench.files import checkpoints
+from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine.optional_packages import why_missing
+from gan3d_bench.registry import registry
+from gan3d_bench.training.fit import build
 
 PLUGIN = Path(__file__).parent / "e2e" / "toy_plugin"
 
@@ -80,8 +85,6 @@ def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def toy(toy_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty working folder, the toy plug-in importable and registered in this process."""
-    from gan3d_bench.registry import registry
-
     monkeypatch.syspath_prepend(str(toy_site))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GAN3D_BENCH_RUNS", raising=False)
@@ -111,6 +114,24 @@ def cli(toy: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def untrained(toy: Path) -> Callable[..., Run]:
+    """Makes a run of a method's preset ``check`` as it is before its first step."""
+
+    def make(method: str, *overrides: str) -> Run:
+        config = compose(registry("methods").get(method), "check", None, list(overrides))
+        run = Run.create(config, {})
+        state = {
+            "state_dict": build(run.spec, run.config).state_dict(),
+            "phase": {"index": 0, "step": 0},
+            checkpoints.KEY: checkpoints.card(config),
+        }
+        checkpoints.AtomicCheckpointIO().save_checkpoint(state, run.checkpoint)
+        return run
+
+    return make
 
 
 @pytest.fixture

@@ -14,36 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
-from gan3d_bench.files import checkpoints
-from gan3d_bench.files.run_folder import Run
-from gan3d_bench.registry import registry
 from gan3d_bench.report.study import azimuths, left_sides
 from gan3d_bench.report.votes import AGREEMENTS, CHOICES, QUESTIONS, Key, shares, tally
-from gan3d_bench.training.fit import build
 
 EVIL = "<img src=x onerror=alert(1)>.png"
 
 
-def untrained(seed: int) -> Run:
-    config = compose(registry("methods").get("supervised"), "check", None, [f"seed={seed}"])
-    run = Run.create(config, {})
-    state = {
-        "state_dict": build(run.spec, run.config).state_dict(),
-        "phase": {"index": 0, "step": 0},
-        checkpoints.KEY: checkpoints.card(config),
-    }
-    checkpoints.AtomicCheckpointIO().save_checkpoint(state, run.checkpoint)
-    return run
-
-
 @pytest.fixture
-def runs(toy):
+def runs(untrained):
     Path("pictures").mkdir()
     for number, name in enumerate(("one.png", EVIL)):
         Image.new("RGB", (40, 40), (60 * number, 120, 200)).save(Path("pictures") / name)
-    return [untrained(seed) for seed in (0, 1)]
+    return [untrained("supervised", f"seed={seed}") for seed in (0, 1)]
 
 
 @pytest.fixture

@@ -11,32 +11,15 @@ import pytest
 from PIL import Image
 
 from gan3d_bench.assets.fetch import fetch
-from gan3d_bench.config import compose
-from gan3d_bench.files import checkpoints
 from gan3d_bench.files.run_folder import Run
-from gan3d_bench.registry import registry
-from gan3d_bench.training.fit import build
 
 Cli = Callable[..., Any]
 TILE, GUTTER = 128, 4
 LIFTEDGAN = {"yaw", "pitch", "relight", "manipulation", "interpolation", "style"}
 
 
-def untrained(method: str, *overrides: str) -> Run:
-    """A run as it is before its first step."""
-    config = compose(registry("methods").get(method), "check", None, list(overrides))
-    run = Run.create(config, {})
-    state = {
-        "state_dict": build(run.spec, run.config).state_dict(),
-        "phase": {"index": 0, "step": 0},
-        checkpoints.KEY: checkpoints.card(config),
-    }
-    checkpoints.AtomicCheckpointIO().save_checkpoint(state, run.checkpoint)
-    return run
-
-
 @pytest.fixture
-def run(toy: Path) -> Run:
+def run(untrained: Callable[..., Run]) -> Run:
     return untrained("liftedgan")
 
 
@@ -115,7 +98,11 @@ def test_photographs_are_aligned(cli: Cli, run: Run, toy: Path) -> None:
     ],
 )
 def test_other_methods_draw_what_they_can(
-    cli: Cli, toy: Path, method: str, overrides: tuple[str, ...], expected: set[str]
+    cli: Cli,
+    untrained: Callable[..., Run],
+    method: str,
+    overrides: tuple[str, ...],
+    expected: set[str],
 ) -> None:
     run = untrained(method, *overrides)
     sheets = drawn(cli("figures", "--run", run.path, "--count", 1, "--out", "out"), Path("out"))
@@ -146,7 +133,7 @@ def test_mistakes(
 
 
 def test_what_a_method_cannot_do(
-    refused: Callable[..., str], pictures: list[Path], toy: Path
+    refused: Callable[..., str], pictures: list[Path], untrained: Callable[..., Run]
 ) -> None:
     given = (pictures[0], "--align", "none")
     samples, lifts, none = (untrained(x) for x in ("stylegan2", "supervised", "idnet"))
