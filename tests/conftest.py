@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from hatchling.build import build_wheel
+from PIL import Image
 
 from gan3d_bench.config import compose
 from gan3d_bench.files import checkpoints
@@ -146,3 +147,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def synface_folder(tmp_path: Path) -> Path:
+    """A folder of Synface's layout, three pictures of noise a split: a square before a wall."""
+    root = tmp_path / "synface"
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for kind in ("image", "depth"):
+            (root / split / kind).mkdir(parents=True)
+        for number in range(3):
+            picture = rng.integers(0, 255, (256, 256, 3), dtype=np.uint8)
+            depth = np.zeros((256, 256), np.uint8)
+            depth[100:156, 100:156] = 255
+            name = f"{number:06d}_{{}}_1_1.png"
+            Image.fromarray(picture).save(root / split / "image" / name.format("image"))
+            Image.fromarray(depth).save(root / split / "depth" / name.format("depth"))
+    return root

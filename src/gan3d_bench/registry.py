@@ -44,6 +44,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "tables": {
         "shape": "gan3d_bench.benchmarks.shape.spec:SPEC",
+        "shape-synface": "gan3d_bench.benchmarks.shape.spec:SYNFACE",
         "novel-view": "gan3d_bench.benchmarks.novel_view.spec:SPEC",
         "relight": "gan3d_bench.benchmarks.relight.spec:SPEC",
         "intrinsics": "gan3d_bench.benchmarks.intrinsics.spec:SPEC",

@@ -7,7 +7,8 @@ import torch
 
 from gan3d_bench.benchmarks.baseline_shapes import MEAN_HEAD, TRUE_DEPTH
 from gan3d_bench.benchmarks.measure import Settings
-from gan3d_bench.benchmarks.shape.measure import AVERAGE, AVERAGE_SUBJECT, CONSTANT, ShapeMeasure
+from gan3d_bench.benchmarks.shape.errors import AVERAGE, AVERAGE_SUBJECT, CONSTANT
+from gan3d_bench.benchmarks.shape.measure import ShapeMeasure
 from gan3d_bench.benchmarks.shape.spec import SPEC
 from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.config import RunConfig
@@ -87,15 +88,14 @@ def test_averages_are_means_of_the_train_splits_maps(measure):
     assert len(data) == 8
     maps = torch.stack([data[index]["depth"] for index in range(8)])
     expected = maps.mean(0)
-    torch.testing.assert_close(measure.average_depth["all"], expected)
+    torch.testing.assert_close(measure.average_depth[AVERAGE], expected)
     heads = (maps < 1.1).sum(0)
-    torch.testing.assert_close(measure.average_depth["subject"][heads == 8], expected[heads == 8])
+    subject = measure.average_depth[AVERAGE_SUBJECT]
+    torch.testing.assert_close(subject[heads == 8], expected[heads == 8])
     row, column = next(iter((heads[0] == 3).nonzero().tolist()))
     pixel = maps[:, 0, row, column]
-    assert measure.average_depth["subject"][0, row, column].item() == pytest.approx(
-        pixel[pixel < 1.1].mean().item()
-    )
-    assert measure.average_depth["subject"][0, 0, 0].item() == pytest.approx(1.1)
+    assert subject[0, row, column].item() == pytest.approx(pixel[pixel < 1.1].mean().item())
+    assert subject[0, 0, 0].item() == pytest.approx(1.1)
 
 
 def test_the_truth_has_no_error_but_the_floor_of_the_released_normals(measure):

@@ -14,19 +14,8 @@ from gan3d_bench.errors import UserError
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for split in ("train", "val", "test"):
-        for kind in ("image", "depth"):
-            (tmp_path / split / kind).mkdir(parents=True)
-        for number in range(3):
-            picture = rng.integers(0, 255, (256, 256, 3), dtype=np.uint8)
-            depth = np.zeros((256, 256), np.uint8)
-            depth[100:156, 100:156] = 255
-            name = f"{number:06d}_{{}}_1_1.png"
-            Image.fromarray(picture).save(tmp_path / split / "image" / name.format("image"))
-            Image.fromarray(depth).save(tmp_path / split / "depth" / name.format("depth"))
-    return tmp_path
+def root(synface_folder: Path) -> Path:
+    return synface_folder
 
 
 def test_depth_range_crop_and_order(root: Path) -> None:

@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from gan3d_bench.benchmarks.results import Estimate
+from gan3d_bench.errors import UserError
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.methods.base import Method
+from gan3d_bench.scenes.base import Scene
 
 Values = dict[str, list[float]]
 """Metric -> one number per item. Keys that are no column, ``metric@x``, are points of curves."""
@@ -85,6 +88,20 @@ class Measure(ABC):
 
         Called by every process, without gradients.
         """
+
+    def scene(self, method: Method, kind: str, images: Tensor) -> Scene:
+        """The method's scene of the images, checked to know the view they were taken from.
+
+        Raises:
+            UserError: it does not.
+        """
+        scene = method.row_scene(kind, images)
+        if scene.input_view is None:
+            raise UserError(
+                f"method '{method.config.method}' reconstructs a scene without an input view, "
+                "which this table starts from"
+            )
+        return scene
 
     @abstractmethod
     def method(self, method: Method, kind: str, items: Sequence[int]) -> Values:

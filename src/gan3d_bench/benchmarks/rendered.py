@@ -13,10 +13,9 @@ from torchvision.utils import make_grid
 
 from gan3d_bench.benchmarks.measure import Measure, Settings
 from gan3d_bench.datamodules.rendered import RenderedDataModule, RenderedDataset
-from gan3d_bench.errors import UserError, unknown_name
+from gan3d_bench.errors import unknown_name
 from gan3d_bench.heads.sampling import FIELD_OF_VIEW
 from gan3d_bench.losses.perceptual import Net
-from gan3d_bench.methods.base import Method
 from gan3d_bench.pictures.grids import to_image, unit_range
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.scenes.base import Scene
@@ -64,20 +63,6 @@ class RenderedMeasure(Measure, Generic[Dataset]):
             key: torch.stack([item[key] for item in chosen]).to(self.settings.device)
             for key in keys
         }
-
-    def scene(self, method: Method, kind: str, images: Tensor) -> Scene:
-        """The method's scene of the images, checked to know the view they were taken from.
-
-        Raises:
-            UserError: it does not.
-        """
-        scene = method.row_scene(kind, images)
-        if scene.input_view is None:
-            raise UserError(
-                f"method '{method.config.method}' reconstructs a scene without an input view, "
-                "which this table starts from"
-            )
-        return scene
 
     def in_input_view(self, scene: Scene, *capabilities: str) -> Rendering:
         """A scene of test items at their own view.

@@ -76,9 +76,9 @@ class OtherSubjects:
         true_view: View,
         target: Tensor,
         *,
-        average: Tensor,
-        average_there: Shape,
         error: Error,
+        average: Tensor | None = None,
+        average_there: Shape | None = None,
     ) -> dict[str, list[float]]:
         """Compare B subjects' shapes with others in their place.
 
@@ -88,31 +88,34 @@ class OtherSubjects:
             view: (B) at which the run's scene shows them.
             true_view: (B) at which they truly are there.
             target: (B, 1, S, S) true depth, background at its maximum.
+            error: smaller is better.
             average: (B, 1, S, S) depth of the average subject at the true views, likewise.
             average_there: the average subject at `view`.
-            error: smaller is better.
 
         Returns:
             one number each: ``lead_others``, ``lead_run_mean`` and ``lead_mean_head``, by how much
             other subjects, their mean and the average subject at the scene's view are worse, see
             `lead`; ``individual``, see `individual_correlation`. In scenes without a canonical
-            frame the view says nothing, and the average subject is left out.
+            frame the view says nothing, and ``lead_mean_head`` is left out. So is what needs an
+            average subject where none is given.
         """
-        values: dict[str, list[float]] = {
-            "lead_others": [], "lead_run_mean": [], "lead_mean_head": [], "individual": []
-        }  # fmt: skip
+        values: dict[str, list[float]] = {"lead_others": [], "lead_run_mean": []}
+        if average_there is not None and self.scene.canonical:
+            values["lead_mean_head"] = []
+        if average is not None:
+            values["individual"] = []
         for index, item in enumerate(items):
             shape, true = own[index], target[index][None]
             others = self.in_place_of(item, view[index], true_view[index], target.shape[-1])
             mean = mean_shape(others)
             values["lead_others"].append(lead(shape, others, true, error))
             values["lead_run_mean"].append(lead(shape, mean, true, error))
-            values["lead_mean_head"].append(lead(shape, average_there[index], true, error))
-            values["individual"].append(
-                individual_correlation(shape, mean, true, average[index][None])
-            )
-        if not self.scene.canonical:
-            del values["lead_mean_head"]
+            if average_there is not None and self.scene.canonical:
+                values["lead_mean_head"].append(lead(shape, average_there[index], true, error))
+            if average is not None:
+                values["individual"].append(
+                    individual_correlation(shape, mean, true, average[index][None])
+                )
         return values
 
 

@@ -18,7 +18,6 @@ from gan3d_bench.benchmarks.identity_rotation.faces import TEACHER, TRUNCATION
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
 from gan3d_bench.benchmarks.results import Estimate
 from gan3d_bench.benchmarks.subjects import REFERENCES, OtherSubjects, Shape
-from gan3d_bench.errors import UserError
 from gan3d_bench.faces.morphable_fit import FaceFit, MorphableFit
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import numbered_z
@@ -145,13 +144,8 @@ class FaceDepthPoseMeasure(Measure):
         Raises:
             UserError: it lacks one of them.
         """
-        scene = method.row_scene(kind, method.framed(self.pictures(items)))
+        scene = self.scene(method, kind, method.framed(self.pictures(items)))
         scene.require("depth")
-        if scene.input_view is None:
-            raise UserError(
-                f"method '{method.config.method}' reconstructs a scene without an input view, "
-                "which this table starts from"
-            )
         return scene
 
     def _framed(self, fit: FaceFit, method: Method | None = None) -> Tensor:

@@ -416,9 +416,13 @@ class GAN2Shape(PhasedMethod):
         return self.results.gan_scene(instances)
 
     def items(self) -> list[int] | None:
-        """Test heads or samples the run was fitted to; None when its networks take any image."""
+        """Test images the run was fitted to; None when its networks take any image."""
         config = self.config
-        if config.data in ("heads", "teacher") and config.split == "test" and not config.joint:
+        if (
+            config.data in ("heads", "teacher", "synface")
+            and config.split == "test"
+            and not config.joint
+        ):
             return list(range(config.first, config.first + config.instances))
         return None if self.results.takes_any else []
 

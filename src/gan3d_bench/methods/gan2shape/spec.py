@@ -6,6 +6,7 @@ from typing import Any
 from gan3d_bench.spec import RECONSTRUCT, MethodSpec, Photographs, Reported
 
 _PAPER = "GAN2Shape (Pan et al., 2021)"
+_SYNFACE = "shape-synface"
 _FFHQ = "identity-rotation-ffhq"
 _FFHQ_DEPTH = "depth-pose-ffhq"
 _PRIOR_ROWS = {
@@ -18,10 +19,11 @@ _PRIOR_ROWS = {
 }
 
 
-def _shape(row: str, side: float, mad: float, table: int) -> tuple[Reported, ...]:
-    source = f"{_PAPER}, Table {table}, BFM"
+def _shape(row: str, side: float, mad: float, number: int) -> tuple[Reported, ...]:
+    source = f"{_PAPER}, Table {number}, BFM"
     return tuple(
-        Reported("shape", row, metric, value, source, count=500)
+        Reported(table, row, metric, value, source, count=500)
+        for table in ("shape", _SYNFACE)
         for metric, value in (("side", side), ("mad", mad))
     )
 
@@ -49,6 +51,8 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     """Rows of a table that a run with `config` fills, and their kinds of scene."""
     if table in (_FFHQ, _FFHQ_DEPTH):
         return _TABLES[table.removesuffix("-ffhq")] if _is_ffhq(config) else {}
+    if table == _SYNFACE:
+        return {_shape_row(config): RECONSTRUCT} if _is_synface(config) else {}
     # the tables are measured on held-out heads at 64 pixels, and a run on what it was fitted to
     if (config["data"], config["split"], config["image_size"]) != ("heads", "test", 64):
         return {}
@@ -66,6 +70,13 @@ def _is_ffhq(config: Mapping[str, Any]) -> bool:
         and config["teacher"].startswith("mobilestylegan-ffhq")
         and not config["joint"]
     )
+
+
+def _is_synface(config: Mapping[str, Any]) -> bool:
+    """Whether a run was fitted to Synface's test images, in the frame of the table."""
+    keys = ("data", "split", "image_size", "crop", "original_size")
+    framed = tuple(config[key] for key in keys) == ("synface", "test", 64, 170, 256)
+    return framed and not config["joint"]
 
 
 def _shape_row(config: Mapping[str, Any]) -> str:
