@@ -28,8 +28,11 @@ METHODS = registry("methods").names()
 TRACKED = ["tracking.wandb=true", "tracking.project=testing", "tracking.tags=[heads]"]
 SCRIPT = """
 import sys
+from functools import partial
 from gan3d_bench.cli import run
+from gan3d_bench.tracking import media
 
+media.turntable = partial(media.turntable, steps=5)  # that there is a film is what counts
 *methods, tracked = sys.argv[1:]
 for method in methods:  # what is shown at the end of training; the toy's along the way as well
     shown = [] if method == "toy" else ["trainer.preview_every=-1"]
