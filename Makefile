@@ -10,6 +10,10 @@ RUN := $(BIN)/gan3d-bench
 # uv if it is there (it installs torch in a fraction of pip's time), else a copy inside .venv.
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(BIN)/uv)
 
+# Python keeps what it has compiled, also where the shell (of a container, say) forbids it: the
+# installer compiles nothing, and a process that trains starts in less than half the time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint format tables docs perf requirements clean
 .DEFAULT_GOAL := test
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ def _run(
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     from gan3d_bench.cli import run
+    from gan3d_bench.tracking import media
 
+    media.turntable = partial(media.turntable, steps=5)  # nobody looks at these films
     # tests that run in the background of a shell inherit an ignored SIGINT
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)

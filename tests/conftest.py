@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from gan3d_bench.files import checkpoints
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine.optional_packages import why_missing
 from gan3d_bench.registry import registry
+from gan3d_bench.tracking import media
 from gan3d_bench.training.fit import build
 
 PLUGIN = Path(__file__).parent / "e2e" / "toy_plugin"
@@ -84,7 +86,15 @@ def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def toy(toy_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def short_films(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Films of few views, at the end of each run; `tracking/test_media.py` looks at whole ones."""
+    monkeypatch.setattr(media, "turntable", partial(media.turntable, steps=5))
+
+
+@pytest.fixture
+def toy(
+    toy_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_films: None
+) -> Iterator[Path]:
     """An empty working folder, the toy plug-in importable and registered in this process."""
     monkeypatch.syspath_prepend(str(toy_site))
     monkeypatch.chdir(tmp_path)

@@ -28,11 +28,15 @@ METHODS = registry("methods").names()
 TRACKED = ["tracking.wandb=true", "tracking.project=testing", "tracking.tags=[heads]"]
 SCRIPT = """
 import sys
+from functools import partial
 from gan3d_bench.cli import run
+from gan3d_bench.tracking import media
 
+media.turntable = partial(media.turntable, steps=5)  # that there is a film is what counts
 *methods, tracked = sys.argv[1:]
-for method in methods:
-    assert run(["fit", "--method", method, "--preset", "check", *tracked.split()]) == 0
+for method in methods:  # what is shown at the end of training; the toy's along the way as well
+    shown = [] if method == "toy" else ["trainer.preview_every=-1"]
+    assert run(["fit", "--method", method, "--preset", "check", *tracked.split(), *shown]) == 0
 assert run(["fit", "--method", "toy", "--preset", "check", "seed=1"]) == 0
 from gan3d_bench.files.run_folder import Run
 for _ in range(2):

@@ -25,6 +25,8 @@ _MAGMA = (
 )
 _INK = (40, 40, 40)
 _DEPTH_LEVELS = 65534  # 1 .. 65535; 0 means no surface
+# a seventh of the time that Pillow's `optimize` takes, for files larger by 4 %
+_COMPRESSION = 4
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def save_png(image: Image.Image, path: Path, text: dict[str, str] | None = None)
     for key, value in (text or {}).items():
         info.add_text(key, value)
     with atomic_write(path) as temporary:
-        image.save(temporary, pnginfo=info, optimize=True)
+        image.save(temporary, pnginfo=info, compress_level=_COMPRESSION)
     return path
 
 
