@@ -217,7 +217,7 @@ def test_symmetric_shapes_are_mirror_images() -> None:
     config = check_config().network
     config.symmetric, config.level = True, 2
     sphere = SphereTemplate.make(2, config.texture_size)
-    network = InverseGraphics(config, 16, sphere).eval()
+    network = InverseGraphics(config, (16, 16), sphere).eval()
     with torch.no_grad():
         found = network(normal(3, 3, 16, 16).clamp(-1, 1))
     shape = sphere.vertices + found.move
@@ -231,7 +231,7 @@ def test_symmetric_shapes_are_mirror_images() -> None:
 
 def mapping(view_dims: int = 3) -> MappingNetwork:
     config = MappingConfig(view_dims=view_dims, hidden=16, width=4)
-    return MappingNetwork(config, 16, 16, 12, 2 + normal(18), 1 + normal(18, seed=1).abs(), 10)
+    return MappingNetwork(config, (16, 16), 16, 12, 2 + normal(18), 1 + normal(18, seed=1).abs(), 10)
 
 
 def test_s_is_shared_out_and_entropy_is_least_where_each_has_one_property() -> None:

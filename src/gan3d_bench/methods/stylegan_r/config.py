@@ -157,6 +157,12 @@ class StyleGANRConfig(RunConfig):
     image_size: int = key(
         512, "side of the teacher's pictures", unit="pixels", least=16, most=1024, power_of_two=True
     )
+    image_rows: int = key(
+        0,
+        "middle rows of the teacher's pictures that are looked at, all others are cut off; 0: all. "
+        "The official car model has 384 of 512 with content",
+        unit="pixels", least=8, most=1024, multiple_of=8, also=(0,),
+    )  # fmt: skip
     teacher: str = teacher_key()
     views: str = key(
         "", "azimuths that view codes start from; even: each 30 degrees on, whatever it shows",
@@ -180,9 +186,15 @@ class StyleGANRConfig(RunConfig):
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
 
+    @property
+    def rows(self) -> int:
+        """Rows of the pictures that are looked at; their columns are `image_size`."""
+        return self.image_rows or self.image_size
+
     def needs(self) -> list[Need]:
         """See `RunConfig.needs`: the data set's files, images of a step."""
         size, objects = self.image_size, self.dataset.objects
+        share = self.rows / size
         views = 12 * self.candidates.each
         batch = max(2 * self.inverse.batch, self.mapping.batch, 2 * self.finetune.batch)
         return [
@@ -190,12 +202,12 @@ class StyleGANRConfig(RunConfig):
             Need(
                 {"dataset.objects": objects, "candidates.each": self.candidates.each},
                 "pictures and masks",
-                disk=pixels(objects * views, size, 4, BYTE),
+                disk=share * pixels(objects * views, size, 4, BYTE),
             ),
             Need(
                 {"inverse.batch": self.inverse.batch, "image_size": size},
                 "images of a step",
-                pixels(batch, size, 32),
+                share * pixels(batch, size, 32),
             ),
         ]
 
@@ -203,6 +215,10 @@ class StyleGANRConfig(RunConfig):
         """See `RunConfig.validate`."""
         super().validate()
         self.inversion.require_w("styles are mixed between pictures of one stylecode each")
+        if self.image_rows > self.image_size:
+            raise UserError(
+                f"image_rows={self.image_rows}: expected at most image_size={self.image_size}"
+            )
         if not self.losses.iou + self.losses.colour:
             raise UserError("losses.iou=0 losses.colour=0: expected one of them above 0")
         if self.cameras.start == LATENTS and self.views != CARS:

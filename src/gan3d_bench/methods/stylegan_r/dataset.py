@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -32,7 +33,7 @@ from gan3d_bench.methods.stylegan_r.views import (
     require_cars,
     view_stylecodes,
 )
-from gan3d_bench.rendering.images import from_uint8, to_uint8
+from gan3d_bench.rendering.images import central_rows, from_uint8, to_uint8
 
 SHARD = 64  # pictures a file
 VERSION = 1  # of what is in the files
@@ -75,6 +76,7 @@ class Pictures:
             TRUTH if self.exact else self.masks.fingerprint,
             config.dataset.least_area,
             config.dataset.batch,
+            *((f"{config.image_rows} rows",) if config.image_rows else ()),
         )
         name = hashlib.sha256(" ".join(map(str, known)).encode()).hexdigest()[:16]
         return ShardStore(cache_dir() / "multi-view-pictures" / name, name, SHARD)
@@ -121,13 +123,14 @@ class Pictures:
 
     @torch.no_grad()
     def picture(self, objects: Tensor, views: Tensor) -> tuple[Tensor, Masks]:
-        """The teacher's pictures (B, 3, S, S) of objects from views (B,) of the K, with masks."""
+        """The teacher's pictures (B, 3, R, S) of objects from views (B,) of the K, with masks."""
         images = self.generator.synthesis(self.stylecodes(objects, views)).float().clamp(-1, 1)
         if not self.exact:
             return images, self.masks(images)
         numbers = [self.views.numbers[view] for view in views.tolist()]
         cars = cars_of(self.generator, numbers, objects.tolist())
-        return images, true_silhouettes(cars, self.config.image_size, CarPack.load())
+        found = true_silhouettes(cars, self.config.image_size, CarPack.load())
+        return images, replace(found, mask=central_rows(found.mask, self.config.rows))
 
     def split(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers (B,) of pictures -> those of their objects, and of their views among the K."""
@@ -213,7 +216,7 @@ class Pictures:
         return objects[:, None] * len(self.views) + order.gather(1, place)
 
     def read(self, numbers: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S) in [-1, 1] and masks (B, 1, S, S) in [0, 1] by number."""
+        """Images (B, 3, R, S) in [-1, 1] and masks (B, 1, R, S) in [0, 1] by number."""
         rows = self.store.rows(self.count, torch.as_tensor(numbers).tolist())
         return from_uint8(rows["image"]), rows["mask"].float() / 255
 

@@ -46,6 +46,8 @@ class StyleGANR(StyleGANRTraining):
     def reconstruct(self, images: Tensor) -> DeformedSphere:
         """Meshes of `images` (B, 3, S, S) in [-1, 1], whose cameras are found by trying.
 
+        Of them the middle rows are looked at that `image_rows` says; (B, 3, R, S) is taken, too.
+
         Raises:
             UserError: another image size.
         """
@@ -83,7 +85,7 @@ class StyleGANR(StyleGANRTraining):
                 more than to anything else.
 
         Returns:
-            (B, 3, S, S) in [-1, 1].
+            (B, 3, R, S) in [-1, 1].
 
         Raises:
             UserError: another word, or images of another size.

@@ -62,18 +62,24 @@ class InverseGraphics(nn.Module):
 
     Args:
         config: sizes.
-        image_size: of the pictures; larger ones than `config.input_size` are reduced to that.
+        picture_size: (R, S), rows and columns of the pictures; wider ones than `config.input_size`
+            are reduced to that.
         template: the sphere.
     """
 
     mirror: Tensor
 
-    def __init__(self, config: NetworkConfig, image_size: int, template: SphereTemplate) -> None:
+    def __init__(
+        self, config: NetworkConfig, picture_size: tuple[int, int], template: SphereTemplate
+    ) -> None:
         super().__init__()
-        self.input_size = min(config.input_size, image_size)
+        rows, columns = picture_size
+        self.input_size = min(config.input_size, columns)
         self.symmetric = config.symmetric
         grid = min(_GRID, self.input_size // 2)
-        widths = _widths(config.width, int(math.log2(self.input_size // grid)))
+        halvings = int(math.log2(self.input_size // grid))
+        widths = _widths(config.width, halvings)
+        height = halved(round(rows * self.input_size / columns), halvings)
         self.encoder = nn.Sequential(
             *(
                 nn.Sequential(
@@ -84,7 +90,7 @@ class InverseGraphics(nn.Module):
                 for before, after in pairwise((3, *widths))
             ),
             nn.Flatten(),
-            *_dense(widths[-1] * grid**2, config.hidden),
+            *_dense(widths[-1] * height * grid, config.hidden),
             *_dense(config.hidden, config.hidden),
         )
         last = nn.Linear(config.hidden, 3 * len(template.vertices))
@@ -97,13 +103,20 @@ class InverseGraphics(nn.Module):
         share_statistics(self)
 
     def forward(self, images: Tensor) -> Properties:
-        """Shapes and textures of images (B, 3, S, S) in [-1, 1]."""
+        """Shapes and textures of images (B, 3, R, S) in [-1, 1]."""
         code = self.encoder(resize(images, self.input_size))
         move = _MOVE * self.shape(code).float().unflatten(1, (-1, 3))
         if self.symmetric:
             other = move[:, self.mirror] * move.new_tensor([-1.0, 1.0, 1.0])
             move = (move + other) / 2
         return Properties(move, self.texture(code).float())
+
+
+def halved(size: int, times: int) -> int:
+    """What strided convolutions, padded by half their kernel, leave of a number of pixels."""
+    for _ in range(times):
+        size = -(-size // 2)
+    return size
 
 
 def initialise(network: nn.Module) -> None:

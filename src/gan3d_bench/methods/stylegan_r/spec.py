@@ -26,7 +26,8 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
         "start": config["cameras"]["start"] == "latents",
     }
     found = [name for name, is_so in changed.items() if is_so]
-    if (config["views"], config["image_size"]) != ("cars", 64) or len(found) > 1:
+    whole = not config["image_rows"]
+    if (config["views"], config["image_size"]) != ("cars", 64) or not whole or len(found) > 1:
         return {}
     one = found[0] if found else ""
     own = {_ABLATIONS.get(one, ROW): RECONSTRUCT}
