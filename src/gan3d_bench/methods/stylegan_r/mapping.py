@@ -159,7 +159,7 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def _convolutions(width: int, height: int, breadth: int, outputs: int) -> nn.Sequential:
-    """Pictures (B, 3, height, breadth) -> (B, outputs): strided until the shorter side is 4 to 7."""
+    """Pictures (B, 3, height, breadth) -> (B, outputs): halved until the shorter side is 4 to 7."""
     layers: list[nn.Module] = []
     channels, halvings = 3, int(math.log2(min(height, breadth) // 4))
     for place in range(halvings):
