@@ -78,6 +78,9 @@ class NetworkConfig:
     )
     radius: float = key(0.6, "of the sphere, in halves of the picture's width", above=0, most=1)
     symmetric: bool = key(False, "whether shapes are mirror images of themselves; ours")
+    symmetric_texture: bool = key(
+        False, "whether texture maps are, too; light from one side does not go into such; ours"
+    )
 
 
 @dataclass

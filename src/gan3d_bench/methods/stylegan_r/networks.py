@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.distributed.batch_norm import share_statistics
 from gan3d_bench.methods.stylegan_r.config import NetworkConfig
-from gan3d_bench.methods.stylegan_r.template import SphereTemplate
+from gan3d_bench.methods.stylegan_r.template import SphereTemplate, mirrored
 from gan3d_bench.rendering.images import resize
 
 MOST_WIDTH = 512  # channels of convolutions
@@ -75,7 +75,7 @@ class InverseGraphics(nn.Module):
         super().__init__()
         rows, columns = picture_size
         self.input_size = min(config.input_size, columns)
-        self.symmetric = config.symmetric
+        self.symmetric, self.symmetric_texture = config.symmetric, config.symmetric_texture
         grid = min(_GRID, self.input_size // 2)
         halvings = int(math.log2(self.input_size // grid))
         widths = _widths(config.width, halvings)
@@ -109,7 +109,10 @@ class InverseGraphics(nn.Module):
         if self.symmetric:
             other = move[:, self.mirror] * move.new_tensor([-1.0, 1.0, 1.0])
             move = (move + other) / 2
-        return Properties(move, self.texture(code).float())
+        texture = self.texture(code).float()
+        if self.symmetric_texture:
+            texture = (texture + mirrored(texture)) / 2
+        return Properties(move, texture)
 
 
 def halved(size: int, times: int) -> int:
