@@ -61,7 +61,8 @@ def test_phases_ablations_and_figures(
     drawn = cli("figures", "--run", whole.path, "--count", 1, "--out", "out", "--device", "cpu")
     assert drawn.code == 0, drawn.err
     assert {path.stem for path in Path("out").iterdir()} == {
-        "faces", "yaw", "pitch", "views", "reconstruction", "camera", "swaps", "mixing",
+        "faces", "yaw", "pitch", "views", "blocks", "reconstruction", "camera", "optimised",
+        "swaps", "mixing",
     }  # fmt: skip
 
 

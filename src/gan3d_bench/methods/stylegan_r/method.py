@@ -153,15 +153,19 @@ class StyleGANR(StyleGANRTraining):
         images: Tensor | None = None,
         styles: Tensor | None = None,
     ) -> Mapping[str, Sheet]:
-        """See `Method.figures`; and ``views`` (Figure 2), ``reconstruction`` (4), ``camera`` (7 to
-        9, L), ``swaps`` (10, 11 and M) and ``mixing``, the baseline of the swaps.
+        """See `Method.figures`; and ``views`` (Figure 2), ``blocks`` (A), ``reconstruction`` (4),
+        ``camera`` (7, 9, L), ``optimised`` (8), ``swaps`` (10, 11 and M) and ``mixing``, the
+        baseline of the swaps.
         """
         sheets = super().figures(count, generator, images, styles)
         seen = self._shown(count) if images is None else self.seen(images)
+        codes = self.embed(seen.images)
         return {
             **sheets,
             "views": figures.view_sheet(self, min(count, 4)),
+            "blocks": figures.block_sheet(self, codes[:4]),
             "reconstruction": figures.reconstruction_sheet(DeformedSphere(self, seen)),
             "camera": figures.camera_sheet(DeformedSphere(self, seen), self.neural(seen)),
-            **figures.swap_sheets(self, seen),
+            "optimised": figures.optimised_sheet(self, seen, codes),
+            **figures.swap_sheets(self, seen, codes),
         }
