@@ -194,7 +194,8 @@ def test_the_largest_sure_object_of_the_category(
     torch.save({"bias": torch.zeros(1)}, file)
     found = MaskRCNN(file, DetectorConfig())(normal_images(2))
     assert found.instances.tolist() == [2, 0]
-    assert found.mask[0].sum().item() == pytest.approx(0.9 * 48)
+    assert found.mask[0].unique().tolist() == [0, 1]  # not how sure it is
+    assert found.mask[0].sum() == 48
     assert found.mask[1].sum() == 0
     torch.save({"other": torch.zeros(1)}, file)
     with pytest.raises(UserError, match=rf"^masks={file}: "):

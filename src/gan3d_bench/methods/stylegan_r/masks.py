@@ -123,7 +123,7 @@ def _largest(inside: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 class MaskRCNN:
-    """Torchvision's Mask R-CNN (He et al. 2017), from a file of weights.
+    """Torchvision's Mask R-CNN (He et al. 2017), from a file of weights; masks are 0 or 1.
 
     Args:
         path: of `EXPECTED`.
@@ -139,7 +139,7 @@ class MaskRCNN:
         self.network.eval().requires_grad_(False)
         self.config = config
         self.name = f"Mask R-CNN, {config.category}"
-        self.fingerprint = f"{sha256_of(path)} {config}"
+        self.fingerprint = f"{sha256_of(path)} {config} binary"
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Masks:
@@ -151,8 +151,10 @@ class MaskRCNN:
             kept = one["masks"][wanted & (one["scores"] >= self.config.score)]
             counts.append(len(kept))
             empty = images.new_zeros(1, *images.shape[2:])
-            masks.append(kept[kept.sum((1, 2, 3)).argmax()] if len(kept) else empty)
-        return Masks(torch.stack(masks).to(images), torch.tensor(counts))
+            # binarised at one half once resized (He et al. 2017, section 3.1)
+            inside = (kept > 0.5).to(images)
+            masks.append(inside[inside.sum((1, 2, 3)).argmax()] if len(kept) else empty)
+        return Masks(torch.stack(masks), torch.tensor(counts))
 
 
 def _network() -> nn.Module:
