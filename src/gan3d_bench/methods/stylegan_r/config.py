@@ -20,11 +20,14 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import PERCEPTUAL, InversionConfig
 from gan3d_bench.generators.names import teacher_key
 
-CARS, EVEN, BACKGROUND = "cars", "even", "background"
+CARS, HEADS, EVEN, BACKGROUND = "cars", "heads-360", "even", "background"
+CLASSES = (CARS, HEADS)
+"""Objects that teachers of the suite are regressed on, whose latents say what is seen."""
 BINS, LATENTS = "bins", "latents"
 CATEGORIES = ("car", "bird", "cat", "dog", "horse")
-VIEWS = "cars (of a teacher of cars), even, or the edited file of `gan3d-bench annotate-views`"
-MASKS = "cars (of a teacher of cars), background, or a file of Mask R-CNN's weights"
+_CLASS = "cars or heads-360 (what the teacher was trained on)"
+VIEWS = f"{_CLASS}, even, or the edited file of `gan3d-bench annotate-views`"
+MASKS = f"{_CLASS}, background, or a file of Mask R-CNN's weights"
 
 
 @dataclass
@@ -32,7 +35,7 @@ class CandidatesConfig:
     """View codes that are chosen without a file."""
 
     count: int = key(
-        240, "view codes that are looked at, with views=cars", least=2, most=MOST_ITEMS
+        240, "view codes that are looked at, with views=cars or heads-360", least=2, most=MOST_ITEMS
     )
     each: int = key(3, "of them that are taken for each of the 12 azimuths", above=0, most=1000)
 
@@ -90,7 +93,8 @@ class CamerasConfig:
     fov: float = key(30.0, "field of view; the paper gives none", unit="degrees", least=1, most=120)
     start: str = key(
         BINS,
-        "where they start: the nearest of 12 azimuths; latents: exactly, with views=cars",
+        "where they start: the nearest of 12 azimuths; latents: exactly, with views=cars or "
+        "heads-360",
         choices=(BINS, LATENTS),
     )
     elevation: float = key(
@@ -169,11 +173,13 @@ class StyleGANRConfig(RunConfig):
     teacher: str = teacher_key()
     views: str = key(
         "", "azimuths that view codes start from; even: each 30 degrees on, whatever it shows",
-        required=VIEWS, path=True, names=(CARS, EVEN),
+        required=VIEWS, path=True, names=(*CLASSES, EVEN),
     )  # fmt: skip
     masks: str = key(
-        "", "what finds objects; cars: true silhouettes; background: what a smooth one is not",
-        required=MASKS, path=True, names=(CARS, BACKGROUND),
+        "",
+        "what finds objects; cars, heads-360: true silhouettes; background: what a smooth one is "
+        "not",
+        required=MASKS, path=True, names=(*CLASSES, BACKGROUND),
     )  # fmt: skip
     truncation: float = key(1.0, "truncation psi of the stylecodes", least=0, most=10)
     perceptual: str = key("lpips-vgg", "network of the perceptual loss", choices=PERCEPTUAL)
@@ -224,9 +230,10 @@ class StyleGANRConfig(RunConfig):
             )
         if not self.losses.iou + self.losses.colour:
             raise UserError("losses.iou=0 losses.colour=0: expected one of them above 0")
-        if self.cameras.start == LATENTS and self.views != CARS:
+        if self.cameras.start == LATENTS and self.views not in CLASSES:
             raise UserError(
-                f"cameras.start={LATENTS}: expected views={CARS} with it, got views={self.views}"
+                f"cameras.start={LATENTS}: expected views={' or '.join(CLASSES)} with it, got "
+                f"views={self.views}"
             )
         if self.inverse.lr_end > 1:
             raise UserError(f"inverse.lr_end={self.inverse.lr_end}: expected at most 1")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -16,21 +15,19 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.cars.pack import CarPack
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.shard_store import ShardStore
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.stylegan2.latents import mix_styles
-from gan3d_bench.methods.stylegan_r.config import CARS, StyleGANRConfig
-from gan3d_bench.methods.stylegan_r.masks import Masks, MaskSource, true_silhouettes
+from gan3d_bench.methods.stylegan_r.config import CLASSES, StyleGANRConfig
+from gan3d_bench.methods.stylegan_r.masks import Masks, MaskSource
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
+from gan3d_bench.methods.stylegan_r.subjects import SUBJECTS, require_class, shown_by
 from gan3d_bench.methods.stylegan_r.views import (
     ViewSet,
-    cars_of,
     content_stylecodes,
     fingerprint,
-    require_cars,
     view_stylecodes,
 )
 from gan3d_bench.rendering.images import central_rows, from_uint8, to_uint8
@@ -39,7 +36,6 @@ SHARD = 64  # pictures a file
 VERSION = 1  # of what is in the files
 KEPT, EMPTY, SMALL, SEVERAL = range(4)
 """What became of a picture: kept; left out without an object, with a small mask, with several."""
-TRUTH = "true silhouettes of the latents' cars"
 
 
 class Pictures:
@@ -59,10 +55,10 @@ class Pictures:
         self, config: StyleGANRConfig, generator: Generator, views: ViewSet, masks: MaskSource
     ) -> None:
         self.config, self.generator, self.views, self.masks = config, generator, views, masks
-        self.exact = config.masks == CARS
+        self.exact, kind = config.masks in CLASSES, config.masks
         if self.exact:
-            require_cars(generator, f"masks={CARS}: teacher={config.teacher}")
-        self.masks_name = TRUTH if self.exact else masks.name
+            require_class(kind, generator, f"masks={kind}: teacher={config.teacher}")
+        self.masks_name = f"true silhouettes of the latents' {kind}" if self.exact else masks.name
 
     @cached_property
     def store(self) -> ShardStore:
@@ -73,7 +69,7 @@ class Pictures:
             fingerprint(config.teacher),
             config.truncation,
             self.views.numbers,
-            TRUTH if self.exact else self.masks.fingerprint,
+            self.masks_name if self.exact else self.masks.fingerprint,
             config.dataset.least_area,
             config.dataset.batch,
             *((f"{config.image_rows} rows",) if config.image_rows else ()),
@@ -128,9 +124,10 @@ class Pictures:
         if not self.exact:
             return images, self.masks(images)
         numbers = [self.views.numbers[view] for view in views.tolist()]
-        cars = cars_of(self.generator, numbers, objects.tolist())
-        found = true_silhouettes(cars, self.config.image_size, CarPack.load())
-        return images, replace(found, mask=central_rows(found.mask, self.config.rows))
+        shown = shown_by(self.config.masks, self.generator, numbers, objects.tolist())
+        mask = SUBJECTS[self.config.masks].silhouettes(shown, self.config.image_size)
+        one = torch.ones(len(mask), dtype=torch.int64)
+        return images, Masks(central_rows(mask, self.config.rows), one)
 
     def split(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers (B,) of pictures -> those of their objects, and of their views among the K."""

@@ -13,11 +13,9 @@ from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from gan3d_bench.assets.manifest import sha256_of
-from gan3d_bench.cars.pack import CarPack
-from gan3d_bench.cars.sampling import CarParameters, render_cars
 from gan3d_bench.errors import UserError, named
 from gan3d_bench.files.weights import is_state, read_torch, require_weights, shapes_of
-from gan3d_bench.methods.stylegan_r.config import BACKGROUND, CARS, DetectorConfig
+from gan3d_bench.methods.stylegan_r.config import BACKGROUND, CLASSES, DetectorConfig
 
 LEAST_INSTANCE = 0.02
 """Share of a picture that a region must have to count as an object of its own."""
@@ -57,32 +55,25 @@ def open_masks(masks: str, detector: DetectorConfig) -> MaskSource:
     """The source of masks for pictures of which nothing is known.
 
     Args:
-        masks: the key; truth is only known of a teacher's own pictures (`true_silhouettes`), others
-            are then cut out by their background, as for ``background``.
+        masks: the key; truth is only known of a teacher's own pictures (`Subjects.silhouettes`),
+            others are then cut out by their background, as for ``background``.
         detector: of a file.
 
     Raises:
         UserError: the file is missing, damaged or holds something else.
     """
-    if masks in (CARS, BACKGROUND):
+    if masks in (*CLASSES, BACKGROUND):
         return SmoothBackground()
     with named(f"masks={masks}"):
         return MaskRCNN(Path(masks), detector)
-
-
-@torch.no_grad()
-def true_silhouettes(cars: CarParameters, image_size: int, pack: CarPack) -> Masks:
-    """Silhouettes of the cars whose latents a teacher was regressed on: truth, not detection."""
-    mask = render_cars(cars, image_size, pack=pack)["mask"]
-    return Masks(mask, torch.ones(len(mask), dtype=torch.int64))
 
 
 class SmoothBackground:
     """Objects before a background whose colours change as slowly as a parabola.
 
     A parabola of each colour is fitted to the border and, again and again, to all pixels near it;
-    what it does not explain is the object. Holes are filled. For rendered cars and their teachers:
-    photographs have no such background.
+    what it does not explain is the object. Holes are filled. For rendered objects and teachers of
+    these: photographs have no such background.
     """
 
     name = "objects before a smooth background"

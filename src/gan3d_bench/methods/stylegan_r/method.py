@@ -15,14 +15,14 @@ from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.methods.stylegan_r import figures
 from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH
-from gan3d_bench.methods.stylegan_r.config import CARS
+from gan3d_bench.methods.stylegan_r.config import CLASSES
 from gan3d_bench.methods.stylegan_r.model import Seen
 from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, MixedScene, NeuralScene
 from gan3d_bench.methods.stylegan_r.spec import MIXING, NEURAL
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
+from gan3d_bench.methods.stylegan_r.subjects import shown_by
 from gan3d_bench.methods.stylegan_r.swaps import Renderer, What, mixed, swapped
 from gan3d_bench.methods.stylegan_r.training import StyleGANRTraining
-from gan3d_bench.methods.stylegan_r.views import cars_of
 from gan3d_bench.pictures.scene_sheets import Sheet
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
@@ -114,10 +114,10 @@ class StyleGANR(StyleGANRTraining):
             "elevation": learnt.elevation.rad2deg().tolist(),
             "distance": (CENTRE_DEPTH * learnt.log_distance.exp()).tolist(),
         }
-        if self.config.views == CARS:
-            cars = cars_of(self.generator, views.numbers, views.numbers)
-            columns["true_azimuth"] = cars.azimuth.tolist()
-            columns["true_elevation"] = cars.elevation.tolist()
+        if self.config.views in CLASSES:
+            true = shown_by(self.config.views, self.generator, views.numbers, views.numbers)
+            columns["true_azimuth"] = true.azimuth.tolist()
+            columns["true_elevation"] = true.elevation.tolist()
         rows = zip(*columns.values(), strict=True)
         write_json(folder / "cameras.json", [dict(zip(columns, row, strict=True)) for row in rows])
 
