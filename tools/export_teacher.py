@@ -25,7 +25,7 @@ from gan3d_bench.training.fit import load_method
 
 FOLLOWS = "warm start: regression onto rendered pictures; then adversarial, same pictures"
 LICENCES = {
-    "heads": "CC0-1.0, as the head model it was trained on",
+    **dict.fromkeys(("heads", "heads-360"), "CC0-1.0, as the head model it was trained on"),
     "cars": "of the cars that it was trained on: see the manifest of the asset cars",
 }
 
@@ -37,7 +37,7 @@ def export(
     method = load_method(run)
     config = to_dict(run.config)
     what = write_networks(method, out)
-    data = config["data"].get("name", "heads")
+    data = config["data"].get("name") or "heads"
     card = {
         "name": out.name,
         "what": f"{what} of synthetic {data}, {method.generator_ema.image_size} pixels",

@@ -356,7 +356,7 @@ def annotate_views(
     ] = 60,
     contents: Annotated[int, number("objects that each is shown with", least=1, most=16)] = 4,
     latents: Annotated[
-        str, typer.Option(help="what the teacher's latents stand for: cars, or unknown")
+        str, typer.Option(help="what the teacher's latents stand for: cars, heads-360 or unknown")
     ] = "unknown",
     truncation: Annotated[float, number("psi, that of the run", least=0, most=10)] = 1.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",

@@ -38,6 +38,7 @@ BUILTIN: dict[str, dict[str, str]] = {
     },
     "datamodules": {
         "heads": "gan3d_bench.datamodules.specs:HEADS",
+        "heads-360": "gan3d_bench.datamodules.specs:HEADS_360",
         "cars": "gan3d_bench.datamodules.specs:CARS",
         "synface": "gan3d_bench.datamodules.specs:SYNFACE",
         "images": "gan3d_bench.datamodules.specs:IMAGES",

@@ -21,7 +21,7 @@ from gan3d_bench.spec import load
 
 SIZE, COUNTS = 16, {"train": 3, "val": 2, "test": 1}
 NAMES = sorted(BUILTIN["datamodules"])
-MAKING = {"heads", "cars"}  # modules that make their items, as many as are asked for
+MAKING = {"heads", "heads-360", "cars"}  # modules that make their items, as many as are asked for
 CHANNELS = {"image": 3, "depth": 1, "mask": 1, "normal": 3, "albedo": 3, "original": 3}
 
 

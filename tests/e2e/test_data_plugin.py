@@ -120,8 +120,8 @@ def test_the_toy_brings_data_for_a_method_of_the_suite(cli: Cli, toy: Path) -> N
     [
         (
             fit("supervised", "data.name=images", "data.path=x"),
-            "data.name='images': gives image, name but no depth; expected cars or heads or late or "
-            "other or ramps or synface",
+            "data.name='images': gives image, name but no depth; expected cars or heads or "
+            "heads-360 or late or other or ramps or synface",
         ),
         (fit("supervised", "data.name=ramp"), "data.name='ramp': expected one of"),
         (fit("supervised", "data.name=ramps"), "data.path='': data.name=ramps needs a file with"),

@@ -61,7 +61,8 @@ def test_phases_ablations_and_figures(
     drawn = cli("figures", "--run", whole.path, "--count", 1, "--out", "out", "--device", "cpu")
     assert drawn.code == 0, drawn.err
     assert {path.stem for path in Path("out").iterdir()} == {
-        "faces", "yaw", "pitch", "views", "reconstruction", "camera", "swaps", "mixing",
+        "faces", "yaw", "pitch", "views", "blocks", "reconstruction", "camera", "optimised",
+        "swaps", "mixing",
     }  # fmt: skip
 
 
@@ -73,10 +74,20 @@ def test_phases_ablations_and_figures(
         (("masks=cars",), "masks=cars: teacher=random-16 has latents of 16 numbers, expected"),
         (("views=nowhere.yaml",), "views=nowhere.yaml: No such file"),
         (("masks=nowhere.pth",), "masks=nowhere.pth: no such file; expected the weights"),
-        (("views=''",), "views='': expected cars (of a teacher of cars), even, or the edited"),
+        (
+            ("views=''",),
+            "views='': expected cars or heads-360 (what the teacher was trained on), even",
+        ),
         (("teacher=random-eg3d", "image_size=64"), "a generator that takes labels of 25"),
         (("losses.iou=0", "losses.colour=0"), "losses.iou=0 losses.colour=0: expected one"),
         (("inversion.space=w+",), "inversion.space='w+': expected 'w'"),
+        (("image_rows=24",), "image_rows=24: expected at most image_size=16"),
+        (("image_rows=12",), "image_rows=12: expected a multiple of 8"),
+        (
+            ("views=heads-360",),
+            "expected those of heads-360 (144; `fit --method stylegan2 --preset",
+        ),
+        (("cameras.start=latents",), "cameras.start=latents: expected views=cars or heads-360"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_work(
@@ -87,7 +98,7 @@ def test_what_does_not_fit_is_refused_before_work(
 
 def test_only_a_stylegan2_has_view_codes(refused: Callable[..., str]) -> None:
     options = ("annotate-views", "--out", "out", "--teacher")
-    assert "--latents heads: expected cars or unknown" in refused(
+    assert "--latents heads: expected cars or heads-360 or unknown" in refused(
         *options, "random-16", "--latents", "heads"
     )
     assert "--latents cars: --teacher random-16 has latents of 16" in refused(

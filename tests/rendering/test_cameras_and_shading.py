@@ -56,7 +56,8 @@ def test_ndc_of_pixel_points_are_the_rasterizer_s_pixel_centres(image_size):
 def test_focal_lengths():
     camera = PinholeCamera.from_focal((100, 225), 1015.0)
     assert camera.focal == pytest.approx(1015.0)
-    assert camera.resized(64).fov == camera.fov
+    assert camera.resized(90) == PinholeCamera((40, 90), camera.fov)
+    assert PinholeCamera(32).resized(64) == PinholeCamera(64)
     assert PinholeCamera(225, 90.0).focal == pytest.approx(112.0)
 
 

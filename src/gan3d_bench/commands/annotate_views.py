@@ -10,7 +10,7 @@ from gan3d_bench.machine.device import require_device
 from gan3d_bench.terminal import say
 
 SHEET, FILE = "views.png", "views.yaml"
-LATENTS = ("cars", "unknown")
+LATENTS = ("cars", "heads-360", "unknown")
 
 
 def annotate_views(
@@ -33,13 +33,13 @@ def annotate_views(
         out: folder.
         candidates: view codes.
         contents: content codes that each is shown with.
-        latents: ``cars`` of a teacher that was regressed on cars, whose latents say the azimuth;
-            ``unknown``.
+        latents: ``cars`` or ``heads-360`` of a teacher that was regressed on these, whose latents
+            say the azimuth; ``unknown``.
         truncation: psi of the stylecodes; a run should have the same.
         device: such as "cpu" or "cuda"; "auto" takes a GPU if there is one.
 
     Raises:
-        UserError: no such teacher, not a StyleGAN2, latents that are not those of cars, or a file
+        UserError: no such teacher, not a StyleGAN2, latents that are not those, or a file
             that cannot be written.
     """
     if latents not in LATENTS:
@@ -50,7 +50,7 @@ def annotate_views(
 
     from gan3d_bench.generators.stylegan2.latents import mix_styles
     from gan3d_bench.generators.teachers import load_teacher
-    from gan3d_bench.methods.stylegan_r import views
+    from gan3d_bench.methods.stylegan_r import subjects, views
     from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS, synthesis_of
     from gan3d_bench.pictures.grids import Column, save_png, unit_range
     from gan3d_bench.pictures.scene_sheets import Sheet
@@ -60,9 +60,9 @@ def annotate_views(
     numbers = range(candidates)
     azimuths: dict[int, int | None] = dict.fromkeys(numbers)
     notes: dict[int, str] = {}
-    if latents == "cars":
-        views.require_cars(generator, f"--latents cars: --teacher {teacher}")
-        known = views.cars_of(generator, numbers, numbers).azimuth.tolist()
+    if latents in subjects.SUBJECTS:
+        subjects.require_class(latents, generator, f"--latents {latents}: --teacher {teacher}")
+        known = subjects.shown_by(latents, generator, numbers, numbers).azimuth.tolist()
         azimuths = {number: views.nearest_bin(known[number]) for number in numbers}
         notes = {number: f"of the latents: {known[number]:.1f}" for number in numbers}
     with torch.no_grad():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -73,6 +74,8 @@ class HeadsDataset(RenderedDataset):
         UserError: unknown split, or a size below 1; on reading, a missing or damaged shard.
     """
 
+    settings: ClassVar[type[RenderedConfig]] = HeadsConfig
+
     def __init__(
         self,
         split: Split,
@@ -82,11 +85,26 @@ class HeadsDataset(RenderedDataset):
         root: Path | None = None,
         model: MorphableModel | None = None,
     ) -> None:
-        config, model = config or HeadsConfig(), model or MorphableModel.load_heads()
+        config, model = config or self.settings(), model or MorphableModel.load_heads()
         super().__init__(split, size, config.folder(root or cache_dir(), model.tensors()))
         self.config, self.model = config, model
-        self.latents = head_latents(split, range(size), self.config.seed)
-        self.parameters = sample_heads(self.latents, self.model)
+        self.latents = self.normals(split, range(size), self.config.seed)
+        self.parameters = self.sampled(self.latents, self.model)
+
+    @staticmethod
+    def normals(split: Split, numbers: Sequence[int], seed: int) -> Tensor:
+        """Standard normals of some items of a split, a row each."""
+        return head_latents(split, numbers, seed)
+
+    @staticmethod
+    def sampled(latents: Tensor, model: MorphableModel) -> HeadParameters:
+        """The heads of such normals (B, ...)."""
+        return sample_heads(latents, model)
+
+    @staticmethod
+    def more(latents: Tensor, model: MorphableModel) -> Item:
+        """What else is known of the head of one such row."""
+        return {}
 
     def draw(self, start: int, stop: int) -> dict[str, Tensor]:
         """See `RenderedDataset.draw`."""
@@ -95,7 +113,8 @@ class HeadsDataset(RenderedDataset):
 
     def item(self, maps: Mapping[str, Tensor], index: int) -> Item:
         """See `RenderedDataset.item`."""
-        return _item(maps, self.parameters, self.latents, index, index)
+        known = _item(maps, self.parameters, self.latents, index, index)
+        return {**known, **self.more(self.latents[index], self.model)}
 
 
 def _item(
@@ -115,16 +134,17 @@ class HeadsDataModule(RenderedDataModule[HeadsDataset]):
     """Train, val and test heads, disjoint in identity, rendered once and cached on disk."""
 
     settings = HeadsConfig
+    kind: ClassVar[type[HeadsDataset]] = HeadsDataset
 
     def build(self, split: Split) -> HeadsDataset:
         """The data set of a split (its images exist after `prepare_data`)."""
-        return HeadsDataset(split, self.sizes[split], self.config, root=self.root)
+        return self.kind(split, self.sizes[split], self.config, root=self.root)
 
     def anew(self, split: Split, numbers: Sequence[int]) -> list[Item]:
         """See `RenderedDataModule.anew`."""
         model = MorphableModel.load_heads()
-        latents = head_latents(split, numbers, self.config.seed)
-        heads = sample_heads(latents, model)
+        latents = self.kind.normals(split, numbers, self.config.seed)
+        heads = self.kind.sampled(latents, model)
         size, supersample = self.config.image_size, self.config.supersample
         items = []
         for start in range(0, len(numbers), RENDER_BATCH):
@@ -133,5 +153,6 @@ class HeadsDataModule(RenderedDataModule[HeadsDataset]):
                 maps = decode(encode(render_heads(chosen, size, supersample, model)))
             for row in range(len(chosen)):
                 one = {name: batch[row] for name, batch in maps.items()}
-                items.append(_item(one, heads, latents, start + row, numbers[start + row]))
+                known = _item(one, heads, latents, start + row, numbers[start + row])
+                items.append({**known, **self.kind.more(latents[start + row], model)})
         return items

@@ -59,6 +59,13 @@ CARS = DataModuleSpec(
     ),
 )
 
+HEADS_360 = DataModuleSpec(
+    name="heads-360",
+    title="the synthetic heads seen from all round, with exact camera too, any size",
+    module="gan3d_bench.datamodules.heads_360:Heads360DataModule",
+    gives=(*HEADS.gives, "azimuth", "elevation"),
+)
+
 SYNFACE = DataModuleSpec(
     name="synface",
     title="Synface (Basel Face Model renders), the benchmark of Unsup3D and GAN2Shape",

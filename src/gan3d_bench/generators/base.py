@@ -107,6 +107,11 @@ class Generator(nn.Module, abc.ABC):
         return cast(int, self.synthesis.image_size)
 
     @property
+    def image_rows(self) -> int:
+        """Rows of the images: as many as columns, unless `synthesis` says otherwise."""
+        return cast(int, getattr(self.synthesis, "image_rows", self.image_size))
+
+    @property
     def image_channels(self) -> int:
         """Channels of the images: 3, RGB, unless a generator makes something else."""
         return 3

@@ -134,9 +134,10 @@ class Method(L.LightningModule):
         return {}
 
 
-def require_images(images: Tensor, size: int) -> None:
-    """Raise a `UserError` unless images are (B, 3, size, size)."""
-    if images.dim() != 4 or tuple(images.shape[1:]) != (3, size, size):
+def require_images(images: Tensor, size: int, rows: int | None = None) -> None:
+    """Raise a `UserError` unless images are (B, 3, rows, size); rows are `size` if not given."""
+    rows = size if rows is None else rows
+    if images.dim() != 4 or tuple(images.shape[1:]) != (3, rows, size):
         raise UserError(
-            f"images of shape {tuple(images.shape)}: this run takes (B, 3, {size}, {size})"
+            f"images of shape {tuple(images.shape)}: this run takes (B, 3, {rows}, {size})"
         )

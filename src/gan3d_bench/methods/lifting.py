@@ -49,14 +49,16 @@ class LiftingMethod(PhasedMethod):
         return self.frozen["generator"]  # type: ignore[return-value]
 
     def embed(self, images: Tensor) -> Tensor:
-        """Stylecodes (B, w_dim) whose pictures by the teacher look like `images` (B, 3, S, S).
+        """Stylecodes (B, w_dim) whose pictures by the teacher look like `images` (B, 3, R, S).
+
+        R is S, but for a teacher whose pictures have fewer rows.
 
         They are kept in the cache folder.
 
         Raises:
             UserError: images of another size than the run's.
         """
-        require_images(images, self.config.image_size)
+        require_images(images, self.config.image_size, self.generator.image_rows)
         images, config = images.to(self.device), self.config
 
         def find() -> Tensor:

@@ -56,9 +56,11 @@ class PinholeCamera:
         """Principal point (c_u, c_v) in pixels."""
         return (self.width - 1) / 2, (self.height - 1) / 2
 
-    def resized(self, image_size: int | tuple[int, int]) -> PinholeCamera:
-        """The same field of view on another image size."""
-        return PinholeCamera(image_size, self.fov)
+    def resized(self, width: int) -> PinholeCamera:
+        """The same field of view on images of another width, the height in proportion."""
+        if isinstance(self.image_size, int):
+            return PinholeCamera(width, self.fov)
+        return PinholeCamera((round(self.height * width / self.width), width), self.fov)
 
     def intrinsics(self, device: torch.device | str | None = None) -> Tensor:
         """(3, 3): K, with ``(u, v, 1) ~ K P``."""

@@ -1,4 +1,4 @@
-"""Batches of square images: sizes, and the way to 8 bits and back."""
+"""Batches of images: sizes, and the way to 8 bits and back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from torch import Tensor
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Square images (B, C, S, S) to another size: bilinear up, area down."""
-    if images.shape[-1] == size:
+    """Images (B, C, H, W) to width `size`, the height in proportion: bilinear up, area down."""
+    height, width = images.shape[-2:]
+    if width == size:
         return images
-    if size > images.shape[-1]:
-        return F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
-    return F.interpolate(images, (size, size), mode="area")
+    shape = (round(height * size / width), size)
+    if size > width:
+        return F.interpolate(images, shape, mode="bilinear", align_corners=False)
+    return F.interpolate(images, shape, mode="area")
+
+
+def central_rows(images: Tensor, rows: int) -> Tensor:
+    """The middle `rows` rows of images (B, C, H, W), H - rows even and not negative."""
+    margin = (images.shape[-2] - rows) // 2
+    return images[..., margin : margin + rows, :]
 
 
 def to_uint8(images: Tensor) -> Tensor:

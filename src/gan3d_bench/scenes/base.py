@@ -39,7 +39,7 @@ class Scene(ABC):
             `input_view` is zero and nothing tells how a subject is turned.
         input_view: the view at which a reconstructed scene reproduces its input images; None
             for sampled scenes, whose reference is the canonical view (all angles zero).
-        background: (B, 3, S, S) in [-1, 1], pictures that the subjects belong into at
+        background: (B, 3, H, W) in [-1, 1], pictures that the subjects belong into at
             `input_view`, of scenes that know nothing of what lies behind a subject; else None.
     """
 
@@ -64,10 +64,11 @@ class Scene(ABC):
             view: B views (or one for all), relative to the canonical view.
             light: B lights (or one for all) in camera space at that view; None keeps each
                 subject's own, which turn with the subject.
-            image_size: pixels per side; None keeps the scene's own.
+            image_size: width in pixels, the height in proportion to that of the scene's camera;
+                None keeps the scene's own.
 
         Returns:
-            pictures of `image_size`; depth is z in camera space.
+            pictures of that size; depth is z in camera space.
 
         Raises:
             UserError: `light` given but the scene cannot be relit, or an impossible size.

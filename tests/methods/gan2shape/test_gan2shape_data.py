@@ -120,7 +120,7 @@ def test_heads_are_the_data_modules(tmp_path):
 
 def test_data_that_lacks_what_is_asked_for(folder):
     given = ("data=images", f"images={folder}")
-    expected = "gives image, name but no mask; expected teacher or cars or heads"
+    expected = "gives image, name but no mask; expected teacher or cars or heads or heads-360"
     with pytest.raises(UserError, match=expected):
         load(*given, "masks=exact")
     with pytest.raises(UserError, match="but no name; expected teacher or images or synface"):

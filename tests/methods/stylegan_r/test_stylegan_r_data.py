@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gan3d_bench.cars.sampling import NUM_LATENTS
+from gan3d_bench.cars.sampling import CarParameters
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.teachers import load_teacher
@@ -26,19 +26,23 @@ from gan3d_bench.methods.stylegan_r.masks import (
     fill,
     open_masks,
 )
+from gan3d_bench.methods.stylegan_r.subjects import SUBJECTS, shown_by
 from gan3d_bench.methods.stylegan_r.views import (
     AZIMUTHS,
     ViewSet,
-    cars_of,
     nearest_bin,
     read_views,
     view_set,
-    views_of_cars,
+    views_of_class,
     write_views,
 )
 from gan3d_bench.registry import registry
 
-CARS = cast(Any, SimpleNamespace(z_dim=NUM_LATENTS))  # what a teacher of cars is known by
+# what a teacher of a class is known by
+TEACHERS = {
+    name: cast(Any, SimpleNamespace(z_dim=subjects.num_latents))
+    for name, subjects in SUBJECTS.items()
+}
 
 
 def config_of(*overrides: str) -> StyleGANRConfig:
@@ -92,24 +96,27 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         read_views(tmp_path / "views.yaml", "random-16")
 
 
-def test_azimuths_of_a_teacher_of_cars_are_those_of_its_latents() -> None:
-    chosen = views_of_cars(CARS, 120, 2, exact=False)
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_azimuths_of_a_teacher_of_a_class_are_those_of_its_latents(name: str) -> None:
+    teacher = TEACHERS[name]
+    chosen = views_of_class(name, teacher, 120, 2, exact=False)
     assert set(chosen.elevations) == {0.0}
     for azimuth in AZIMUTHS:
         assert chosen.azimuths.count(azimuth) <= 2
     assert len(chosen) > 20
-    cars = cars_of(CARS, chosen.numbers, [5] * len(chosen))
-    apart = (cars.azimuth - torch.tensor(chosen.azimuths) + 180) % 360 - 180
+    shown = shown_by(name, teacher, chosen.numbers, [5] * len(chosen))
+    apart = (shown.azimuth - torch.tensor(chosen.azimuths) + 180) % 360 - 180
     assert apart.abs().max() <= 15
     assert apart.abs().max() > 5  # nothing but the bin is told
-    exact = views_of_cars(CARS, 120, 2, exact=True)
+    exact = views_of_class(name, teacher, 120, 2, exact=True)
     assert exact.numbers == chosen.numbers
-    assert exact.azimuths == pytest.approx(cars.azimuth.tolist())
-    assert exact.elevations == pytest.approx(cars.elevation.tolist())
+    assert exact.azimuths == pytest.approx(shown.azimuth.tolist())
+    assert exact.elevations == pytest.approx(shown.elevation.tolist())
 
 
 def test_the_view_is_the_view_codes_and_the_car_the_contents() -> None:
-    cars = cars_of(CARS, [3, 4, 3, 4], [0, 0, 1, 1])
+    cars = shown_by("cars", TEACHERS["cars"], [3, 4, 3, 4], [0, 0, 1, 1])
+    assert isinstance(cars, CarParameters)
     assert torch.equal(cars.azimuth[:2], cars.azimuth[2:])
     assert cars.azimuth[0] != cars.azimuth[1]
     assert torch.equal(cars.background[0], cars.background[1])
@@ -194,7 +201,8 @@ def test_the_largest_sure_object_of_the_category(
     torch.save({"bias": torch.zeros(1)}, file)
     found = MaskRCNN(file, DetectorConfig())(normal_images(2))
     assert found.instances.tolist() == [2, 0]
-    assert found.mask[0].sum().item() == pytest.approx(0.9 * 48)
+    assert found.mask[0].unique().tolist() == [0, 1]  # not how sure it is
+    assert found.mask[0].sum() == 48
     assert found.mask[1].sum() == 0
     torch.save({"other": torch.zeros(1)}, file)
     with pytest.raises(UserError, match=rf"^masks={file}: "):

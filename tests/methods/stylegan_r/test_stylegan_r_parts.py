@@ -1,4 +1,4 @@
-"""Parts of StyleGAN-R: sphere and texture, cameras, W*, the mapping network, losses."""
+"""Parts of StyleGAN-R: cameras, W*, the mapping network, losses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gan3d_bench.generators.stylegan2.layers import ToRGB
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH, Orbit, ViewCameras
-from gan3d_bench.methods.stylegan_r.config import LossConfig, MappingConfig, StyleGANRConfig
+from gan3d_bench.methods.stylegan_r.config import LossConfig, MappingConfig
 from gan3d_bench.methods.stylegan_r.mapping import (
     ContentCodes,
     MappingNetwork,
@@ -31,7 +31,7 @@ from gan3d_bench.methods.stylegan_r.mapping import (
 )
 from gan3d_bench.methods.stylegan_r.method import StyleGANR
 from gan3d_bench.methods.stylegan_r.model import Seen
-from gan3d_bench.methods.stylegan_r.networks import InverseGraphics, Properties
+from gan3d_bench.methods.stylegan_r.networks import Properties
 from gan3d_bench.methods.stylegan_r.objective import (
     cycle_terms,
     disagreement,
@@ -47,13 +47,9 @@ from gan3d_bench.methods.stylegan_r.style_space import (
     synthesis_of,
 )
 from gan3d_bench.methods.stylegan_r.swaps import swapped
-from gan3d_bench.methods.stylegan_r.template import SphereTemplate
 from gan3d_bench.registry import registry
-from gan3d_bench.rendering.cameras import PinholeCamera
-from gan3d_bench.rendering.mesh import MeshRendering, render_mesh
+from gan3d_bench.rendering.mesh import MeshRendering
 from gan3d_bench.training.fit import build
-
-TEXTURE = 64
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -64,53 +60,6 @@ def orbit(azimuth: list[float], elevation: float = 0.0, log_distance: float = 0.
     angles = torch.tensor(azimuth).deg2rad()
     others = torch.ones_like(angles)
     return Orbit(angles, math.radians(elevation) * others, log_distance * others)
-
-
-# -- sphere ----------------------------------------------------------------------------------------
-
-
-def test_the_sphere_is_the_papers() -> None:
-    sphere = SphereTemplate.make(3, TEXTURE, 0.6)
-    assert (len(sphere.vertices), len(sphere.faces)) == (642, 1280)
-    assert len(sphere.topology.edges) == len(sphere.topology.edge_faces) == 1920
-    assert torch.allclose(sphere.vertices.norm(dim=1), torch.tensor(0.6), atol=1e-6)
-    mirrored = sphere.vertices[sphere.mirror] * torch.tensor([-1.0, 1.0, 1.0])
-    assert torch.allclose(mirrored, sphere.vertices, atol=1e-6)
-    a, b, c = sphere.vertices[sphere.faces].unbind(1)
-    assert ((torch.linalg.cross(b - a, c - a) * (a + b + c)).sum(1) > 0).all()  # outward
-
-
-@pytest.mark.parametrize("azimuth", [0.0, 60.0, 120.0, 170.0, 180.0, 250.0])
-def test_textures_go_round_without_a_seam(azimuth: float) -> None:
-    """Each point of the drawn sphere has its longitude's and latitude's colour, at the back too."""
-    sphere, width = SphereTemplate.make(3, TEXTURE, 0.06), TEXTURE
-    longitude = 2 * math.pi * (torch.arange(width) / width - 0.5)
-    latitude = math.pi * (0.5 - torch.arange(width // 2) / (width // 2 - 1))  # north first
-    texture = torch.stack(
-        (
-            longitude.cos().expand(width // 2, -1),
-            longitude.sin().expand(width // 2, -1),
-            (latitude / (math.pi / 2))[:, None].expand(-1, width),
-        )
-    )[None]
-    camera = orbit([azimuth], elevation=20.0)
-    seen = render_mesh(
-        camera.transform(sphere.vertices[None]),
-        sphere.faces,
-        sphere.surface(texture),
-        PinholeCamera(48),
-        attributes=sphere.vertices[None] / 0.06,
-        cull_backfaces=True,
-    )
-    assert seen.attributes is not None
-    inside = seen.mask[0, 0] > 0
-    x, y, z = seen.attributes[0][:, inside]
-    found = seen.rgb[0][:, inside]
-    away = y.abs() < 0.8  # chords of faces near the poles are not circles of latitude
-    angle = torch.atan2(x, -z)
-    expected = torch.stack((angle.cos(), angle.sin(), -torch.asin(y.clamp(-1, 1)) / (math.pi / 2)))
-    assert inside.sum() > 500
-    assert (found - expected)[:, away].abs().max() < 0.12
 
 
 # -- cameras ---------------------------------------------------------------------------------------
@@ -209,29 +158,11 @@ def test_other_generators_are_refused() -> None:
 # -- networks --------------------------------------------------------------------------------------
 
 
-def check_config() -> StyleGANRConfig:
-    return cast(StyleGANRConfig, compose(registry("methods").get("stylegan-r"), "check"))
-
-
-def test_symmetric_shapes_are_mirror_images() -> None:
-    config = check_config().network
-    config.symmetric, config.level = True, 2
-    sphere = SphereTemplate.make(2, config.texture_size)
-    network = InverseGraphics(config, 16, sphere).eval()
-    with torch.no_grad():
-        found = network(normal(3, 3, 16, 16).clamp(-1, 1))
-    shape = sphere.vertices + found.move
-    mirrored = shape[:, sphere.mirror] * torch.tensor([-1.0, 1.0, 1.0])
-    assert torch.allclose(mirrored, shape, atol=1e-5)
-    assert found.move.std(0).mean() > 1e-3  # another for each picture
-    assert found.texture.shape == (3, 3, config.texture_size // 2, config.texture_size)
-    # the dents of the start leave neighbours together
-    assert (sphere.topology.edge_cosines(shape) > 0).all()
-
-
 def mapping(view_dims: int = 3) -> MappingNetwork:
     config = MappingConfig(view_dims=view_dims, hidden=16, width=4)
-    return MappingNetwork(config, 16, 16, 12, 2 + normal(18), 1 + normal(18, seed=1).abs(), 10)
+    return MappingNetwork(
+        config, (16, 16), 16, 12, 2 + normal(18), 1 + normal(18, seed=1).abs(), 10
+    )
 
 
 def test_s_is_shared_out_and_entropy_is_least_where_each_has_one_property() -> None:

@@ -16,7 +16,8 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.methods.stylegan_r.cameras import ViewCameras
 from gan3d_bench.methods.stylegan_r.method import StyleGANR
 from gan3d_bench.methods.stylegan_r.spec import MIXING, NEURAL, SPEC
-from gan3d_bench.methods.stylegan_r.views import cars_of, views_of_cars
+from gan3d_bench.methods.stylegan_r.subjects import shown_by
+from gan3d_bench.methods.stylegan_r.views import views_of_class
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import RECONSTRUCT
 
@@ -24,7 +25,7 @@ CARS = cast(Any, SimpleNamespace(z_dim=NUM_LATENTS))  # what a teacher of cars i
 
 
 def leave(views: str, folder: Path) -> ViewCameras:
-    found = views_of_cars(CARS, 60, 1, exact=False)
+    found = views_of_class("cars", CARS, 60, 1, exact=False)
     cameras = ViewCameras(found.azimuths, found.elevations)
     with torch.no_grad():
         cameras.azimuth += 0.1
@@ -38,8 +39,8 @@ def leave(views: str, folder: Path) -> ViewCameras:
 def test_cameras_are_left_beside_the_true_ones(tmp_path: Path) -> None:
     cameras = leave("cars", tmp_path)
     read = read_cameras(tmp_path / "cameras.json")
-    views = views_of_cars(CARS, 60, 1, exact=False)
-    true = cars_of(CARS, views.numbers, views.numbers)
+    views = views_of_class("cars", CARS, 60, 1, exact=False)
+    true = shown_by("cars", CARS, views.numbers, views.numbers)
     assert read["azimuth"].tolist() == pytest.approx(cameras.azimuth.rad2deg().tolist())
     assert read["bin_azimuth"].tolist() == pytest.approx(list(views.azimuths))
     assert read["true_azimuth"].tolist() == pytest.approx(true.azimuth.tolist())
@@ -84,6 +85,8 @@ def test_of_other_teachers_nothing_is_true(tmp_path: Path) -> None:
         ),
         (["losses.multi_view=false", "losses.perceptual=0"], {"iou": {}}),
         (["views=even"], {"iou": {}, "camera-init": {}}),
+        (["image_rows=48"], {"iou": {}, "camera-init": {}}),
+        (["views=heads-360", "masks=heads-360"], {"iou": {}, "camera-init": {}}),
     ],
 )  # fmt: skip
 def test_rows(overrides: list[str], tables: dict[str, dict[str, str]]) -> None:

@@ -84,8 +84,9 @@ def invert(
 
     Args:
         teacher: the generator, left as it is, and its discriminator for some distances.
-        images: (B, 3, S, S) in [-1, 1], framed like the generator's training images. Compared at
-            the least of S, the generator's size and `config.compare_size`.
+        images: (B, 3, S, S) in [-1, 1], framed like the generator's training images; of a
+            generator with fewer rows (B, 3, R, S) in its proportions. Compared at the least width
+            of S, the generator's size and `config.compare_size`.
         config: how.
         rng: on the CPU; draws the statistics of w, then keys every image's own noise.
         progress: told what is being done and how many steps are done, of `steps_in_all`.
@@ -104,8 +105,10 @@ def invert(
             f"teacher={teacher.name!r}: takes labels of {generator.label_dim} numbers; inversion "
             "expected a generator without"
         )
-    if not len(images) or images.shape[1:] != (3, size, size):
-        raise UserError(f"images: {tuple(images.shape)}, expected (B, 3, S, S)")
+    rows = size * generator.image_rows // generator.image_size
+    if not len(images) or images.shape[1:] != (3, rows, size):
+        expected = "(B, 3, S, S)" if rows == size else f"(B, 3, {rows}, {size})"
+        raise UserError(f"images: {tuple(images.shape)}, expected {expected}")
     if config.noise_maps and not isinstance(generator.synthesis, Synthesis):
         raise UserError(
             f"noise_maps=true: the noise of teacher={teacher.name!r} is fixed; expected false"
@@ -118,7 +121,8 @@ def invert(
     device = generator.w_mean.device
     compared = min(size, generator.image_size, config.compare_size)
     name = perceptual_name(teacher, config)
-    loss = build_perceptual(name, teacher.discriminator, compared)  # type: ignore[arg-type]
+    shorter = compared * min(rows, size) // size
+    loss = build_perceptual(name, teacher.discriminator, shorter)  # type: ignore[arg-type]
     if isinstance(loss, nn.Module):
         loss.to(device)
     mean, channels = w_statistics(generator, rng)

@@ -157,7 +157,7 @@ class StyleGAN2Config(RunConfig):
         memory = pixels(self.batch, size, 3 + 2 * width)
         keys = {"batch": self.batch, "network.image_size": size}
         found = [*super().needs(), Need(keys, "images of a step", memory)]
-        if data.name in ("heads", "cars"):
+        if data.name in ("heads", "heads-360", "cars"):
             found.append(heads_need({"data.count": data.count}, data.count, size, data.name))
         elif not data.name and not data.path:
             latents = float(data.count) * network.z_dim

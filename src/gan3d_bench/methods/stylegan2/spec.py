@@ -33,6 +33,7 @@ SPEC = MethodSpec(
         "heads-64-gpu": "the 64-pixel head teacher on a GPU: the same with many more images",
         "heads-128": "a 128-pixel head teacher on a GPU",
         "cars-64": "a 64-pixel teacher of cars on a CPU; the view in the first style inputs",
+        "heads-360-64": "the same of heads seen from all round",
         "check": "seconds on a CPU; for `gan3d-bench check`",
         "official-256": "the released recipe at 256 pixels, images in data.path (days on GPUs)",
     },

@@ -20,11 +20,14 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.generators.inversion.config import PERCEPTUAL, InversionConfig
 from gan3d_bench.generators.names import teacher_key
 
-CARS, EVEN, BACKGROUND = "cars", "even", "background"
+CARS, HEADS, EVEN, BACKGROUND = "cars", "heads-360", "even", "background"
+CLASSES = (CARS, HEADS)
+"""Objects that teachers of the suite are regressed on, whose latents say what is seen."""
 BINS, LATENTS = "bins", "latents"
 CATEGORIES = ("car", "bird", "cat", "dog", "horse")
-VIEWS = "cars (of a teacher of cars), even, or the edited file of `gan3d-bench annotate-views`"
-MASKS = "cars (of a teacher of cars), background, or a file of Mask R-CNN's weights"
+_CLASS = "cars or heads-360 (what the teacher was trained on)"
+VIEWS = f"{_CLASS}, even, or the edited file of `gan3d-bench annotate-views`"
+MASKS = f"{_CLASS}, background, or a file of Mask R-CNN's weights"
 
 
 @dataclass
@@ -32,7 +35,7 @@ class CandidatesConfig:
     """View codes that are chosen without a file."""
 
     count: int = key(
-        240, "view codes that are looked at, with views=cars", least=2, most=MOST_ITEMS
+        240, "view codes that are looked at, with views=cars or heads-360", least=2, most=MOST_ITEMS
     )
     each: int = key(3, "of them that are taken for each of the 12 azimuths", above=0, most=1000)
 
@@ -78,6 +81,9 @@ class NetworkConfig:
     )
     radius: float = key(0.6, "of the sphere, in halves of the picture's width", above=0, most=1)
     symmetric: bool = key(False, "whether shapes are mirror images of themselves; ours")
+    symmetric_texture: bool = key(
+        False, "whether texture maps are, too; light from one side does not go into such; ours"
+    )
 
 
 @dataclass
@@ -87,7 +93,8 @@ class CamerasConfig:
     fov: float = key(30.0, "field of view; the paper gives none", unit="degrees", least=1, most=120)
     start: str = key(
         BINS,
-        "where they start: the nearest of 12 azimuths; latents: exactly, with views=cars",
+        "where they start: the nearest of 12 azimuths; latents: exactly, with views=cars or "
+        "heads-360",
         choices=(BINS, LATENTS),
     )
     elevation: float = key(
@@ -157,14 +164,22 @@ class StyleGANRConfig(RunConfig):
     image_size: int = key(
         512, "side of the teacher's pictures", unit="pixels", least=16, most=1024, power_of_two=True
     )
+    image_rows: int = key(
+        0,
+        "middle rows of the teacher's pictures that are looked at, all others are cut off; 0: all. "
+        "The official car model has 384 of 512 with content",
+        unit="pixels", least=8, most=1024, multiple_of=8, also=(0,),
+    )  # fmt: skip
     teacher: str = teacher_key()
     views: str = key(
         "", "azimuths that view codes start from; even: each 30 degrees on, whatever it shows",
-        required=VIEWS, path=True, names=(CARS, EVEN),
+        required=VIEWS, path=True, names=(*CLASSES, EVEN),
     )  # fmt: skip
     masks: str = key(
-        "", "what finds objects; cars: true silhouettes; background: what a smooth one is not",
-        required=MASKS, path=True, names=(CARS, BACKGROUND),
+        "",
+        "what finds objects; cars, heads-360: true silhouettes; background: what a smooth one is "
+        "not",
+        required=MASKS, path=True, names=(*CLASSES, BACKGROUND),
     )  # fmt: skip
     truncation: float = key(1.0, "truncation psi of the stylecodes", least=0, most=10)
     perceptual: str = key("lpips-vgg", "network of the perceptual loss", choices=PERCEPTUAL)
@@ -180,9 +195,15 @@ class StyleGANRConfig(RunConfig):
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
 
+    @property
+    def rows(self) -> int:
+        """Rows of the pictures that are looked at; their columns are `image_size`."""
+        return self.image_rows or self.image_size
+
     def needs(self) -> list[Need]:
         """See `RunConfig.needs`: the data set's files, images of a step."""
         size, objects = self.image_size, self.dataset.objects
+        share = self.rows / size
         views = 12 * self.candidates.each
         batch = max(2 * self.inverse.batch, self.mapping.batch, 2 * self.finetune.batch)
         return [
@@ -190,12 +211,12 @@ class StyleGANRConfig(RunConfig):
             Need(
                 {"dataset.objects": objects, "candidates.each": self.candidates.each},
                 "pictures and masks",
-                disk=pixels(objects * views, size, 4, BYTE),
+                disk=share * pixels(objects * views, size, 4, BYTE),
             ),
             Need(
                 {"inverse.batch": self.inverse.batch, "image_size": size},
                 "images of a step",
-                pixels(batch, size, 32),
+                share * pixels(batch, size, 32),
             ),
         ]
 
@@ -203,11 +224,16 @@ class StyleGANRConfig(RunConfig):
         """See `RunConfig.validate`."""
         super().validate()
         self.inversion.require_w("styles are mixed between pictures of one stylecode each")
+        if self.image_rows > self.image_size:
+            raise UserError(
+                f"image_rows={self.image_rows}: expected at most image_size={self.image_size}"
+            )
         if not self.losses.iou + self.losses.colour:
             raise UserError("losses.iou=0 losses.colour=0: expected one of them above 0")
-        if self.cameras.start == LATENTS and self.views != CARS:
+        if self.cameras.start == LATENTS and self.views not in CLASSES:
             raise UserError(
-                f"cameras.start={LATENTS}: expected views={CARS} with it, got views={self.views}"
+                f"cameras.start={LATENTS}: expected views={' or '.join(CLASSES)} with it, got "
+                f"views={self.views}"
             )
         if self.inverse.lr_end > 1:
             raise UserError(f"inverse.lr_end={self.inverse.lr_end}: expected at most 1")

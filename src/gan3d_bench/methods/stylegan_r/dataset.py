@@ -15,30 +15,27 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.cars.pack import CarPack
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.shard_store import ShardStore
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.stylegan2.latents import mix_styles
-from gan3d_bench.methods.stylegan_r.config import CARS, StyleGANRConfig
-from gan3d_bench.methods.stylegan_r.masks import Masks, MaskSource, true_silhouettes
+from gan3d_bench.methods.stylegan_r.config import CLASSES, StyleGANRConfig
+from gan3d_bench.methods.stylegan_r.masks import Masks, MaskSource
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
+from gan3d_bench.methods.stylegan_r.subjects import SUBJECTS, require_class, shown_by
 from gan3d_bench.methods.stylegan_r.views import (
     ViewSet,
-    cars_of,
     content_stylecodes,
     fingerprint,
-    require_cars,
     view_stylecodes,
 )
-from gan3d_bench.rendering.images import from_uint8, to_uint8
+from gan3d_bench.rendering.images import central_rows, from_uint8, to_uint8
 
 SHARD = 64  # pictures a file
 VERSION = 1  # of what is in the files
 KEPT, EMPTY, SMALL, SEVERAL = range(4)
 """What became of a picture: kept; left out without an object, with a small mask, with several."""
-TRUTH = "true silhouettes of the latents' cars"
 
 
 class Pictures:
@@ -58,10 +55,10 @@ class Pictures:
         self, config: StyleGANRConfig, generator: Generator, views: ViewSet, masks: MaskSource
     ) -> None:
         self.config, self.generator, self.views, self.masks = config, generator, views, masks
-        self.exact = config.masks == CARS
+        self.exact, kind = config.masks in CLASSES, config.masks
         if self.exact:
-            require_cars(generator, f"masks={CARS}: teacher={config.teacher}")
-        self.masks_name = TRUTH if self.exact else masks.name
+            require_class(kind, generator, f"masks={kind}: teacher={config.teacher}")
+        self.masks_name = f"true silhouettes of the latents' {kind}" if self.exact else masks.name
 
     @cached_property
     def store(self) -> ShardStore:
@@ -72,9 +69,10 @@ class Pictures:
             fingerprint(config.teacher),
             config.truncation,
             self.views.numbers,
-            TRUTH if self.exact else self.masks.fingerprint,
+            self.masks_name if self.exact else self.masks.fingerprint,
             config.dataset.least_area,
             config.dataset.batch,
+            *((f"{config.image_rows} rows",) if config.image_rows else ()),
         )
         name = hashlib.sha256(" ".join(map(str, known)).encode()).hexdigest()[:16]
         return ShardStore(cache_dir() / "multi-view-pictures" / name, name, SHARD)
@@ -121,13 +119,15 @@ class Pictures:
 
     @torch.no_grad()
     def picture(self, objects: Tensor, views: Tensor) -> tuple[Tensor, Masks]:
-        """The teacher's pictures (B, 3, S, S) of objects from views (B,) of the K, with masks."""
+        """The teacher's pictures (B, 3, R, S) of objects from views (B,) of the K, with masks."""
         images = self.generator.synthesis(self.stylecodes(objects, views)).float().clamp(-1, 1)
         if not self.exact:
             return images, self.masks(images)
         numbers = [self.views.numbers[view] for view in views.tolist()]
-        cars = cars_of(self.generator, numbers, objects.tolist())
-        return images, true_silhouettes(cars, self.config.image_size, CarPack.load())
+        shown = shown_by(self.config.masks, self.generator, numbers, objects.tolist())
+        mask = SUBJECTS[self.config.masks].silhouettes(shown, self.config.image_size)
+        one = torch.ones(len(mask), dtype=torch.int64)
+        return images, Masks(central_rows(mask, self.config.rows), one)
 
     def split(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers (B,) of pictures -> those of their objects, and of their views among the K."""
@@ -213,7 +213,7 @@ class Pictures:
         return objects[:, None] * len(self.views) + order.gather(1, place)
 
     def read(self, numbers: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, S, S) in [-1, 1] and masks (B, 1, S, S) in [0, 1] by number."""
+        """Images (B, 3, R, S) in [-1, 1] and masks (B, 1, R, S) in [0, 1] by number."""
         rows = self.store.rows(self.count, torch.as_tensor(numbers).tolist())
         return from_uint8(rows["image"]), rows["mask"].float() / 255
 

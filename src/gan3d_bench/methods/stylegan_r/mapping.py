@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.methods.stylegan_r.cameras import Orbit
 from gan3d_bench.methods.stylegan_r.config import MappingConfig
-from gan3d_bench.methods.stylegan_r.networks import MOST_WIDTH, Properties, initialise
+from gan3d_bench.methods.stylegan_r.networks import MOST_WIDTH, Properties, halved, initialise
 
 SHAPE, TEXTURE, BACKGROUND = range(3)
 """Rows of `MappingNetwork.logits`."""
@@ -34,7 +34,7 @@ class MappingNetwork(nn.Module):
 
     Args:
         config: sizes.
-        image_size: side of backgrounds, a power of two.
+        picture_size: (R, S), rows and columns of backgrounds.
         texture_size: width of texture maps, a power of two.
         vertices: V of the shapes.
         mean, deviation: (D_v + D,) of the codes w* that StyleGAN samples.
@@ -54,7 +54,7 @@ class MappingNetwork(nn.Module):
     def __init__(
         self,
         config: MappingConfig,
-        image_size: int,
+        picture_size: tuple[int, int],
         texture_size: int,
         vertices: int,
         mean: Tensor,
@@ -71,7 +71,7 @@ class MappingNetwork(nn.Module):
         self.view = _perceptron(4, min(256, hidden), len(self.view_index))
         self.shape = _perceptron(3 * vertices, hidden, content)
         self.texture = _convolutions(config.width, texture_size // 2, texture_size, content)
-        self.background = _convolutions(config.width, image_size, image_size, content)
+        self.background = _convolutions(config.width, *picture_size, content)
         self.logits = nn.Parameter(torch.zeros(3, content))
         initialise(self)
 
@@ -107,7 +107,7 @@ class MappingNetwork(nn.Module):
 
         Args:
             properties: shapes and textures (B).
-            background: (B, 3, S, S) pictures, 0 where the object is.
+            background: (B, 3, R, S) pictures, 0 where the object is.
         """
         return ContentCodes(
             self.shape(properties.move.flatten(1)).float(),
@@ -159,12 +159,12 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def _convolutions(width: int, height: int, breadth: int, outputs: int) -> nn.Sequential:
-    """Pictures (B, 3, height, breadth) -> (B, outputs): strided until the shorter side is 4."""
+    """Pictures (B, 3, height, breadth) -> (B, outputs): halved until the shorter side is 4 to 7."""
     layers: list[nn.Module] = []
-    channels = 3
-    for place in range(int(math.log2(min(height, breadth) // 4))):
+    channels, halvings = 3, int(math.log2(min(height, breadth) // 4))
+    for place in range(halvings):
         after = min(width * 2**place, MOST_WIDTH)
         layers += [nn.Conv2d(channels, after, 3, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         channels = after
-    side = 4 * breadth // min(height, breadth), 4 * height // min(height, breadth)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side[0] * side[1], outputs))
+    left = halved(height, halvings) * halved(breadth, halvings)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * left, outputs))

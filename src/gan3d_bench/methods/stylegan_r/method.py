@@ -15,14 +15,14 @@ from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.methods.stylegan_r import figures
 from gan3d_bench.methods.stylegan_r.cameras import CENTRE_DEPTH
-from gan3d_bench.methods.stylegan_r.config import CARS
+from gan3d_bench.methods.stylegan_r.config import CLASSES
 from gan3d_bench.methods.stylegan_r.model import Seen
 from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, MixedScene, NeuralScene
 from gan3d_bench.methods.stylegan_r.spec import MIXING, NEURAL
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
+from gan3d_bench.methods.stylegan_r.subjects import shown_by
 from gan3d_bench.methods.stylegan_r.swaps import Renderer, What, mixed, swapped
 from gan3d_bench.methods.stylegan_r.training import StyleGANRTraining
-from gan3d_bench.methods.stylegan_r.views import cars_of
 from gan3d_bench.pictures.scene_sheets import Sheet
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
@@ -45,6 +45,8 @@ class StyleGANR(StyleGANRTraining):
 
     def reconstruct(self, images: Tensor) -> DeformedSphere:
         """Meshes of `images` (B, 3, S, S) in [-1, 1], whose cameras are found by trying.
+
+        Of them the middle rows are looked at that `image_rows` says; (B, 3, R, S) is taken, too.
 
         Raises:
             UserError: another image size.
@@ -83,7 +85,7 @@ class StyleGANR(StyleGANRTraining):
                 more than to anything else.
 
         Returns:
-            (B, 3, S, S) in [-1, 1].
+            (B, 3, R, S) in [-1, 1].
 
         Raises:
             UserError: another word, or images of another size.
@@ -112,10 +114,10 @@ class StyleGANR(StyleGANRTraining):
             "elevation": learnt.elevation.rad2deg().tolist(),
             "distance": (CENTRE_DEPTH * learnt.log_distance.exp()).tolist(),
         }
-        if self.config.views == CARS:
-            cars = cars_of(self.generator, views.numbers, views.numbers)
-            columns["true_azimuth"] = cars.azimuth.tolist()
-            columns["true_elevation"] = cars.elevation.tolist()
+        if self.config.views in CLASSES:
+            true = shown_by(self.config.views, self.generator, views.numbers, views.numbers)
+            columns["true_azimuth"] = true.azimuth.tolist()
+            columns["true_elevation"] = true.elevation.tolist()
         rows = zip(*columns.values(), strict=True)
         write_json(folder / "cameras.json", [dict(zip(columns, row, strict=True)) for row in rows])
 
@@ -151,15 +153,19 @@ class StyleGANR(StyleGANRTraining):
         images: Tensor | None = None,
         styles: Tensor | None = None,
     ) -> Mapping[str, Sheet]:
-        """See `Method.figures`; and ``views`` (Figure 2), ``reconstruction`` (4), ``camera`` (7 to
-        9, L), ``swaps`` (10, 11 and M) and ``mixing``, the baseline of the swaps.
+        """See `Method.figures`; and ``views`` (Figure 2), ``blocks`` (A), ``reconstruction`` (4),
+        ``camera`` (7, 9, L), ``optimised`` (8), ``swaps`` (10, 11 and M) and ``mixing``, the
+        baseline of the swaps.
         """
         sheets = super().figures(count, generator, images, styles)
         seen = self._shown(count) if images is None else self.seen(images)
+        codes = self.embed(seen.images)
         return {
             **sheets,
             "views": figures.view_sheet(self, min(count, 4)),
+            "blocks": figures.block_sheet(self, codes[:4]),
             "reconstruction": figures.reconstruction_sheet(DeformedSphere(self, seen)),
             "camera": figures.camera_sheet(DeformedSphere(self, seen), self.neural(seen)),
-            **figures.swap_sheets(self, seen),
+            "optimised": figures.optimised_sheet(self, seen, codes),
+            **figures.swap_sheets(self, seen, codes),
         }

@@ -22,10 +22,16 @@ from gan3d_bench.methods.stylegan_r.mapping import ContentCodes, MappingNetwork
 from gan3d_bench.methods.stylegan_r.masks import open_masks
 from gan3d_bench.methods.stylegan_r.networks import InverseGraphics, Properties
 from gan3d_bench.methods.stylegan_r.objective import disagreement
-from gan3d_bench.methods.stylegan_r.style_space import StyleSynthesis, style_codes, synthesis_of
+from gan3d_bench.methods.stylegan_r.style_space import (
+    CentralRows,
+    StyleSynthesis,
+    style_codes,
+    synthesis_of,
+)
 from gan3d_bench.methods.stylegan_r.template import SphereTemplate
 from gan3d_bench.methods.stylegan_r.views import view_set
 from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.images import central_rows
 from gan3d_bench.rendering.mesh import MeshRendering, render_mesh
 from gan3d_bench.rendering.silhouette import SoftSilhouette
 
@@ -38,8 +44,8 @@ class Seen:
     """What is seen in B pictures.
 
     Attributes:
-        images: (B, 3, S, S) in [-1, 1].
-        mask: (B, 1, S, S) in [0, 1], the object.
+        images: (B, 3, R, S) in [-1, 1]; R rows are looked at, S but for `image_rows`.
+        mask: (B, 1, R, S) in [0, 1], the object.
         properties: shapes and textures.
         camera: the cameras.
     """
@@ -61,7 +67,7 @@ class Seen:
 
 
 def without_object(images: Tensor, mask: Tensor) -> Tensor:
-    """Pictures (B, 3, S, S) that are 0, mid-grey, where the mask (B, 1, S, S) is 1."""
+    """Pictures (B, 3, R, S) that are 0, mid-grey, where the mask (B, 1, R, S) is 1."""
     return images * (1 - mask)
 
 
@@ -86,16 +92,19 @@ class StyleGANRModel(LiftingMethod):
         super().__init__(config)
         network, generator = config.network, self.generator
         synthesis = synthesis_of(generator, f"teacher={config.teacher}")
-        self.frozen["teacher_styles"] = StyleSynthesis(synthesis)
+        if config.image_rows:
+            generator.synthesis = CentralRows(synthesis, config.image_rows)
+        self.frozen["teacher_styles"] = StyleSynthesis(synthesis, config.rows)
         self.views = view_set(config, generator)
         self.pictures = Pictures(
             config, generator, self.views, open_masks(config.masks, config.detector)
         )
         self.perceptual = self._build_perceptual()
         self._template = SphereTemplate.make(network.level, network.texture_size, network.radius)
-        self.inverse_graphics = InverseGraphics(network, config.image_size, self._template)
+        picture_size = config.rows, config.image_size
+        self.inverse_graphics = InverseGraphics(network, picture_size, self._template)
         self.cameras = ViewCameras(self.views.azimuths, self.views.elevations)
-        self.stylegan = StyleSynthesis(synthesis)
+        self.stylegan = StyleSynthesis(synthesis, config.rows)
         self.mapping = self._build_mapping()
         self.background_judge = self._build_mapping().background
 
@@ -105,7 +114,7 @@ class StyleGANRModel(LiftingMethod):
         discriminator = self.teacher.discriminator
         if discriminator is not None:
             self.frozen["teacher_discriminator"] = discriminator
-        loss = build_perceptual(self.config.perceptual, discriminator, self.config.image_size)  # type: ignore[arg-type]
+        loss = build_perceptual(self.config.perceptual, discriminator, self.config.rows)  # type: ignore[arg-type]
         if isinstance(loss, nn.Module):
             self.frozen["perceptual"] = loss
         return loss
@@ -117,7 +126,7 @@ class StyleGANRModel(LiftingMethod):
         deviation, mean = torch.std_mean(self.style_codes(w), 0)
         return MappingNetwork(
             config.mapping,
-            config.image_size,
+            (config.rows, config.image_size),
             config.network.texture_size,
             len(self._template.vertices),
             mean,
@@ -132,7 +141,7 @@ class StyleGANRModel(LiftingMethod):
         return style_codes(synthesis_of(self.generator, "teacher"), w)
 
     def teacher_image(self, codes: Tensor) -> Tensor:
-        """The teacher's pictures (B, 3, S, S) of w* (B, D_v + D)."""
+        """The teacher's pictures (B, 3, R, S) of w* (B, D_v + D)."""
         return self.frozen["teacher_styles"](codes).float()
 
     @property
@@ -145,7 +154,8 @@ class StyleGANRModel(LiftingMethod):
     @property
     def camera(self) -> PinholeCamera:
         """What pictures are taken with."""
-        return PinholeCamera(self.config.image_size, self.config.cameras.fov)
+        size = self.config.rows, self.config.image_size
+        return PinholeCamera(size, self.config.cameras.fov)
 
     def styles(self, z: Tensor) -> Tensor:
         """Stylecodes (N, w_dim) of latents (N, z_dim), truncated as in training."""
@@ -170,17 +180,33 @@ class StyleGANRModel(LiftingMethod):
         )
 
     def own_mask(self, properties: Properties, camera: Orbit) -> Tensor:
-        """Silhouettes (B, 1, S, S), 0 or 1, of meshes as the cameras see them; no gradient."""
+        """Silhouettes (B, 1, R, S), 0 or 1, of meshes as the cameras see them; no gradient."""
         with torch.no_grad():
             return (self.draw(properties, camera).mask > 0.5).float()
 
     def synthesise(self, camera: Orbit, codes: ContentCodes) -> Tensor:
-        """StyleGAN-R's pictures (B, 3, S, S), not clamped, of cameras and codes (B)."""
+        """StyleGAN-R's pictures (B, 3, R, S), not clamped, of cameras and codes (B)."""
         return self.stylegan(self.mapping(camera, codes)).float()
 
     def codes_of(self, seen: Seen) -> ContentCodes:
         """The codes (B) of what is seen."""
         return self.mapping.content_codes(seen.properties, seen.background)
+
+    def content(self, images: Tensor) -> Tensor:
+        """The rows that are looked at (B, 3, R, S), of whole pictures (B, 3, S, S) too.
+
+        Raises:
+            UserError: images of another size than the run's.
+        """
+        width, rows = self.config.image_size, self.config.rows
+        if images.shape[-2:] == (width, width):
+            images = central_rows(images, rows)
+        require_images(images, width, rows)
+        return images
+
+    def embed(self, images: Tensor) -> Tensor:
+        """See `LiftingMethod.embed`; of whole pictures the rows that are looked at."""
+        return super().embed(self.content(images))
 
     @torch.no_grad()
     def seen(self, images: Tensor) -> Seen:
@@ -189,13 +215,12 @@ class StyleGANRModel(LiftingMethod):
         Cameras are the best of the view codes', and then refined, see `find_cameras`.
 
         Args:
-            images: (B, 3, S, S) in [-1, 1].
+            images: (B, 3, R, S) in [-1, 1], or whole (B, 3, S, S).
 
         Raises:
             UserError: images of another size than the run's.
         """
-        require_images(images, self.config.image_size)
-        images = images.to(self.device)
+        images = self.content(images).to(self.device)
         mask = self.pictures.masks(images).mask
         properties = self.inverse_graphics(images)
         return Seen(images, mask, properties, self.find_cameras(properties, images, mask))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gan3d_bench.distributed.batch_norm import share_statistics
 from gan3d_bench.methods.stylegan_r.config import NetworkConfig
-from gan3d_bench.methods.stylegan_r.template import SphereTemplate
+from gan3d_bench.methods.stylegan_r.template import SphereTemplate, mirrored
 from gan3d_bench.rendering.images import resize
 
 MOST_WIDTH = 512  # channels of convolutions
@@ -62,18 +62,24 @@ class InverseGraphics(nn.Module):
 
     Args:
         config: sizes.
-        image_size: of the pictures; larger ones than `config.input_size` are reduced to that.
+        picture_size: (R, S), rows and columns of the pictures; wider ones than `config.input_size`
+            are reduced to that.
         template: the sphere.
     """
 
     mirror: Tensor
 
-    def __init__(self, config: NetworkConfig, image_size: int, template: SphereTemplate) -> None:
+    def __init__(
+        self, config: NetworkConfig, picture_size: tuple[int, int], template: SphereTemplate
+    ) -> None:
         super().__init__()
-        self.input_size = min(config.input_size, image_size)
-        self.symmetric = config.symmetric
+        rows, columns = picture_size
+        self.input_size = min(config.input_size, columns)
+        self.symmetric, self.symmetric_texture = config.symmetric, config.symmetric_texture
         grid = min(_GRID, self.input_size // 2)
-        widths = _widths(config.width, int(math.log2(self.input_size // grid)))
+        halvings = int(math.log2(self.input_size // grid))
+        widths = _widths(config.width, halvings)
+        height = halved(round(rows * self.input_size / columns), halvings)
         self.encoder = nn.Sequential(
             *(
                 nn.Sequential(
@@ -84,7 +90,7 @@ class InverseGraphics(nn.Module):
                 for before, after in pairwise((3, *widths))
             ),
             nn.Flatten(),
-            *_dense(widths[-1] * grid**2, config.hidden),
+            *_dense(widths[-1] * height * grid, config.hidden),
             *_dense(config.hidden, config.hidden),
         )
         last = nn.Linear(config.hidden, 3 * len(template.vertices))
@@ -97,13 +103,23 @@ class InverseGraphics(nn.Module):
         share_statistics(self)
 
     def forward(self, images: Tensor) -> Properties:
-        """Shapes and textures of images (B, 3, S, S) in [-1, 1]."""
+        """Shapes and textures of images (B, 3, R, S) in [-1, 1]."""
         code = self.encoder(resize(images, self.input_size))
         move = _MOVE * self.shape(code).float().unflatten(1, (-1, 3))
         if self.symmetric:
             other = move[:, self.mirror] * move.new_tensor([-1.0, 1.0, 1.0])
             move = (move + other) / 2
-        return Properties(move, self.texture(code).float())
+        texture = self.texture(code).float()
+        if self.symmetric_texture:
+            texture = (texture + mirrored(texture)) / 2
+        return Properties(move, texture)
+
+
+def halved(size: int, times: int) -> int:
+    """What strided convolutions, padded by half their kernel, leave of a number of pixels."""
+    for _ in range(times):
+        size = -(-size // 2)
+    return size
 
 
 def initialise(network: nn.Module) -> None:

@@ -42,8 +42,8 @@ def view_terms(
 
     Args:
         rendering: of B meshes, with a soft silhouette.
-        images: (B, 3, S, S) in [-1, 1].
-        masks: (B, 1, S, S) in [0, 1].
+        images: (B, 3, R, S) in [-1, 1].
+        masks: (B, 1, R, S) in [0, 1].
         losses: the weights.
         perceptual: None leaves it out.
     """
@@ -62,8 +62,8 @@ def colour_error(rendered: Tensor, images: Tensor, masks: Tensor) -> Tensor:
     """Mean absolute difference (B,) of colours within the mask, over all pixels.
 
     Args:
-        rendered, images: (B, 3, S, S) in [-1, 1]; differences count half, as of [0, 1].
-        masks: (B, 1, S, S) in [0, 1].
+        rendered, images: (B, 3, R, S) in [-1, 1]; differences count half, as of [0, 1].
+        masks: (B, 1, R, S) in [0, 1].
     """
     return ((rendered - images).abs() * masks).mean((1, 2, 3)) / 2
 

@@ -26,7 +26,8 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
         "start": config["cameras"]["start"] == "latents",
     }
     found = [name for name, is_so in changed.items() if is_so]
-    if (config["views"], config["image_size"]) != ("cars", 64) or len(found) > 1:
+    whole = not config["image_rows"]
+    if (config["views"], config["image_size"]) != ("cars", 64) or not whole or len(found) > 1:
         return {}
     one = found[0] if found else ""
     own = {_ABLATIONS.get(one, ROW): RECONSTRUCT}
@@ -51,6 +52,7 @@ SPEC = MethodSpec(
     config="gan3d_bench.methods.stylegan_r.config:StyleGANRConfig",
     presets={
         "cars-64": "the suite's cars at 64 pixels, two CPU cores; needs teacher=FOLDER",
+        "heads-360-64": "heads seen from all round at 64 pixels, likewise",
         "paper-car": "cars at 512 pixels, as published; on a GPU, needs teacher, views and masks",
         "paper-horse": "horses at 256 pixels, likewise",
         "paper-bird": "birds at 256 pixels, likewise",
@@ -64,11 +66,12 @@ SPEC = MethodSpec(
         MIXING: frozenset(),
     },
     needs=(
-        "cars-64: teacher=FOLDER, made by method stylegan2, preset cars-64; the asset cars",
+        "cars-64, heads-360-64: teacher=FOLDER, made by method stylegan2, preset of the same name; "
+        "the asset cars or heads",
         "paper-*: teacher=FILE (StyleGAN2), views=FILE by `gan3d-bench annotate-views`, masks=FILE "
         "(torchvision's Mask R-CNN), vgg16-lpips",
     ),
-    assets=("cars",),
+    assets=("cars", "heads"),
     rows=table_rows,
     status="built from the paper's text, which has no code; not trained on cars yet; see README.md",
 )

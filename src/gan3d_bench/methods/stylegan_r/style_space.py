@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.stylegan2 import ops
-from gan3d_bench.generators.stylegan2.generator import Synthesis
+from gan3d_bench.generators.stylegan2.generator import Noise, Synthesis
 from gan3d_bench.generators.stylegan2.layers import StyledConv, ToRGB
+from gan3d_bench.rendering.images import central_rows
 
 VIEW_ROWS = 4
 """Rows of W+ whose styles are the view code."""
@@ -31,13 +32,35 @@ def style_layers(synthesis: Synthesis) -> Iterator[tuple[StyledConv | ToRGB, int
             yield layer, first + place
 
 
+class CentralRows(nn.Module):
+    """A synthesis network whose pictures are cut to their middle rows.
+
+    The official car model makes 512 x 512 pictures whose content is 512 x 384 (appendix B), black
+    rows above and below: those are cut off where pictures are made, before anything sees them.
+
+    Args:
+        synthesis: makes square pictures.
+        rows: that are left, of an even number more.
+    """
+
+    def __init__(self, synthesis: nn.Module, rows: int) -> None:
+        super().__init__()
+        self.whole, self.image_rows = synthesis, rows
+        self.num_ws, self.image_size = synthesis.num_ws, synthesis.image_size
+
+    def forward(self, w: Tensor, noise: Noise = "const") -> Tensor:
+        """Pictures (B, 3, rows, S), see `Synthesis.forward`."""
+        return central_rows(self.whole(w, noise), self.image_rows)
+
+
 def synthesis_of(generator: Generator, key: str) -> Synthesis:
-    """The synthesis network of a StyleGAN2 with more rows than those of the view.
+    """The synthesis network of a StyleGAN2 with more rows of W+ than those of the view; whole.
 
     Raises:
         UserError: another kind of generator, or a smaller one; `key` says where it is from.
     """
     synthesis = generator.synthesis
+    synthesis = synthesis.whole if isinstance(synthesis, CentralRows) else synthesis
     if not isinstance(synthesis, Synthesis):
         raise UserError(f"{key}: not a StyleGAN2; expected one, whose styles are known")
     if synthesis.num_ws <= VIEW_ROWS:
@@ -66,6 +89,7 @@ class StyleSynthesis(nn.Module):
 
     Args:
         synthesis: copied.
+        rows: middle rows of its pictures that are left; 0 for all.
 
     Attributes:
         widths: of the layers' styles.
@@ -73,9 +97,10 @@ class StyleSynthesis(nn.Module):
         content_size: of the content code, the others.
     """
 
-    def __init__(self, synthesis: Synthesis) -> None:
+    def __init__(self, synthesis: Synthesis, rows: int = 0) -> None:
         super().__init__()
         self.network = copy.deepcopy(synthesis)
+        self.rows = rows or synthesis.image_size
         self.widths, self.view_size = [], 0
         for layer, row in style_layers(self.network):
             width = len(layer.affine.weight)
@@ -85,11 +110,11 @@ class StyleSynthesis(nn.Module):
         self.content_size = sum(self.widths) - self.view_size
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Images (B, 3, S, S), nominally in [-1, 1], of styles (B, D)."""
+        """Images (B, 3, rows, S), nominally in [-1, 1], of styles (B, D)."""
         styles = iter(codes.split(self.widths, 1))
         state = self.network.begin(len(codes))
         for block in self.network.stages:
             convs = block.convs
             given = [next(styles) for _ in range(len(convs) + 1)]
             state = block.run(state, given, [conv.noise for conv in convs])
-        return state.image
+        return central_rows(state.image, self.rows)

@@ -19,7 +19,7 @@ Renderer = Literal["mesh", "neural", "mixing"]
 def swapped(
     model: StyleGANRModel, own: Seen, other: Seen, what: What, renderer: Renderer
 ) -> Tensor:
-    """Pictures (B, 3, S, S) in [-1, 1] with `what` of others, from the own cameras.
+    """Pictures (B, 3, R, S) in [-1, 1] with `what` of others, from the own cameras.
 
     Args:
         model: draws them.
@@ -54,7 +54,7 @@ def mixed(model: StyleGANRModel, w: Tensor, others: Tensor, what: What) -> Tenso
         what: is swapped.
 
     Returns:
-        (B, 3, S, S) in [-1, 1].
+        (B, 3, R, S) in [-1, 1].
     """
     chosen = model.mapping.weights.argmax(0) == ContentCodes._fields.index(what)
     chosen = torch.cat((chosen.new_zeros(model.stylegan.view_size), chosen))

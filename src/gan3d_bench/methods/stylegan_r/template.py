@@ -80,6 +80,15 @@ def wrapped(texture: Tensor) -> Tensor:
     return torch.cat((texture, texture[..., : _overlap(texture.shape[-1])]), -1)
 
 
+def mirrored(texture: Tensor) -> Tensor:
+    """Texture maps (B, C, h, w) as the mirror image in the plane x = 0 has them, to the bit.
+
+    Column c is at the longitude of c / w of a turn from the seam at the back: column 0 stays, and
+    c goes where w - c was.
+    """
+    return texture.flip(-1).roll(1, -1)
+
+
 def _overlap(width: int) -> int:
     return int(OVERLAP * width)
 

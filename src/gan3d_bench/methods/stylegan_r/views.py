@@ -6,7 +6,7 @@ distance are the same for all. Here candidates are numbered, so that a small fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan3d_bench.cars.pack import CarPack
-from gan3d_bench.cars.sampling import LAYOUT, NUM_LATENTS, CarParameters, sample_cars
 from gan3d_bench.config import read_mapping
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write, write_errors
 from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.generators.names import teacher_hash
-from gan3d_bench.methods.stylegan_r.config import CARS, EVEN, LATENTS, StyleGANRConfig
+from gan3d_bench.methods.stylegan_r.config import CLASSES, EVEN, LATENTS, StyleGANRConfig
+from gan3d_bench.methods.stylegan_r.subjects import CONTENT, VIEW, require_class, shown_by
 
 AZIMUTHS = tuple(range(0, 360, 30))
 SKIP = "skip"
-CONTENT = "content"  # names of the numbered latents
-VIEW = "view"
 _HEADER = f"""\
 # The azimuth that each candidate view code shows; for `fit --method stylegan-r views=FILE`.
 # One of {", ".join(map(str, AZIMUTHS))} degrees, the nearest, or {SKIP}.
@@ -60,17 +57,17 @@ def view_set(config: StyleGANRConfig, generator: Generator) -> ViewSet:
     """The view codes that the key ``views`` stands for, and where their cameras start.
 
     Raises:
-        UserError: latents that are not those of cars, or see `read_views`.
+        UserError: latents that are not those of the class, or see `read_views`.
     """
     if config.views == EVEN:
         numbers = range(len(AZIMUTHS) * config.candidates.each)
         azimuths = tuple(float(AZIMUTHS[number % len(AZIMUTHS)]) for number in numbers)
         words = "nothing: evenly spread whatever they show"
         found = ViewSet(tuple(numbers), azimuths, (0.0,) * len(azimuths), words)
-    elif config.views == CARS:
-        require_cars(generator, f"views={CARS}: teacher={config.teacher}")
-        exact = config.cameras.start == LATENTS
-        found = views_of_cars(generator, config.candidates.count, config.candidates.each, exact)
+    elif config.views in CLASSES:
+        require_class(config.views, generator, f"views={config.views}: teacher={config.teacher}")
+        exact, candidates = config.cameras.start == LATENTS, config.candidates
+        found = views_of_class(config.views, generator, candidates.count, candidates.each, exact)
     else:
         found = read_views(Path(config.views), config.teacher)
     if config.cameras.start == LATENTS:
@@ -78,53 +75,27 @@ def view_set(config: StyleGANRConfig, generator: Generator) -> ViewSet:
     return replace(found, elevations=(config.cameras.elevation,) * len(found))
 
 
-def require_cars(generator: Generator, what: str) -> None:
-    """Raise a `UserError` unless a generator's latents may be those of cars; `what` begins it."""
-    if generator.z_dim != NUM_LATENTS:
-        raise UserError(
-            f"{what} has latents of {generator.z_dim} numbers, expected those of cars "
-            f"({NUM_LATENTS}; `fit --method stylegan2 --preset cars-64` trains such a teacher)"
-        )
-
-
-def cars_of(generator: Generator, views: Sequence[int], contents: Sequence[int]) -> CarParameters:
-    """The cars that a teacher of cars makes of view codes and content codes (B of each).
-
-    It was regressed on cars whose entries of the view its first style inputs read, and whose other
-    entries the others read (`methods/stylegan2`, `regression.view_entries`).
-    """
-    # the mapping network normalises latents before anything else
-    view, content = (
-        torch.nn.functional.normalize(numbered_z(name, numbers, generator.z_dim))
-        * generator.z_dim**0.5
-        for name, numbers in ((VIEW, views), (CONTENT, contents))
-    )
-    latents = content.clone()
-    latents[:, LAYOUT["view"]] = view[:, LAYOUT["view"]]
-    return sample_cars(latents, "train", CarPack.load())
-
-
 def nearest_bin(azimuth: float) -> int:
     """The nearest of `AZIMUTHS` to an azimuth in degrees."""
     return AZIMUTHS[round(azimuth / AZIMUTHS[1]) % len(AZIMUTHS)]
 
 
-def views_of_cars(generator: Generator, count: int, each: int, exact: bool) -> ViewSet:
-    """Of `count` candidates the first `each` of every azimuth, as the latents say it.
+def views_of_class(name: str, generator: Generator, count: int, each: int, exact: bool) -> ViewSet:
+    """Of `count` candidates the first `each` of every azimuth, as the latents of a class say it.
 
     Cameras start from the nearest azimuth of the 12 and from elevation 0; or, `exact`, from the
     latents' own.
     """
     numbers = range(count)
-    cars = cars_of(generator, numbers, numbers)
-    azimuths, elevations = cars.azimuth.tolist(), cars.elevation.tolist()
+    shown = shown_by(name, generator, numbers, numbers)
+    azimuths, elevations = shown.azimuth.tolist(), shown.elevation.tolist()
     bins = [nearest_bin(azimuth) for azimuth in azimuths]
     chosen = tuple(n for n in numbers if bins[:n].count(bins[n]) < each)
     if exact:
         own, high = (tuple(angles[n] for n in chosen) for angles in (azimuths, elevations))
-        return ViewSet(chosen, own, high, "the latents of cars, exactly")
+        return ViewSet(chosen, own, high, f"the latents of {name}, exactly")
     start = tuple(float(bins[n]) for n in chosen)
-    return ViewSet(chosen, start, (0.0,) * len(chosen), "the latents of cars")
+    return ViewSet(chosen, start, (0.0,) * len(chosen), f"the latents of {name}")
 
 
 @torch.no_grad()
