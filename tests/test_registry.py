@@ -24,7 +24,7 @@ def test_own_specs_load_under_their_names(kind: str) -> None:
     assert not set(BUILTIN[kind]) & set(found.broken)
 
 
-NEED_A_TEACHER = ("wtri", "stylegan-r")  # in the default preset, too
+NEED_A_TEACHER = ("stylegan-r",)  # in the default preset, too
 
 
 def test_own_presets_and_configs_exist() -> None:

@@ -23,6 +23,9 @@ from gan3d_bench.faces.embeddings import build_identity
 from gan3d_bench.faces.identity_files import PURPOSE as EMBEDDING
 from gan3d_bench.files.weights import open_weights
 from gan3d_bench.generators import directions
+from gan3d_bench.generators.eg3d import checkpoint as eg3d
+from gan3d_bench.generators.eg3d.cameras import CameraOrbit
+from gan3d_bench.generators.eg3d.discriminator import raw_of
 from gan3d_bench.generators.latents import numbered_z
 from gan3d_bench.generators.stylegan2.checkpoint import (
     DISCRIMINATOR,
@@ -97,8 +100,27 @@ def generator(path: Path) -> Ratios:
 
 
 def discriminator(path: Path) -> Ratios:
+    """Of images; EG3D's also of the volume's, seen by the frontal camera."""
     network = load_discriminator(path)
-    return {"score": of_images(network, network.config.image_size)}
+    size, front = network.config.image_size, CameraOrbit().frontal()
+
+    def score(pictures: Tensor) -> Tensor:
+        if not network.config.label_dim:
+            return network(pictures)
+        pairs = pictures, raw_of(pictures, size // 2)
+        return eg3d.dual(network)(pairs, front.expand(len(pictures), -1))
+
+    return {"score": of_images(score, size)}
+
+
+def eg3d_generator(path: Path) -> Ratios:
+    """Of latents seen by one camera: stylecodes, pictures and depth."""
+    network = eg3d.load_generator(path)
+    cameras = network.config.orbit.frontal(SUBJECTS)
+    w = network.mapping(numbered_z("test", range(SUBJECTS), network.z_dim), cameras)
+    image, volume = network.synthesis.run(w, cameras)
+    found = {"mapping": w, "synthesis": image, "depth": volume.depth}
+    return {name: individual_ratio(value) for name, value in found.items()}
 
 
 def embedding(path: Path) -> Ratios:
@@ -121,6 +143,7 @@ FEEDERS: dict[str, Callable[[Path], Ratios]] = {
     GAN2SHAPE: gan2shape,
     GENERATOR: generator,
     DISCRIMINATOR: discriminator,
+    eg3d.GENERATOR: eg3d_generator,
     EMBEDDING: embedding,
     "heads.npz": head_model,
 }
@@ -128,6 +151,7 @@ PARTS = {
     GAN2SHAPE: tuple(ENTRIES.values()),
     GENERATOR: ("mapping", "synthesis"),
     DISCRIMINATOR: ("score",),
+    eg3d.GENERATOR: ("mapping", "synthesis", "depth"),
     EMBEDDING: ("embedding",),
     "heads.npz": ("vertices", "albedo"),
 }

@@ -74,7 +74,7 @@ def test_tables_are_declared_and_can_be_measured(name):
     assert spec.measure is not None
     methods = registry("methods").specs.values()
     # what has to be given, and fills no rows
-    given = {"wtri": ["teacher=random-eg3d"], "stylegan-r": ["teacher=random-16"]}
+    given = {"stylegan-r": ["teacher=random-16"]}
     configs = [compose(method, overrides=given.get(method.name, [])) for method in methods]
     filled = [
         row

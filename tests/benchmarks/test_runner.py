@@ -90,6 +90,7 @@ def a_run(folder: Path, own=None, spec: MethodSpec = SPEC):
         environment={"commit": "abc"},
         own=own,
         setup="0" * 64,
+        whole=None,
     )
 
 

@@ -296,6 +296,17 @@ BUILTIN: tuple[Asset, ...] = (
         ),
     ),
     BundledAsset(
+        name="eg3d-heads-64",
+        purpose="EG3D trained on the synthetic heads at 64 pixels, with exact cameras",
+        unlocks="inverting heads into tri-planes (wtri, preset heads-64)",
+        licence="CC0-1.0",
+        files=(
+            "eg3d-heads-64/generator.safetensors",
+            "eg3d-heads-64/discriminator.safetensors",
+            "eg3d-heads-64/card.json",
+        ),
+    ),
+    BundledAsset(
         name="gan2shape-heads-64",
         purpose="GAN2Shape's networks, trained jointly on synthetic heads of the train split",
         unlocks="fine-tuning on single heads in minutes (gan2shape, preset heads-64)",

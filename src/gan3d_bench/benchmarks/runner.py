@@ -19,6 +19,7 @@ from rich.progress import track
 
 from gan3d_bench.benchmarks.formats import write_table
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
+from gan3d_bench.benchmarks.parts import join_parts
 from gan3d_bench.benchmarks.processes import Processes
 from gan3d_bench.benchmarks.results import Estimate, Result, load_results, save_result
 from gan3d_bench.benchmarks.stored import assemble, row_path
@@ -105,7 +106,8 @@ def evaluate(
             measured.append(evaluation.fill(result, facts, work, path, begin))
         del method
 
-    common = set(items).intersection(*(result.items for result in measured))
+    rows_measured = join_parts(measured)
+    common = set(items).intersection(*(result.items for result in rows_measured))
     items = [item for item in items if item in common] or items
     given = {result.row for result in stored}
     for row in (row for row in measure.baselines if row not in given):
@@ -266,6 +268,7 @@ def _facts(run: Run, networks: Mapping[str, Any]) -> dict[str, Any]:
         "seed": run.config.seed,
         "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
         "setup_sha256": run.setup,
+        "whole_sha256": run.whole,
         "checkpoint_sha256": _sha256_of_file(run.checkpoint),
         "trained": {key: run.environment.get(key) for key in trained},
         "networks": json.loads(json.dumps(networks, default=str)),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gan3d_bench.benchmarks.parts import join_parts
 from gan3d_bench.benchmarks.results import Estimate, Result
 from gan3d_bench.errors import UserError
 from gan3d_bench.spec import Column, Reported, TableSpec
@@ -90,10 +91,11 @@ def merge(
 ) -> Table:
     """Make one table of results measured under the same protocol, on their common items.
 
-    Results of one row whose runs differ in nothing but the seed become one line; others of one row
-    are printed one below the other. Marked is the best measured mean of a column if it is ahead of
-    every other row's by two standard errors of the difference on the same items (spread between
-    seeds included), and each `Column.difference` that is above zero by as much.
+    Parts of one row are joined first (`benchmarks.parts`). Results of one row whose runs differ in
+    nothing but the seed become one line; others of one row are printed one below the other. Marked
+    is the best measured mean of a column if it is ahead of every other row's by two standard errors
+    of the difference on the same items (spread between seeds included), and each
+    `Column.difference` that is above zero by as much.
 
     Args:
         spec: the table.
@@ -107,6 +109,7 @@ def merge(
     """
     for result in results:
         require_current(spec, result)
+    parts, results = results, join_parts(results)
     items = _common_items(results)
     known = {(r.row, r.metric): r for r in (*spec.reported, *reported) if r.table == spec.name}
     extra = [r.row for r in results] + [row for row, _ in known]
@@ -120,7 +123,7 @@ def merge(
             note = (reasons or {}).get(row, "no run given")
             lines.append(Line(row, cells, reported_count=_papers_count(papers), note=note))
     protocol = results[0].protocol if results else {}
-    return Table(spec, _marked(spec, lines, items), items, protocol, list(results))
+    return Table(spec, _marked(spec, lines, items), items, protocol, list(parts))
 
 
 def require_current(spec: TableSpec, result: Result) -> None:

@@ -72,6 +72,11 @@ class RunConfig:
         add theirs."""
         return []
 
+    def part_keys(self) -> tuple[str, ...]:
+        """Return the keys that say which subjects a run is fitted to, each by itself; see
+        `benchmarks.parts`. None where a subject's result depends on what else a run has."""
+        return ()
+
     def validate(self) -> None:
         """Check every value against its declaration; methods add checks between keys.
 

@@ -189,8 +189,24 @@ class Run:
         Raises:
             UserError: as `config`.
         """
+        return self._hash_without()
+
+    @property
+    def whole(self) -> str | None:
+        """Likewise without what says which subjects a run has: alike for the parts of one row.
+
+        None where a run's subjects are not independent of what else it has.
+
+        Raises:
+            UserError: as `config`.
+        """
+        parts = self.config.part_keys()
+        return self._hash_without(*parts) if parts else None
+
+    def _hash_without(self, *keys: str) -> str:
         content = to_dict(self.config)
-        kept = {key: value for key, value in content.items() if key not in ("seed", "tracking")}
+        left = {"seed", "tracking", *keys}
+        kept = {key: value for key, value in content.items() if key not in left}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def __str__(self) -> str:

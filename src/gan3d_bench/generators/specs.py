@@ -34,6 +34,7 @@ EG3D = GeneratorSpec(
     name="eg3d",
     title="EG3D (Chan et al. 2022): tri-planes, volume rendering, cameras of 25 numbers",
     loader="gan3d_bench.generators.eg3d.teacher:load",
+    teachers={"eg3d-heads-64": Pretrained("eg3d-heads-64")},
     importer=Importer(
         "gan3d_bench.generators.eg3d.transfer:import_file", files=".pkl of NVlabs/eg3d"
     ),

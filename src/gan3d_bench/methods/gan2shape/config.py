@@ -393,6 +393,10 @@ class GAN2ShapeConfig(RunConfig):
             if getattr(self, name) and not self.masks:
                 raise UserError(f"{name}=true: expected a folder of object masks in `masks`")
 
+    def part_keys(self) -> tuple[str, ...]:
+        """See `RunConfig.part_keys`: groups know nothing of each other."""
+        return ("first", "instances") if self.group else ()
+
     @property
     def group_size(self) -> int:
         """Instances trained at once."""

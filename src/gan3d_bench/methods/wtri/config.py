@@ -186,8 +186,10 @@ class WTriConfig(RunConfig):
     )
     teacher: str = key(
         "",
-        "the EG3D generator: a folder that `gan3d-bench import` or an eg3d run made, or a file",
-        required="an EG3D generator: a folder with generator.safetensors, or an official .pkl",
+        "the EG3D generator: a name, a folder that `gan3d-bench import` or an eg3d run made, or a "
+        "file",
+        required="an EG3D generator: eg3d-heads-64, a folder with generator.safetensors, or an "
+        "official .pkl",
         path=True,
         names=teacher_names,
     )
