@@ -79,7 +79,8 @@ def read_back(file: Path, size: int) -> tuple[MeshScene, MeshScene]:
     vertices = torch.tensor(mesh.vertices, dtype=torch.float32) * torch.tensor([1.0, -1.0, -1.0])
     vertices = (vertices + torch.tensor([0.0, 0.0, 1.0]))[None]
     faces = torch.tensor(mesh.faces, dtype=torch.int64)
-    linear = torch.tensor(mesh.visual.vertex_attributes["color"][:, :3] / 255.0, dtype=torch.float32)
+    stored = mesh.visual.vertex_attributes["color"][:, :3]
+    linear = torch.tensor(stored / 255.0, dtype=torch.float32)
     light = LambertLight.frontal(1, ambient=0.3, diffuse=0.7)
     camera = PinholeCamera(size, FIELD_OF_VIEW)
 
