@@ -11,6 +11,7 @@ and where the time of a step goes.
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
@@ -93,6 +94,13 @@ def shares(run: Callable[[int], None], device: torch.device) -> dict[str, float]
         spent[next(names, "elementwise and the rest")] += time
     total = sum(spent.values())
     return {kind: time / total for kind, time in sorted(spent.items(), key=lambda x: -x[1])}
+
+
+def peak_gib(device: torch.device) -> float:
+    """The most memory that this process has had so far: a GPU's, or resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ their ratio, peak memory, and where the time of a step goes.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 from collections.abc import Callable, Mapping
 
@@ -27,7 +26,7 @@ from gan3d_bench.methods.stylegan_r.method import StyleGANR
 from gan3d_bench.methods.stylegan_r.networks import Properties
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build, with_precision
-from perf.liftedgan import autocast, median_ms, shares
+from perf.liftedgan import autocast, median_ms, peak_gib, shares
 
 INVERSE, FINETUNE = 1, 3  # phases
 
@@ -128,12 +127,7 @@ def main() -> None:
     print(f"ratio     {own / reference:8.2f}")
     cycles = method.config.finetune.batch
     print(f"cycles    {finetune:8.1f} ms a step of fine-tuning, batch {cycles}")
-    peak = (
-        torch.cuda.max_memory_allocated(device) / 2**30
-        if device.type == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    )
-    print(f"memory    {peak:8.2f} GiB at most")
+    print(f"memory    {peak_gib(device):8.2f} GiB at most")
     for kind, part in kinds.items():
         print(f"  {part:6.1%} {kind}")
 

@@ -11,7 +11,6 @@ median milliseconds, their ratio, images a second, peak memory, and where the ti
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 from collections.abc import Mapping
 
@@ -24,7 +23,7 @@ from gan3d_bench.machine.precision import resolve
 from gan3d_bench.methods.uv3dmm.method import UV3DMM
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build, with_precision
-from perf.liftedgan import median_ms, shares
+from perf.liftedgan import median_ms, peak_gib, shares
 
 
 class Plain(UV3DMM):
@@ -114,12 +113,7 @@ def main() -> None:
     print(f"step      {own:8.1f} ms, {1e3 * batch / own:.1f} subjects/s, {1e3 / own:.2f} steps/s")
     print(f"floor     {reference:8.1f} ms (networks alone)")
     print(f"ratio     {own / reference:8.2f}")
-    peak = (
-        torch.cuda.max_memory_allocated(device) / 2**30
-        if device.type == "cuda"
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    )
-    print(f"memory    {peak:8.2f} GiB at most")
+    print(f"memory    {peak_gib(device):8.2f} GiB at most")
     for kind, part in shares(lambda _: method.trained(1), device).items():
         print(f"  {part:6.1%} {kind}")
 

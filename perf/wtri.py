@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from gan3d_bench.generators.eg3d import RELEASED, EG3DConfig, EG3DGenerator
 from gan3d_bench.methods.wtri.codes import CodeSpace
 from gan3d_bench.methods.wtri.config import WPLUS, WTRI, EncoderConfig
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter
+from perf.liftedgan import peak_gib
 
 ARCHITECTURES = {**RELEASED, "small": EG3DConfig()}
 REFINEMENTS = 5
@@ -93,12 +93,7 @@ def main() -> None:
         "parameters": {
             kind: sum(p.numel() for p in made.encoder.parameters()) for kind, made in own.items()
         },
-        "peak_GiB": round(
-            torch.cuda.max_memory_allocated() / 2**30
-            if device.type == "cuda"
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-            2,
-        ),
+        "peak_GiB": round(peak_gib(device), 2),
     }
     print(json.dumps(found, indent=1))
 

@@ -13,6 +13,28 @@ from gan3d_bench.spec import load
 
 TABLES = tuple(BUILTIN["tables"])
 
+SHAPE = {
+    "True depth": (None, None),
+    "Supervised": (0.419, 10.83),
+    "Constant depth": (2.723, 43.22),
+    "Average ground-truth depth": (1.978, 22.99),
+    "Average ground-truth depth, subject only": (None, None),
+    "Ellipsoid, true view": (None, None),
+    "Mean head, true view": (None, None),
+    "Unsup3D, symmetric": (0.807, 16.34),
+    "GAN2Shape, symmetric, no regularisation": (0.925, 16.42),
+    "GAN2Shape, symmetric": (0.756, 14.81),
+    "Unsup3D, not symmetric": (1.334, 33.79),
+    "GAN2Shape, not symmetric": (1.023, 17.09),
+    "GAN2Shape, asymmetric prior": (0.769, 14.95),
+    "GAN2Shape, prior shifted by w/6": (0.767, 14.93),
+    "GAN2Shape, prior shifted by w/4": (0.775, 15.07),
+    "GAN2Shape, weak prior": (0.764, 14.97),
+    "GAN2Shape, flat prior": (1.021, 20.46),
+}
+OF_HEADS = ("Supervised", "Ellipsoid, true view", "Mean head, true view")
+"""Rows of `shape` that need true views, or whose method has none on Synface."""
+
 PAPERS = {
     "dataset-size": {
         "GAN2Shape, 160k images": (0.756, 14.81),
@@ -55,22 +77,8 @@ PAPERS = {
         "Projection on EG3D": (None, None, None),
         "PTI on EG3D": (0.10, 0.57, 457.0),
     },
-    "shape-synface": {
-        "True depth": (None, None),
-        "Constant depth": (2.723, 43.22),
-        "Average ground-truth depth": (1.978, 22.99),
-        "Average ground-truth depth, subject only": (None, None),
-        "Unsup3D, symmetric": (0.807, 16.34),
-        "GAN2Shape, symmetric, no regularisation": (0.925, 16.42),
-        "GAN2Shape, symmetric": (0.756, 14.81),
-        "Unsup3D, not symmetric": (1.334, 33.79),
-        "GAN2Shape, not symmetric": (1.023, 17.09),
-        "GAN2Shape, asymmetric prior": (0.769, 14.95),
-        "GAN2Shape, prior shifted by w/6": (0.767, 14.93),
-        "GAN2Shape, prior shifted by w/4": (0.775, 15.07),
-        "GAN2Shape, weak prior": (0.764, 14.97),
-        "GAN2Shape, flat prior": (1.021, 20.46),
-    },
+    "shape": SHAPE,
+    "shape-synface": {row: numbers for row, numbers in SHAPE.items() if row not in OF_HEADS},
     "iou": {
         "True car": (None, None),
         "Mean car, true view": (None, None),
@@ -135,6 +143,13 @@ def test_table_2_of_liftedgan_is_of_what_it_was_measured_on() -> None:
     sources = {table: {n.source for n in reported(table)} for table in ("depth-pose", "fid")}
     assert sources["depth-pose"] == {"LiftedGAN (Shi et al., 2021), Table 2, StyleGAN2 samples"}
     assert "LiftedGAN (Shi et al., 2021), Table 2, FFHQ" in sources["fid"]
+
+
+@pytest.mark.parametrize("table", ["shape", "shape-synface"])
+def test_shapes_of_the_papers_are_of_500_basel_faces(table: str) -> None:
+    sources = assemble(registry("tables").get(table), []).sources
+    assert all("Table " in source and "BFM" in source for source in sources)
+    assert set(sources.values()) == {500}
 
 
 @pytest.mark.parametrize("table", TABLES)

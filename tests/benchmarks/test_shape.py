@@ -1,7 +1,5 @@
 """Table `shape` on a few tiny heads."""
 
-import math
-
 import pytest
 import torch
 
@@ -9,13 +7,10 @@ from gan3d_bench.benchmarks.baseline_shapes import MEAN_HEAD, TRUE_DEPTH
 from gan3d_bench.benchmarks.measure import Settings
 from gan3d_bench.benchmarks.shape.errors import AVERAGE, AVERAGE_SUBJECT, CONSTANT
 from gan3d_bench.benchmarks.shape.measure import ShapeMeasure
-from gan3d_bench.benchmarks.shape.spec import SPEC
-from gan3d_bench.benchmarks.table import merge
 from gan3d_bench.config import RunConfig
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
-from gan3d_bench.registry import registry
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.scenes.base import Scene
@@ -131,41 +126,3 @@ def test_the_protocol_says_what_was_measured_on(measure):
     assert protocol["data"] == "heads, test"
     assert protocol["image_size"] == SIZE
     assert protocol["data_id"].startswith(f"{SIZE}px-")
-
-
-PAPER = {
-    "True depth": (math.nan, math.nan),
-    "Supervised": (0.419, 10.83),
-    "Constant depth": (2.723, 43.22),
-    "Average ground-truth depth": (1.978, 22.99),
-    "Average ground-truth depth, subject only": (math.nan, math.nan),
-    "Ellipsoid, true view": (math.nan, math.nan),
-    "Mean head, true view": (math.nan, math.nan),
-    "Unsup3D, symmetric": (0.807, 16.34),
-    "GAN2Shape, symmetric, no regularisation": (0.925, 16.42),
-    "GAN2Shape, symmetric": (0.756, 14.81),
-    "Unsup3D, not symmetric": (1.334, 33.79),
-    "GAN2Shape, not symmetric": (1.023, 17.09),
-    "GAN2Shape, asymmetric prior": (0.769, 14.95),
-    "GAN2Shape, prior shifted by w/6": (0.767, 14.93),
-    "GAN2Shape, prior shifted by w/4": (0.775, 15.07),
-    "GAN2Shape, weak prior": (0.764, 14.97),
-    "GAN2Shape, flat prior": (1.021, 20.46),
-}
-
-
-def test_every_row_carries_the_papers_numbers():
-    reported = [number for spec in registry("methods").specs.values() for number in spec.reported]
-    table = merge(SPEC, [], reported)
-    found = {
-        line.row: tuple(
-            line.cells[metric].reported.value if line.cells[metric].reported else math.nan
-            for metric in ("side", "mad")
-        )
-        for line in table.lines
-    }
-    assert list(found) == list(PAPER)
-    for row, numbers in PAPER.items():
-        assert found[row] == pytest.approx(numbers, nan_ok=True), row
-    assert all("Table " in source and "BFM" in source for source in table.sources)
-    assert set(table.sources.values()) == {500}

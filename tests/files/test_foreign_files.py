@@ -6,13 +6,13 @@ import argparse
 import ast
 import io
 import pickle
-import sys
 import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import official_files as files
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -23,9 +23,6 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.files.checkpoints import read_checkpoint
 from gan3d_bench.files.pickles import RefusedPickle, UnknownName, read_pickle
 from gan3d_bench.files.torch_files import load_tensors, read_everything, read_file
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import official_files as files
 
 LIMIT = 2**20
 QUICK = settings(max_examples=50, deadline=None)

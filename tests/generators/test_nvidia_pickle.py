@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import official_files as files
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -18,9 +18,6 @@ from gan3d_bench.errors import UserError
 from gan3d_bench.files.torch_files import load_tensors, read_file
 from gan3d_bench.generators.stylegan2 import nvidia_pickle
 from gan3d_bench.generators.stylegan2.official import NVIDIA, read_networks
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import official_files as files
 
 FILES = settings(
     max_examples=100,

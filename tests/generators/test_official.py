@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter, deque
 from collections.abc import Callable
 from fractions import Fraction
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import official_files as files
 import pytest
 import torch
 
@@ -37,9 +37,6 @@ from gan3d_bench.generators.stylegan2.official_names import (
     generator_names,
     rosinality_kernels,
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import official_files as files
 
 KEYS = json.loads((files.PARITY / "stylegan2_keys" / "keys.json").read_text())
 

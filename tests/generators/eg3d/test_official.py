@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import eg3d_files
+import official_files
 import pytest
 import torch
 from torch import Tensor
@@ -24,10 +25,6 @@ from gan3d_bench.generators.eg3d.teacher import random_pair
 from gan3d_bench.generators.stylegan2 import DiscriminatorConfig, GeneratorConfig
 from gan3d_bench.generators.stylegan2.generator import channel_table
 from gan3d_bench.generators.teachers import load_teacher
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-import eg3d_files
-import official_files
 
 CONFIG = json.loads((official_files.PARITY / "eg3d_generator_128" / "vector.json").read_text())
 OPTIONS = CONFIG["config"]["rendering_kwargs"]

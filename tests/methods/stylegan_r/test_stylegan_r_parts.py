@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from orbits import normal, orbit
 
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
@@ -50,17 +50,6 @@ from gan3d_bench.methods.stylegan_r.swaps import swapped
 from gan3d_bench.registry import registry
 from gan3d_bench.rendering.mesh import MeshRendering
 from gan3d_bench.training.fit import build
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def orbit(azimuth: list[float], elevation: float = 0.0, log_distance: float = 0.0) -> Orbit:
-    angles = torch.tensor(azimuth).deg2rad()
-    others = torch.ones_like(angles)
-    return Orbit(angles, math.radians(elevation) * others, log_distance * others)
-
 
 # -- cameras ---------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 import torch
+from orbits import normal
 from PIL import Image
-from torch import Tensor
 
 from gan3d_bench.config import compose
 from gan3d_bench.errors import UserError
@@ -33,10 +33,6 @@ from gan3d_bench.training.fit import build
 
 SIDE, ROWS = 32, 24
 KEYS = (f"image_size={SIDE}", "teacher=random-32", "network.input_size=16")
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")

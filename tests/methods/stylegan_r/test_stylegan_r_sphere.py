@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 import torch
+from orbits import normal, orbit
 from torch import Tensor
 
 from gan3d_bench.config import compose
-from gan3d_bench.methods.stylegan_r.cameras import Orbit
 from gan3d_bench.methods.stylegan_r.config import StyleGANRConfig
 from gan3d_bench.methods.stylegan_r.networks import InverseGraphics
 from gan3d_bench.methods.stylegan_r.template import SphereTemplate, mirrored
@@ -19,16 +19,6 @@ from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.mesh import MeshRendering, render_mesh
 
 TEXTURE = 64
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def orbit(azimuth: list[float], elevation: float = 0.0, log_distance: float = 0.0) -> Orbit:
-    angles = torch.tensor(azimuth).deg2rad()
-    others = torch.ones_like(angles)
-    return Orbit(angles, math.radians(elevation) * others, log_distance * others)
 
 
 def test_the_sphere_is_the_papers() -> None:
