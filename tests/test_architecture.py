@@ -15,6 +15,7 @@ ROOMS = (
         "__init__",
         "errors",
         "terminal",
+        "progress",
         "regular_files",
         "spec",
         "spec_types",

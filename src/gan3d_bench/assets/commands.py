@@ -78,7 +78,9 @@ def fetch_assets(
     for asset in assets:
         if not asset.commercial:
             console.print(f"{asset.name}: {_licence(asset)}", soft_wrap=True, markup=False)
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as bar:
             task = bar.add_task(asset.name, total=None)
             path = fetch(
                 asset.name,

@@ -7,15 +7,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from gan3d_bench.benchmarks.formats import write_table
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
@@ -29,6 +27,7 @@ from gan3d_bench.errors import UserError, unknown_name
 from gan3d_bench.files.run_folder import Run
 from gan3d_bench.machine import environment
 from gan3d_bench.pictures.grids import save_png
+from gan3d_bench.progress import tracked
 from gan3d_bench.registry import registry
 from gan3d_bench.spec import TableSpec, load
 from gan3d_bench.training.fit import load_method
@@ -201,13 +200,9 @@ class _Evaluation:
 
         def mine() -> list[tuple[int, Values]]:
             share = range(self.processes.rank, len(batches), self.processes.size)
-            shown = track(
-                share,
-                f"measuring {result.row}",
-                console=Console(stderr=True),
-                transient=True,
-                disable=self.processes.rank != 0,
-            )
+            shown: Iterable[int] = share
+            if self.processes.rank == 0:
+                shown = tracked(share, f"measuring {result.row}", len(share))
             with torch.no_grad():
                 return [(index, measure_within_memory(work, batches[index])) for index in shown]
 

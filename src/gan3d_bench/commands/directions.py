@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gan3d_bench.faces.aligner import AlignedFaces, FaceAligner
     from gan3d_bench.generators.yaw_directions import RotatedFaces
-    from gan3d_bench.tracking.progress import StepProgress
+    from gan3d_bench.progress import StepProgress
 
 YAWS = (-40, -25, -12, 0, 12, 25, 40)
 """Degrees to which faces are turned."""
@@ -76,7 +76,7 @@ def directions(
         rotate_faces,
     )
     from gan3d_bench.pictures.grids import save_png
-    from gan3d_bench.tracking.progress import StepProgress
+    from gan3d_bench.progress import StepProgress
 
     place = require_device(device)
     generator = load_teacher(teacher, image_size).generator.to(place)

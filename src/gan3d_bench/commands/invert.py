@@ -72,7 +72,7 @@ def invert(
     from gan3d_bench.generators.inversion.invert import invert, joined, steps_in_all
     from gan3d_bench.generators.inversion.pictures import save_inversion
     from gan3d_bench.generators.teachers import load_teacher
-    from gan3d_bench.tracking.progress import StepProgress
+    from gan3d_bench.progress import StepProgress
 
     place = require_device(device)
     loaded = load_teacher(teacher, image_size)

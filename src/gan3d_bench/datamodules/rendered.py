@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,6 +18,7 @@ from gan3d_bench.datamodules.base import SPLITS, DataModule, Item, Split, requir
 from gan3d_bench.datamodules.shards import Shard, decode, encode, write_shard
 from gan3d_bench.errors import unknown_name
 from gan3d_bench.generators.latents import numbered_normals
+from gan3d_bench.progress import StepProgress
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -213,18 +213,17 @@ class RenderedDataModule(DataModule[RenderedT]):
         """
 
     def prepare(self, split: Split) -> None:
-        """Render what the cache lacks, with a progress bar."""
+        """Render what the cache lacks, and show how far it is."""
         data = self.dataset(split)
         missing = data.missing()
         if not missing:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                   TimeRemainingColumn())  # fmt: skip
-        with Progress(*columns, transient=True) as progress:
-            total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in missing)
-            task = progress.add_task(f"rendering {self.config.name} ({split})", total=total)
-            for done in data.render(missing):
-                progress.advance(task, done)
+        total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in missing)
+        done, what = 0, f"rendering {self.config.name} ({split})"
+        with StepProgress(total, passing=True) as progress:
+            for more in data.render(missing):
+                done += more
+                progress.update(what, done)
 
     def read(self, split: Split, numbers: Sequence[int]) -> list[Item]:
         """Items of any number, from the cache or rendered afresh: bit for bit the same."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.progress import track
 from torch import Tensor
 
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
+from gan3d_bench.progress import tracked
 from gan3d_bench.regular_files import require_regular
 
 IMAGES, LATENTS = "image.npy", "latent.npy"
@@ -55,7 +55,8 @@ def _render(folder: Path, latents: Tensor, draw: Draw, chunk: int) -> None:
     begun = progress.exists() and (folder / PARTIAL).exists()
     done = json.loads(progress.read_text()) if begun else 0
     arrays: dict[str, np.memmap] = {}
-    for start in track(range(done, count, chunk), description="rendering heads"):
+    starts = range(done, count, chunk)
+    for start in tracked(starts, "rendering heads", len(starts)):
         part = slice(start, min(start + chunk, count))
         for name, value in draw(part).items():
             if name == IMAGES:

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.datamodules.specs import OnBad
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
+from gan3d_bench.progress import tracked
 
 # Raise it when reading or finding faces changes, so that old findings are not believed.
 VERSION = 2
@@ -77,7 +77,7 @@ def look_through(
         survey = Survey()
         looks = DataLoader(_Looks(total, look), batch_size=None, num_workers=workers)
         for index, (reason, points) in enumerate(
-            track(looks, "looking through the pictures", total, transient=True)
+            tracked(looks, "looking through the pictures", total)
         ):
             if reason:
                 survey.bad[index] = reason

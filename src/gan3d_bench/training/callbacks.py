@@ -21,9 +21,9 @@ from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import NonFiniteLossError, UserError
 from gan3d_bench.files.checkpoints import KEY, card
 from gan3d_bench.methods.phases import PhasedMethod
+from gan3d_bench.progress import StepProgress
 from gan3d_bench.scenes.preview import Preview
 from gan3d_bench.terminal import say
-from gan3d_bench.tracking.progress import StepProgress
 
 
 class Checkpointing(L.Callback):

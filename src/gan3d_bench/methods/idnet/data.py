@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
@@ -21,6 +20,7 @@ from gan3d_bench.datamodules.shards import Shard, write_shard
 from gan3d_bench.errors import UserError
 from gan3d_bench.geometry.morphable_model import MorphableModel
 from gan3d_bench.heads.sampling import LAYOUT, HeadParameters, render_heads, sample_heads
+from gan3d_bench.progress import tracked
 from gan3d_bench.rendering.images import from_uint8, to_uint8
 
 YAW, PITCH = 60.0, 30.0  # degrees; views are uniform within
@@ -93,7 +93,7 @@ class HeadPeople:
         missing = [n for n in range(self._shards) if not self._path(n).is_file()]
         if not missing:
             return
-        for number in track(missing, "rendering people", transient=True):
+        for number in tracked(missing, "rendering people", len(missing)):
             start, stop = self._bounds(number)
             firsts = range(start, stop, RENDER_BATCH)
             parts = [self.render(range(i, min(i + RENDER_BATCH, stop))) for i in firsts]

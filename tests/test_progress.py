@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from gan3d_bench.tracking import progress
-from gan3d_bench.tracking.progress import StepProgress, clock
+from gan3d_bench import progress
+from gan3d_bench.progress import StepProgress, clock, tracked
 from gan3d_bench.training import callbacks
 from gan3d_bench.training.callbacks import LatestScalars, ProgressLine
 
@@ -65,6 +65,22 @@ def test_remaining_time_follows_the_recent_pace(
         *("0:04:35", "0:02:40", "0:00:30", "0:00:20", "0:00:10"),
         *("0:00:15",),
     ]
+
+
+def test_items_that_are_worked_on(
+    now: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line if they take long, with the last one at the end; none, and no blank one, if not."""
+    for item in tracked(iter("ab"), "looking", 2):
+        now.seconds += 4
+        assert item in "ab"
+    assert capsys.readouterr().err == ""
+    for _ in tracked(range(3), "rendering", 3):
+        now.seconds += 8
+    assert capsys.readouterr().err == (
+        "rendering: step 2/3, elapsed 0:00:16, left 0:00:08\n"
+        "rendering: step 3/3, elapsed 0:00:24, left 0:00:00\n"
+    )
 
 
 def test_a_resumed_training_counts_its_own_steps(

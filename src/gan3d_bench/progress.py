@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +22,8 @@ from gan3d_bench.terminal import say
 
 RECENT = 30.0  # seconds that the pace is measured over
 
+T = TypeVar("T")
+
 
 class StepProgress:
     """Steps done, elapsed and remaining time on standard error.
@@ -32,12 +35,17 @@ class StepProgress:
         total: steps in all.
         seconds: between two lines where there is no terminal.
         done: steps done before.
+        passing: the bar vanishes when all is done, and where there is no terminal work that takes
+            less than `seconds` is not worth a line.
     """
 
-    def __init__(self, total: int, seconds: float = 10.0, done: int = 0) -> None:
+    def __init__(
+        self, total: int, seconds: float = 10.0, done: int = 0, *, passing: bool = False
+    ) -> None:
         self.total = total
         self.seconds = seconds
         self.before = done
+        self.passing = passing
         self._bar: Progress | None = None
 
     def start(self, what: str = "") -> None:
@@ -54,6 +62,7 @@ class StepProgress:
                 TimeElapsedColumn(),
                 TextColumn("left {task.fields[left]}"),
                 console=console,
+                transient=self.passing,
             )
             self._bar.start()
             self._task = self._bar.add_task(
@@ -90,7 +99,9 @@ class StepProgress:
             self._bar.update(
                 self._task, completed=done, description=what, details=details(), left=left
             )
-        elif done >= self.total or now - self._printed >= self.seconds:
+        elif now - self._printed >= self.seconds or (
+            done >= self.total and not (self.passing and self._printed == self._began)
+        ):
             self._printed = now
             parts = [f"step {done}/{self.total}", details()]
             parts += [f"elapsed {clock(now - self._began)}", f"left {left}"]
@@ -106,6 +117,20 @@ class StepProgress:
         if done <= before:
             return "-:--:--"
         return clock((self.total - done) * (now - since) / (done - before))
+
+
+def tracked(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Yield the items, and show on standard error how many of them have been worked on.
+
+    Args:
+        what: is being done with them, such as "rendering heads".
+        total: number of items.
+    """
+    with StepProgress(total, passing=True) as bar:
+        bar.update(what, 0)
+        for done, item in enumerate(items, 1):
+            yield item
+            bar.update(what, done)
 
 
 def clock(seconds: float) -> str:
