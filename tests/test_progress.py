@@ -67,9 +67,7 @@ def test_remaining_time_follows_the_recent_pace(
     ]
 
 
-def test_items_that_are_worked_on(
-    now: SimpleNamespace, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_items_that_are_worked_on(now: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     """A line if they take long, with the last one at the end; none, and no blank one, if not."""
     for item in tracked(iter("ab"), "looking", 2):
         now.seconds += 4
