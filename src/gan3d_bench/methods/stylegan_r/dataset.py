@@ -125,7 +125,7 @@ class Pictures:
             return images, self.masks(images)
         numbers = [self.views.numbers[view] for view in views.tolist()]
         shown = shown_by(self.config.masks, self.generator, numbers, objects.tolist())
-        mask = SUBJECTS[self.config.masks].silhouettes(shown, self.config.image_size)
+        mask = SUBJECTS[self.config.masks].render(shown, self.config.image_size)["mask"]
         one = torch.ones(len(mask), dtype=torch.int64)
         return images, Masks(central_rows(mask, self.config.rows), one)
 

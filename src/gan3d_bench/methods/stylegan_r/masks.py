@@ -55,7 +55,7 @@ def open_masks(masks: str, detector: DetectorConfig) -> MaskSource:
     """The source of masks for pictures of which nothing is known.
 
     Args:
-        masks: the key; truth is only known of a teacher's own pictures (`Subjects.silhouettes`),
+        masks: the key; truth is only known of a teacher's own pictures (`Subjects.render`),
             others are then cut out by their background, as for ``background``.
         detector: of a file.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,33 +40,34 @@ class Subjects:
         num_latents: entries of a latent.
         view: those of the view.
         sample: latents (B, num_latents) -> what they show.
-        silhouettes: that and a size S -> masks (B, 1, S, S) in [0, 1]: truth, not detection.
+        render: that and a size S -> true maps of it, among them image (B, 3, S, S) in [-1, 1] and
+            mask (B, 1, S, S) in [0, 1].
     """
 
     num_latents: int
     view: slice
     sample: Callable[[Tensor], Shown]
-    silhouettes: Callable[[Shown, int], Tensor]
+    render: Callable[[Shown, int], Mapping[str, Tensor]]
 
 
 def _cars(latents: Tensor) -> cars.CarParameters:
     return cars.sample_cars(latents, "train", CarPack.load())
 
 
-def _car_silhouettes(shown: Shown, image_size: int) -> Tensor:
+def _render_cars(shown: Shown, image_size: int) -> Mapping[str, Tensor]:
     assert isinstance(shown, cars.CarParameters)
-    return cars.render_cars(shown, image_size)["mask"]
+    return cars.render_cars(shown, image_size)
 
 
-def _head_silhouettes(shown: Shown, image_size: int) -> Tensor:
+def _render_heads(shown: Shown, image_size: int) -> Mapping[str, Tensor]:
     assert isinstance(shown, heads.HeadsAllRound)
-    return render_heads(shown.heads, image_size)["mask"]
+    return render_heads(shown.heads, image_size)
 
 
 SUBJECTS: dict[str, Subjects] = {
-    CARS: Subjects(cars.NUM_LATENTS, cars.LAYOUT["view"], _cars, _car_silhouettes),
+    CARS: Subjects(cars.NUM_LATENTS, cars.LAYOUT["view"], _cars, _render_cars),
     HEADS: Subjects(
-        heads.NUM_LATENTS, heads.LAYOUT["view"], heads.sample_all_round, _head_silhouettes
+        heads.NUM_LATENTS, heads.LAYOUT["view"], heads.sample_all_round, _render_heads
     ),
 }
 assert tuple(SUBJECTS) == CLASSES
