@@ -182,8 +182,8 @@ def composed(name: str, preset: str, folder: Path) -> RunConfig:
         "stylegan-r": ("teacher", "views", "masks"),
     }
     asks = preset.startswith("paper") or preset == "photographs"
-    asks = asks or (name == "stylegan-r" and preset != "check")
     asks = asks or (name in ("uv3dmm", "wtri") and preset == "heads-128")
+    asks = asks or (name, preset) == ("stylegan-r", "heads-360-64")
     given = [f"{name}={folder}" for name in needed[name]] if asks else []
     return compose(registry("methods").get(name), preset, None, given)
 

@@ -24,9 +24,6 @@ def test_own_specs_load_under_their_names(kind: str) -> None:
     assert not set(BUILTIN[kind]) & set(found.broken)
 
 
-NEED_A_TEACHER = ("stylegan-r",)  # in the default preset, too
-
-
 def test_own_presets_and_configs_exist() -> None:
     from gan3d_bench.config import compose, preset_text
 
@@ -35,8 +32,7 @@ def test_own_presets_and_configs_exist() -> None:
         assert spec.default_preset in spec.presets
         for preset in spec.presets:
             assert preset_text(spec, preset)
-        given = ["teacher=generator.pkl"] if name in NEED_A_TEACHER else []
-        assert compose(spec, overrides=given).method == name
+        assert compose(spec).method == name
         assert compose(spec, "check").preset == "check"
 
 

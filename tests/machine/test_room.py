@@ -54,7 +54,7 @@ def config(method: str, *overrides: str) -> RunConfig:
         ("liftedgan", ("statistics=100000000",), "statistics=100000000"),
         (
             "stylegan-r",
-            ("teacher=x", "dataset.objects=1000000"),
+            ("dataset.objects=1000000",),
             "dataset.objects=1000000 candidates.each=2",
         ),
         ("liftedgan", ("batch=65536", "image_size=256"), "batch=65536"),

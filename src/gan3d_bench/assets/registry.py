@@ -296,6 +296,17 @@ BUILTIN: tuple[Asset, ...] = (
         ),
     ),
     BundledAsset(
+        name="cars-teacher-64",
+        purpose="StyleGAN2 trained on the cars at 64 pixels, view and content in separate inputs",
+        unlocks="cars as a mesh and a 3D neural renderer (stylegan-r, preset cars-64)",
+        licence="of the cars that it was trained on: see the manifest of the asset cars",
+        files=(
+            "cars-teacher-64/generator.safetensors",
+            "cars-teacher-64/discriminator.safetensors",
+            "cars-teacher-64/card.json",
+        ),
+    ),
+    BundledAsset(
         name="eg3d-heads-64",
         purpose="EG3D trained on the synthetic heads at 64 pixels, with exact cameras",
         unlocks="inverting heads into tri-planes (wtri, preset heads-64)",

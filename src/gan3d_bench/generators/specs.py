@@ -6,7 +6,10 @@ STYLEGAN2 = GeneratorSpec(
     name="stylegan2",
     title="StyleGAN2 (Karras et al. 2020), plain PyTorch",
     loader="gan3d_bench.generators.stylegan2.teacher:load",
-    teachers={"heads-teacher-64": Pretrained("heads-teacher-64")},
+    teachers={
+        "heads-teacher-64": Pretrained("heads-teacher-64"),
+        "cars-teacher-64": Pretrained("cars-teacher-64"),
+    },
     importer=Importer(
         "gan3d_bench.generators.stylegan2.transfer:import_file",
         files=".pt of rosinality/stylegan2-pytorch, .pkl of NVlabs/stylegan2-ada-pytorch",

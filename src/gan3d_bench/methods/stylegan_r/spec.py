@@ -51,8 +51,8 @@ SPEC = MethodSpec(
     module="gan3d_bench.methods.stylegan_r.method:StyleGANR",
     config="gan3d_bench.methods.stylegan_r.config:StyleGANRConfig",
     presets={
-        "cars-64": "the suite's cars at 64 pixels, two CPU cores; needs teacher=FOLDER",
-        "heads-360-64": "heads seen from all round at 64 pixels, likewise",
+        "cars-64": "the suite's cars at 64 pixels, two CPU cores",
+        "heads-360-64": "heads seen from all round at 64 pixels, likewise; needs teacher=FOLDER",
         "paper-car": "cars at 512 pixels, as published; on a GPU, needs teacher, views and masks",
         "paper-horse": "horses at 256 pixels, likewise",
         "paper-bird": "birds at 256 pixels, likewise",
@@ -66,12 +66,13 @@ SPEC = MethodSpec(
         MIXING: frozenset(),
     },
     needs=(
-        "cars-64, heads-360-64: teacher=FOLDER, made by method stylegan2, preset of the same name; "
-        "the asset cars or heads",
+        "cars-64: the assets cars and cars-teacher-64",
+        "heads-360-64: teacher=FOLDER, made by method stylegan2, preset of the same name; the "
+        "asset heads",
         "paper-*: teacher=FILE (StyleGAN2), views=FILE by `gan3d-bench annotate-views`, masks=FILE "
         "(torchvision's Mask R-CNN), vgg16-lpips",
     ),
-    assets=("cars", "heads"),
+    assets=("cars", "cars-teacher-64", "heads"),
     rows=table_rows,
-    status="built from the paper's text, which has no code; not trained on cars yet; see README.md",
+    status="built from the paper's text, without code; not measured on cars yet; see README.md",
 )

@@ -66,9 +66,7 @@ def _render_heads(shown: Shown, image_size: int) -> Mapping[str, Tensor]:
 
 SUBJECTS: dict[str, Subjects] = {
     CARS: Subjects(cars.NUM_LATENTS, cars.LAYOUT["view"], _cars, _render_cars),
-    HEADS: Subjects(
-        heads.NUM_LATENTS, heads.LAYOUT["view"], heads.sample_all_round, _render_heads
-    ),
+    HEADS: Subjects(heads.NUM_LATENTS, heads.LAYOUT["view"], heads.sample_all_round, _render_heads),
 }
 assert tuple(SUBJECTS) == CLASSES
 
