@@ -1,23 +1,12 @@
 """The tables in README.md, docs/ and results/ are those that the stored results give."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import pytest
+import readme_tables as tool
 
 ROOT = Path(__file__).parents[1]
-
-
-def _tool():
-    path = ROOT / "tools" / "readme_tables.py"
-    specification = importlib.util.spec_from_file_location("readme_tables", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-tool = _tool()
 
 
 @pytest.fixture

@@ -1,20 +1,23 @@
-"""How well a StyleGAN2 keeps view and content apart, and its FID to rendered pictures.
+"""What a StyleGAN2 of what is seen from all round holds of views and contents, and its FID.
 
-    python tools/measure_view_teacher.py OUT.json --teacher cars-teacher-64 [--data cars]
+    python tools/measure_view_teacher.py OUT.json [--teacher cars-teacher-64] [--data cars]
         [--views 24] [--contents 24] [--samples 2000] [--sheet OUT.png]
 
-For teachers of what is seen from all round (presets `cars-64`, `heads-360-64` of `stylegan2`).
-Stylecodes of V views in the style inputs that read the view, of C contents in the others. A small
-pose network, trained on renderings of the train split, reads the azimuth of each picture:
+Of teachers that presets `cars-64` and `heads-360-64` of `stylegan2` make: numbered view codes with
+numbered content codes, as `stylegan-r` takes them, beside true renderings of their latents.
 
-- spread over content: of one view code, how far the azimuths of the C pictures are from their
-  (circular) mean, in degrees; mean over view codes.
-- off the azimuth asked for: that of the latent that the view code was made of.
+- azimuth, read by a small pose network that is trained on renderings of the train split: the
+  spread of a view code's over contents, the mean distance from their circular mean in degrees;
+  how far it is from the latent's; and the spread of a content's over views, which is what a
+  generator without view codes has. Renderings' own figures and the network's error on the val
+  split, which shows other looks, are what could be had.
+- content: PSNR over the object's true pixels of the own picture, of another content's at the same
+  view in its place, and of the mean of the others' true renderings there, which knows the view
+  alone; and what the own one is ahead by.
+- silhouette: IoU with the latents' true one of what stands before the picture's smooth background
+  (`masks=background`); of the renderings, and of another content's true silhouette, the same.
 
-Both beside the same of true renderings of these latents, which is what the pose network cannot do
-better; the spread also where each picture has a view of its own, which knows no view code; and the
-network's error on renderings of the val split, which show other looks. FID of N samples, beside
-that of N renderings of the val split, both against N of the train split.
+FID of N samples against N renderings of the train split, beside that of N of the val split.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from oracle_ladder import known_mean
 from PIL import Image
+from teacher_fid import generated
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.utils import make_grid
@@ -36,20 +40,26 @@ from gan3d_bench.datamodules.base import Split, open_data
 from gan3d_bench.datamodules.rendered import RenderedDataModule
 from gan3d_bench.files.run_folder import write_json
 from gan3d_bench.generators.base import Generator
-from gan3d_bench.generators.latents import sample_z
-from gan3d_bench.generators.stylegan2.generator import normalize_latent
 from gan3d_bench.generators.stylegan2.latents import mix_styles
 from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.machine import environment
+from gan3d_bench.methods.stylegan_r.masks import SmoothBackground
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
-from gan3d_bench.methods.stylegan_r.subjects import SUBJECTS, Subjects
+from gan3d_bench.methods.stylegan_r.subjects import SUBJECTS, shown_by
+from gan3d_bench.methods.stylegan_r.views import content_stylecodes, view_stylecodes
 from gan3d_bench.metrics.fid import collect_features, compare_features
+from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.inception import InceptionFeatures
+from gan3d_bench.metrics.silhouette import MaskIoU
 from gan3d_bench.pictures.grids import save_png
+from gan3d_bench.rendering.images import from_uint8, to_uint8
 
 BATCH = 32
 READ = 512  # val renderings that the pose network is tried on
+POSES = 12800  # train renderings that it learns from
+POSE_BATCH = 64
 ON_SHEET = (8, 5)  # view codes and contents of the picture
+SEED = 0
 
 
 def main() -> None:
@@ -60,85 +70,86 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=24)
     parser.add_argument("--contents", type=int, default=24)
     parser.add_argument("--samples", type=int, default=2000, help="for FID; 0: none")
-    parser.add_argument("--pose-steps", type=int, default=800, help="of the pose network, by 64")
+    parser.add_argument("--pose-steps", type=int, default=800, help="of the pose network")
     parser.add_argument("--sheet", type=Path, help="picture: a view code a column")
     options = parser.parse_args()
-    generator, subjects = load_teacher(options.teacher).generator, SUBJECTS[options.data]
-    size = generator.image_size
+    generator = load_teacher(options.teacher).generator
     counts: dict[Split, int] = {
-        "train": max(64 * options.pose_steps // 4, options.samples, 1),
+        "train": max(min(POSES, POSE_BATCH * options.pose_steps), options.samples),
         "val": max(READ, options.samples),
     }
-    data = open_data(options.data, "", size, counts=counts, seed=0)
+    data = open_data(options.data, "", generator.image_size, counts=counts, seed=SEED)
     assert isinstance(data, RenderedDataModule)
     for split in counts:
         data.prepare(split)
     pose = PoseNetwork(data, options.pose_steps)
-    latents = pairs(subjects, options.views, options.contents)
-    values = measured(generator, subjects, pose, latents, options.views)
-    values["pose network, val split"] = pose.errors(data)
-    means = {key: known_mean(each.tolist()) for key, each in values.items()}
+    shape = options.views, options.contents
+    made = pictures(generator, *shape)
+    true, mask, azimuth = truth(options.data, generator, *shape)
+    values = {
+        **angles(pose, made, true, azimuth),
+        "azimuth, pose network on the val split": pose.errors(data),
+        **contents(made, true, mask),
+        **silhouettes(made, true, mask),
+    }
+    means = {key: known_mean(each.flatten().tolist()) for key, each in values.items()}
     for key, x in means.items():
-        print(f"{key} (deg) {x['mean']:.2f} \u00b1 {x['error']:.2f} (N {x['count']})")
+        print(f"{key} {x['mean']:.3f} \u00b1 {x['error']:.3f} (N {x['count']})")
     fid = distances(generator, data, options.samples) if options.samples else {}
     for key, value in fid.items():
         print(f"{key} {value:.2f} (N {options.samples})")
     if options.sheet:
         columns, rows = ON_SHEET
-        shown = latents.unflatten(0, (options.views, -1))[:columns, :rows].transpose(0, 1)
-        save_sheet(made(generator, subjects, shown.flatten(0, 1)), columns, options.sheet)
-    asked = {name: getattr(options, name) for name in ("teacher", "views", "contents", "samples")}
+        save_sheet(made[:columns, :rows].transpose(0, 1), options.sheet)
+    asked = {
+        name: getattr(options, name)
+        for name in ("teacher", "data", "views", "contents", "samples", "pose_steps")
+    }
     write_json(options.out, {
-        "commit": environment.commit(), "machine": environment.machine(), "data": options.data,
-        **asked, "pose_steps": options.pose_steps, "means": means, "fid": fid,
-        "values": {key: [round(x, 3) for x in each.tolist()] for key, each in values.items()},
+        "commit": environment.commit(), "machine": environment.machine(), "seed": SEED,
+        **asked, "means": means, "fid": fid,
+        "values": {key: [round(x, 3) for x in v.flatten().tolist()] for key, v in values.items()},
     })  # fmt: skip
 
 
-def pairs(subjects: Subjects, views: int, contents: int) -> Tensor:
-    """Normalised latents (V * C, D): each view's with each content, contents fastest."""
-    draw = sample_z(views + contents, subjects.num_latents, torch.Generator().manual_seed(1))
-    view = draw[:views].repeat_interleave(contents, 0)
-    latents = draw[views:].repeat(views, 1)
-    latents[:, subjects.view] = view[:, subjects.view]
-    return normalize_latent(latents)
+def numbers(views: int, contents: int) -> tuple[list[int], list[int]]:
+    """Numbers of the view and of the content code of each of V * C pictures, contents fastest."""
+    return [v for v in range(views) for _ in range(contents)], list(range(contents)) * views
 
 
 @torch.no_grad()
-def made(generator: Generator, subjects: Subjects, latents: Tensor) -> Tensor:
-    """The generator's pictures (B, 3, S, S) of latents (B, D).
-
-    View and content go into inputs of their own, each beside another's in the place of the other,
-    as in the warm start (`StyleGAN2`, regression.view_entries).
-    """
-    parts = []
-    inside = torch.zeros(latents.shape[1], dtype=torch.bool)
-    inside[subjects.view] = True
-    for z in latents.split(BATCH):
-        view, content = (generator.mapping(torch.where(mine, z, torch.roll(z, 1, 0)))
-                         for mine in (inside, ~inside))  # fmt: skip
-        codes = mix_styles(view, content, VIEW_ROWS, generator.num_ws)
-        parts.append(generator.synthesis(codes).float().clamp(-1, 1).cpu())
-    return torch.cat(parts)
+def pictures(generator: Generator, views: int, contents: int) -> Tensor:
+    """The teacher's pictures (V, C, 3, S, S) of view codes with content codes, as 8 bits hold."""
+    view = view_stylecodes(generator, range(views), 1.0).repeat_interleave(contents, 0)
+    content = content_stylecodes(generator, range(contents), 1.0).repeat(views, 1)
+    codes = mix_styles(view, content, VIEW_ROWS, generator.num_ws)
+    parts = [to_uint8(generator.synthesis(w).float()) for w in codes.split(BATCH)]
+    return from_uint8(torch.cat(parts)).unflatten(0, (views, contents))
 
 
-def measured(
-    generator: Generator, subjects: Subjects, pose: PoseNetwork, latents: Tensor, views: int
-) -> dict[str, Tensor]:
-    """Degrees by key: of each view code, of each picture."""
-    shown = subjects.sample(latents)
-    true = torch.cat([
-        subjects.render(subjects.sample(z), generator.image_size)["image"]
-        for z in latents.split(BATCH)
-    ])  # fmt: skip
+def truth(name: str, generator: Generator, views: int, contents: int) -> tuple[Tensor, ...]:
+    """Renderings (V, C, 3, S, S) of the codes' latents, masks (V, C, 1, S, S), azimuths (V, C)."""
+    numbered, size = numbers(views, contents), generator.image_size
+    found: list[list[Tensor]] = [[], [], []]
+    for start in range(0, views * contents, BATCH):
+        shown = shown_by(name, generator, *(n[start : start + BATCH] for n in numbered))
+        maps = SUBJECTS[name].render(shown, size)
+        for parts, part in zip(found, (maps["image"], maps["mask"], shown.azimuth), strict=True):
+            parts.append(part)
+    return tuple(torch.cat(parts).unflatten(0, (views, contents)) for parts in found)
+
+
+# -- azimuth --------------------------------------------------------------------------------------
+
+
+def angles(pose: PoseNetwork, made: Tensor, true: Tensor, azimuth: Tensor) -> dict[str, Tensor]:
+    """Degrees by key: of each view code or content, or of each picture."""
     values = {}
-    for name, images in (("teacher", made(generator, subjects, latents)), ("renderings", true)):
-        read = pose.read(images)
-        values[f"{name}, spread over content"] = spread(read.unflatten(0, (views, -1)))
-        values[f"{name}, off the azimuth asked for"] = apart(read, shown.azimuth)
-        if name == "teacher":  # contents lie fastest, so columns have each view once
-            mixed = read.unflatten(0, (views, -1)).T
-            values["teacher, spread over views"] = spread(mixed)
+    for name, images in (("teacher", made), ("renderings", true)):
+        read = pose.read(images.flatten(0, 1)).view_as(azimuth)
+        values[f"azimuth, {name}, spread over contents"] = spread(read)
+        values[f"azimuth, {name}, spread over views"] = spread(read.T)
+        values[f"azimuth, {name}, off the latent's"] = apart(read, azimuth)
     return values
 
 
@@ -147,34 +158,36 @@ def apart(a: Tensor, b: Tensor) -> Tensor:
     return ((a - b + 180) % 360 - 180).abs()
 
 
-def spread(angles: Tensor) -> Tensor:
-    """Mean distance (V,) of angles (V, C) in degrees from the circular mean of their row."""
-    radians = torch.deg2rad(angles)
+def spread(degrees: Tensor) -> Tensor:
+    """Mean distance (V,) of angles (V, C) from the circular mean of their row."""
+    radians = torch.deg2rad(degrees)
     mean = torch.rad2deg(torch.atan2(radians.sin().mean(1), radians.cos().mean(1)))
-    return apart(angles, mean[:, None]).mean(1)
+    return apart(degrees, mean[:, None]).mean(1)
 
 
 class PoseNetwork:
-    """Reads the azimuth of pictures; trained on the first of a data module's train split.
+    """Reads the azimuth of pictures; trained on a data module's train split.
 
     Args:
         data: prepared; its items have ``image`` and ``azimuth``.
-        steps: of Adam, 64 pictures each.
+        steps: of AdamW, `POSE_BATCH` pictures each.
     """
 
     def __init__(self, data: RenderedDataModule, steps: int) -> None:
-        torch.manual_seed(0)
+        torch.manual_seed(SEED)
         self.network = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=2)
-        # the azimuth's side is told apart by where things lie
+        # where things lie tells the azimuth's side
         self.network.avgpool = nn.AdaptiveAvgPool2d(2)
         self.network.fc = nn.Linear(512 * 4, 2)
-        items, rng = data.dataset("train"), torch.Generator().manual_seed(0)
+        items, rng = data.dataset("train"), torch.Generator().manual_seed(SEED)
         optimizer = torch.optim.AdamW(self.network.parameters(), 2e-3, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
         for _ in range(steps):
-            chosen = torch.randint(len(items), (64,), generator=rng).tolist()
+            chosen = torch.randint(len(items), (POSE_BATCH,), generator=rng).tolist()
             images, azimuth = stacked([items[index] for index in chosen])
-            loss = F.mse_loss(self.network(images), direction(azimuth))
+            radians = torch.deg2rad(azimuth)
+            target = torch.stack((radians.cos(), radians.sin()), 1)
+            loss = F.mse_loss(self.network(images), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -187,22 +200,49 @@ class PoseNetwork:
         x, y = torch.cat([self.network(part) for part in images.split(BATCH)]).unbind(1)
         return torch.rad2deg(torch.atan2(y, x)) % 360
 
-    def errors(self, data: RenderedDataModule, count: int = READ) -> Tensor:
-        """Errors (count,) in degrees on the first items of the val split."""
+    def errors(self, data: RenderedDataModule) -> Tensor:
+        """Errors (READ,) in degrees on the first items of the val split."""
         items = data.dataset("val")
-        images, azimuth = stacked([items[index] for index in range(count)])
+        images, azimuth = stacked([items[index] for index in range(READ)])
         return apart(self.read(images), azimuth)
-
-
-def direction(azimuth: Tensor) -> Tensor:
-    """Cosine and sine (B, 2) of degrees (B,)."""
-    radians = torch.deg2rad(azimuth)
-    return torch.stack((radians.cos(), radians.sin()), 1)
 
 
 def stacked(items: list) -> tuple[Tensor, Tensor]:
     """Images (B, 3, S, S) and azimuths (B,) of items."""
     return torch.stack([x["image"] for x in items]), torch.stack([x["azimuth"] for x in items])
+
+
+# -- content --------------------------------------------------------------------------------------
+
+
+def contents(made: Tensor, true: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """PSNR (V * C,) by key over the object's true pixels; pictures as `truth` gives them."""
+    others = (true.sum(1, keepdim=True) - true) / (true.shape[1] - 1)
+    flat = true.flatten(0, 1), mask.flatten(0, 1)
+    found = {
+        name: psnr(shown.flatten(0, 1), *flat)
+        for name, shown in {
+            "own": made, "another content's": made.roll(1, 1), "mean of others' renderings": others,
+        }.items()
+    }  # fmt: skip
+    own, *rest = found
+    ahead = {f"PSNR, own ahead of {name}": found[own] - found[name] for name in rest}
+    return {f"PSNR, {name}": value for name, value in found.items()} | ahead
+
+
+def silhouettes(made: Tensor, true: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """IoU (V * C,) by key with the true silhouette."""
+    find, inside = SmoothBackground(), mask.flatten(0, 1)
+    found = {
+        "teacher": find(made.flatten(0, 1)).mask,
+        "renderings": find(true.flatten(0, 1)).mask,
+        "another content's true one": mask.roll(1, 1).flatten(0, 1),
+    }
+    iou = MaskIoU().instances
+    return {f"silhouette IoU, {name}": iou(x, inside) for name, x in found.items()}
+
+
+# -- sets and the picture --------------------------------------------------------------------------
 
 
 def distances(generator: Generator, data: RenderedDataModule, count: int) -> dict[str, float]:
@@ -214,25 +254,23 @@ def distances(generator: Generator, data: RenderedDataModule, count: int) -> dic
         items = data.dataset(split)
         for start in range(0, count, BATCH):
             chosen = range(start, min(start + BATCH, count))
-            yield torch.stack([items[index]["image"] for index in chosen])
+            yield stacked([items[index] for index in chosen])[0]
 
-    z = sample_z(count, generator.z_dim, torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        samples = (generator(part).float().clamp(-1, 1) for part in z.split(BATCH))
-        real, val, fake = (
-            collect_features(stream, count, network)
-            for stream in (rendered("train"), rendered("val"), samples)
-        )
+    samples = generated(generator, count, BATCH, SEED, 1.0)
+    real, val, fake = (
+        collect_features(stream, count, network)
+        for stream in (rendered("train"), rendered("val"), samples)
+    )
     return {
         "FID": compare_features(fake, real, network).fid,
         "FID, val split": compare_features(val, real, network).fid,
     }
 
 
-def save_sheet(images: Tensor, columns: int, path: Path) -> None:
-    """Write pictures (N, 3, S, S) in [-1, 1] side by side, row after row, at twice their size."""
-    large = F.interpolate((images + 1) / 2, scale_factor=2.0, mode="nearest")
-    grid = make_grid(large, columns, padding=2)
+def save_sheet(images: Tensor, path: Path) -> None:
+    """Write pictures (rows, columns, 3, S, S) in [-1, 1], at twice their size."""
+    large = F.interpolate((images.flatten(0, 1) + 1) / 2, scale_factor=2.0, mode="nearest")
+    grid = make_grid(large, images.shape[1], padding=2)
     save_png(Image.fromarray((grid * 255).round().byte().permute(1, 2, 0).numpy()), path)
 
 

@@ -22,8 +22,9 @@ from rich.progress import Progress
 from torch import Tensor
 
 from gan3d_bench.assets.fetch import fetch
+from gan3d_bench.generators.base import Generator
 from gan3d_bench.generators.latents import sample_z
-from gan3d_bench.generators.stylegan2 import Generator, load_generator
+from gan3d_bench.generators.stylegan2 import load_generator
 from gan3d_bench.methods.stylegan2.config import DataConfig
 from gan3d_bench.methods.stylegan2.data import Images, open_images
 from gan3d_bench.metrics.fid import collect_features, compare_features

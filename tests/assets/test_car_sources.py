@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import zipfile
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from car_pack import ac3d, sources, surface
 from PIL import Image
-
-TOOLS = Path(__file__).parents[2] / "tools"
 
 HEAD = """AC3Db
 MATERIAL "a" rgb 1.00 0.50 0.25 amb 1 1 1 emis 0 0 0 spec 0 0 0 shi 1 trans 0
@@ -80,19 +75,7 @@ kids 0
 """
 
 
-@pytest.fixture
-def ac3d(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return tool("ac3d", monkeypatch)
-
-
-def tool(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(TOOLS))
-    module = importlib.import_module(f"car_pack.{name}")
-    assert str(TOOLS) in sys.path
-    return module
-
-
-def test_strips_nested_places_and_further_coordinates(ac3d, tmp_path) -> None:
+def test_strips_nested_places_and_further_coordinates(tmp_path) -> None:
     path = tmp_path / "a.acc"
     path.write_text(HEAD + STRIP + TRIANGLE)
     strip, nested, last = ac3d.read_ac3d(path)
@@ -128,7 +111,7 @@ def test_strips_nested_places_and_further_coordinates(ac3d, tmp_path) -> None:
         ("AC3Db\n" + "OBJECT group\nkids 1\n" * 100, "at most 64 nested objects"),
     ],
 )
-def test_what_is_not_ac3d_is_named(ac3d, tmp_path, text, error) -> None:
+def test_what_is_not_ac3d_is_named(tmp_path, text, error) -> None:
     path = tmp_path / "a.acc"
     path.write_text(text)
     with pytest.raises(ac3d.AC3DError, match=error):
@@ -145,7 +128,6 @@ SETTINGS = """<?xml version="1.0"?>
 
 
 def test_wheels_stand_where_the_settings_say(monkeypatch, tmp_path) -> None:
-    sources = tool("sources", monkeypatch)
     folder = tmp_path / sources.GAMES / "cars" / "test"
     wheels = tmp_path / sources.GAMES / "wheels" / "round"
     folder.mkdir(parents=True)
@@ -227,7 +209,6 @@ map_Kd picture.png
 
 
 def test_obj_with_materials_in_an_archive(monkeypatch, tmp_path) -> None:
-    sources = tool("sources", monkeypatch)
     archive = tmp_path / sources.SH3F / "Test.sh3f"
     archive.parent.mkdir(parents=True)
     Image.new("RGB", (4, 4), (0, 255, 0)).save(tmp_path / "picture.png")
@@ -253,7 +234,6 @@ def test_obj_with_materials_in_an_archive(monkeypatch, tmp_path) -> None:
 
 
 def test_both_sides_of_what_is_seen_from_both(monkeypatch) -> None:
-    surface = tool("surface", monkeypatch)
     import trimesh
 
     box = trimesh.creation.box((0.6, 0.4, 1.0)).subdivide()

@@ -221,6 +221,7 @@ class RenderedDataModule(DataModule[RenderedT]):
         total = sum(min(SHARD_SIZE, data.size - n * SHARD_SIZE) for n in missing)
         done, what = 0, f"rendering {self.config.name} ({split})"
         with StepProgress(total, passing=True) as progress:
+            progress.update(what, done)
             for more in data.render(missing):
                 done += more
                 progress.update(what, done)

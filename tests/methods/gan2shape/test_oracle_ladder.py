@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
+import oracle_ladder as ladder
 import pytest
 import torch
 
@@ -16,20 +15,8 @@ from gan3d_bench.methods.gan2shape.factors import light_from_raw, view_from_raw
 from gan3d_bench.methods.gan2shape.networks import Regressor
 from gan3d_bench.rendering.shading import LambertLight
 
-TOOL = Path(__file__).parents[3] / "tools" / "oracle_ladder.py"
 
-
-@pytest.fixture(scope="module")
-def ladder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("oracle_ladder", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_known_views_and_lights_are_what_the_method_makes_of_raw_ones(ladder: ModuleType) -> None:
+def test_known_views_and_lights_are_what_the_method_makes_of_raw_ones() -> None:
     view = View.from_angles([30.0, -5.0], [4.0, 9.0], [-2.0, 3.0], (0.002, -0.001, 0.004))
     again = view_from_raw(ladder.raw_view(view))
     torch.testing.assert_close(again.rotation_matrix(), view.rotation_matrix())
@@ -40,7 +27,7 @@ def test_known_views_and_lights_are_what_the_method_makes_of_raw_ones(ladder: Mo
     torch.testing.assert_close(seen.ambient, light.ambient)
 
 
-def test_a_network_is_overruled_where_poses_are_known(ladder: ModuleType) -> None:
+def test_a_network_is_overruled_where_poses_are_known() -> None:
     mean, images = torch.full((6,), 0.25), torch.rand(3, 3, 16, 16)
     network = Regressor(16, 6, width=4)
     known = ladder.KnownPoses(network, mean)
@@ -50,7 +37,7 @@ def test_a_network_is_overruled_where_poses_are_known(ladder: ModuleType) -> Non
     torch.testing.assert_close(known(images[[2, 0]]) + mean, raw[[2, 0]])
 
 
-def test_true_shapes_score_best_and_another_heads_worse(ladder: ModuleType) -> None:
+def test_true_shapes_score_best_and_another_heads_worse() -> None:
     truth = ladder.Truth(head_latents("val", range(3)), 32)
     values = ladder.scores(truth, truth.depth, truth.view)
     assert min(values["correlation"]) == pytest.approx(1)
@@ -62,7 +49,7 @@ def test_true_shapes_score_best_and_another_heads_worse(ladder: ModuleType) -> N
     assert max(inside_out["correlation"]) == pytest.approx(-1)
 
 
-def test_a_row_takes_the_place_of_its_like(ladder: ModuleType, tmp_path: Path) -> None:
+def test_a_row_takes_the_place_of_its_like(tmp_path: Path) -> None:
     path, data = tmp_path / "ladder.json", {"heads": 2}
     for rung, keys, number in (("a", [], 1), ("b", [], 2), ("a", ["x=1"], 3), ("a", [], 4)):
         ladder.add_row(path, {"rung": rung, "keys": keys, "number": number}, data)

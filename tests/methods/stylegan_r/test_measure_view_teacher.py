@@ -1,54 +1,57 @@
-"""How `tools/measure_view_teacher.py` reads angles, and which pictures it compares."""
+"""`tools/measure_view_teacher.py`: how it reads angles, and which generators know a content."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
+from measure_view_teacher import apart, contents, silhouettes, spread
 from torch import Tensor
-
-from gan3d_bench.methods.stylegan_r.subjects import SUBJECTS
-
-TOOLS = Path(__file__).parents[3] / "tools"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    sys.path.insert(0, str(TOOLS))  # tools import each other
-    try:
-        name = "measure_view_teacher"
-        spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(TOOLS))
-    return module
 
 
 @pytest.mark.parametrize("turn", [0.0, 90.0, 355.0])
-def test_spread_does_not_depend_on_where_zero_is(tool: ModuleType, turn: float) -> None:
+def test_spread_does_not_depend_on_where_zero_is(turn: float) -> None:
     angles = (torch.tensor([[-10.0, 10.0], [0.0, 0.0], [-30.0, 60.0]]) + turn) % 360
     expected = torch.tensor([10.0, 0.0, 45.0])
-    torch.testing.assert_close(tool.spread(angles), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(spread(angles), expected, atol=1e-3, rtol=0)
 
 
-def test_angles_are_apart_by_half_a_turn_at_most(tool: ModuleType) -> None:
+def test_angles_are_apart_by_half_a_turn_at_most() -> None:
     a, b = torch.tensor([350.0, 0.0, 90.0]), torch.tensor([10.0, 180.0, 90.0])
-    assert tool.apart(a, b).tolist() == tool.apart(b, a).tolist() == [20.0, 180.0, 0.0]
+    assert apart(a, b).tolist() == apart(b, a).tolist() == [20.0, 180.0, 0.0]
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
-def test_a_view_code_keeps_its_view_whatever_the_content(tool: ModuleType, name: str) -> None:
-    subjects = SUBJECTS[name]
-    latents: Tensor = tool.pairs(subjects, 3, 4)
-    azimuth = subjects.sample(latents).azimuth.unflatten(0, (3, 4))
-    torch.testing.assert_close(azimuth, azimuth[:, :1].expand(-1, 4), atol=1e-2, rtol=0)
-    contents = latents.unflatten(0, (3, 4))[:, :, subjects.view.stop :]
-    alike = torch.cosine_similarity(contents[0], contents[1], dim=-1)
-    torch.testing.assert_close(alike, torch.ones(4))
-    assert len(set(azimuth[:, 0].tolist())) == 3
+@pytest.fixture
+def true() -> Tensor:
+    """Pictures of 2 views of 4 contents, nothing alike."""
+    return torch.rand(2, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_content_is_known_to_who_repeats_it_and_not_to_who_shows_the_mean(true: Tensor) -> None:
+    mask = torch.ones_like(true[:, :, :1])
+    known = contents((true + 0.01).clamp(-1, 1), true, mask)
+    assert known["PSNR, own ahead of another content's"].min() > 20
+    assert known["PSNR, own ahead of mean of others' renderings"].min() > 20
+    blind = contents(true.mean(1, keepdim=True).expand_as(true), true, mask)
+    assert blind["PSNR, own ahead of another content's"].abs().max() == 0
+    # the mean of the others has not seen the own one, this mean has: a little ahead
+    assert 0 < blind["PSNR, own ahead of mean of others' renderings"].mean() < 5
+
+
+def test_only_the_objects_pixels_count(true: Tensor) -> None:
+    mask = torch.zeros_like(true[:, :, :1])
+    mask[..., :4] = 1
+    changed = torch.where(mask.bool(), true, -true)
+    own = contents(changed, true, mask)["PSNR, own"]
+    assert torch.equal(own, contents(true, true, mask)["PSNR, own"])
+    assert (contents(changed, true, 1 - mask)["PSNR, own"] < own).all()
+
+
+def test_an_object_of_another_outline_overlaps_less() -> None:
+    mask = torch.zeros(1, 2, 1, 32, 32)
+    mask[0, 0, 0, 8:24, 8:24] = 1
+    mask[0, 1, 0, 12:20, 4:28] = 1
+    true = (2 * mask - 1).expand(-1, -1, 3, -1, -1)
+    found = silhouettes(true.roll(1, 1), true, mask)
+    assert (found["silhouette IoU, renderings"] == 1).all()
+    other = found["silhouette IoU, another content's true one"]
+    assert torch.equal(found["silhouette IoU, teacher"], other) and (other < 0.6).all()
