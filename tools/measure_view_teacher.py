@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from oracle_ladder import known_mean
 from PIL import Image
-from teacher_fid import generated
+from teacher_fid import collected, generated
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.utils import make_grid
@@ -47,7 +47,7 @@ from gan3d_bench.methods.stylegan_r.masks import SmoothBackground
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
 from gan3d_bench.methods.stylegan_r.subjects import SUBJECTS, shown_by
 from gan3d_bench.methods.stylegan_r.views import content_stylecodes, view_stylecodes
-from gan3d_bench.metrics.fid import collect_features, compare_features
+from gan3d_bench.metrics.fid import compare_features
 from gan3d_bench.metrics.images import psnr
 from gan3d_bench.metrics.inception import InceptionFeatures
 from gan3d_bench.metrics.silhouette import MaskIoU
@@ -256,10 +256,13 @@ def distances(generator: Generator, data: RenderedDataModule, count: int) -> dic
             chosen = range(start, min(start + BATCH, count))
             yield stacked([items[index] for index in chosen])[0]
 
-    samples = generated(generator, count, BATCH, SEED, 1.0)
     real, val, fake = (
-        collect_features(stream, count, network)
-        for stream in (rendered("train"), rendered("val"), samples)
+        collected(name, stream, count, network)
+        for name, stream in (
+            ("train split", rendered("train")),
+            ("val split", rendered("val")),
+            ("samples", generated(generator, count, BATCH, SEED, 1.0)),
+        )
     )
     return {
         "FID": compare_features(fake, real, network).fid,

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from gan3d_bench.assets.fetch import fetch
@@ -29,6 +28,7 @@ from gan3d_bench.methods.stylegan2.config import DataConfig
 from gan3d_bench.methods.stylegan2.data import Images, open_images
 from gan3d_bench.metrics.fid import collect_features, compare_features
 from gan3d_bench.metrics.inception import InceptionFeatures
+from gan3d_bench.progress import StepProgress
 
 
 @torch.no_grad()
@@ -65,11 +65,8 @@ def real_features(
 
 
 def collected(label: str, stream: Iterator[Tensor], n: int, network: InceptionFeatures) -> Tensor:
-    with Progress() as bar:
-        task = bar.add_task(label, total=n)
-        return collect_features(
-            stream, n, network, lambda done, _: bar.update(task, completed=done)
-        )
+    with StepProgress(n, passing=True) as bar:
+        return collect_features(stream, n, network, lambda done, _: bar.update(label, done))
 
 
 def main() -> None:
