@@ -5,7 +5,8 @@
 RUN is of method `stylegan2` or `eg3d`; OUT is a folder that ``teacher=OUT`` (``teacher=eg3d:OUT``)
 takes. To ship it, write it to ``src/gan3d_bench/assets/bundled/NAME`` and run
 ``tools/update_manifest.py``. ``--measured`` adds what ``tools/teacher_fid.py`` printed for the
-exported generator, or the means and distances that ``tools/measure_eg3d.py`` wrote.
+exported generator, or the means and distances that ``tools/measure_eg3d.py`` or
+``tools/measure_view_teacher.py`` wrote.
 """
 
 import argparse
@@ -94,7 +95,8 @@ def known(measured: Path | None) -> dict[str, Any]:
         return {"fid": None}
     read = json.loads(measured.read_text())
     if "means" in read:
-        facts = {key: read[key] for key in ("heads", "samples", "means")}
+        counts = ("heads", "views", "contents", "samples")
+        facts = {key: read[key] for key in (*counts, "means") if key in read}
         return {"fid": read["fid"], "measured": facts}
     return {"fid": read}
 
