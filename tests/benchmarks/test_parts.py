@@ -90,7 +90,7 @@ def test_two_runs_of_a_head_each_fill_one_row(cli) -> None:
     )  # fmt: skip
     fit = ("fit", "--method", "gan2shape", "--preset", "check", *heads)
     for first in (0, 1):
-        made = cli(*fit, f"first={first}")
+        made = cli(*fit, f"first={first}", f"trainer.threads={1 + first}")
         assert made.code == 0, made.err
     one, two = sorted(Path("runs/gan2shape/check").iterdir())
     assert Run.open(one).setup != Run.open(two).setup

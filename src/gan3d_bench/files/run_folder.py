@@ -195,18 +195,21 @@ class Run:
     def whole(self) -> str | None:
         """Likewise without what says which subjects a run has: alike for the parts of one row.
 
-        None where a run's subjects are not independent of what else it has.
+        Nor does it matter on how many processes and devices each part was trained. None where a
+        run's subjects are not independent of what else it has.
 
         Raises:
             UserError: as `config`.
         """
         parts = self.config.part_keys()
-        return self._hash_without(*parts) if parts else None
+        return self._hash_without(*parts, "trainer", "limits") if parts else None
 
     def _hash_without(self, *keys: str) -> str:
         content = to_dict(self.config)
         left = {"seed", "tracking", *keys}
         kept = {key: value for key, value in content.items() if key not in left}
+        if "trainer" in left:
+            kept["precision"] = self.config.trainer.precision
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     def __str__(self) -> str:
