@@ -166,10 +166,24 @@ def test_gradients_of_the_marcher() -> None:
     colours = torch.rand(1, 2, 6, 3, dtype=torch.float64, requires_grad=True)
     densities = torch.randn(1, 2, 6, dtype=torch.float64, requires_grad=True)
     depths = (torch.rand(1, 2, 6, dtype=torch.float64) + 1).cumsum(-1).requires_grad_()
-    for white_back in (False, True):
-        assert torch.autograd.gradcheck(
-            lambda *x, white=white_back: volume.march(*x, white), (colours, densities, depths)
-        )
+
+    def composed(colours: Tensor, densities: Tensor, depths: Tensor) -> tuple[Tensor, ...]:
+        marched = volume.march(densities, depths)
+        return volume.mixed(marched.weights, colours), marched.distance, marched.opacity
+
+    assert torch.autograd.gradcheck(composed, (colours, densities, depths))
+
+
+def test_samples_weigh_as_the_intervals_whose_ends_they_are() -> None:
+    """As released: intervals have the mean colour of their ends."""
+    colours, densities = torch.rand(2, 3, 7, 4), 3 * torch.randn(2, 3, 7)
+    depths = (torch.rand(2, 3, 7) + 0.1).cumsum(-1)
+    intervals = volume.ray_weights(densities, depths)
+    means = (colours[..., :-1, :] + colours[..., 1:, :]) / 2
+    marched = volume.march(densities, depths)
+    expected = (intervals[..., None] * means).sum(-2)
+    torch.testing.assert_close(volume.mixed(marched.weights, colours), expected)
+    torch.testing.assert_close(marched.weights.sum(-1), marched.opacity)
 
 
 def test_gradients_of_the_renderer() -> None:
@@ -213,7 +227,8 @@ def test_gradients_with_fine_samples_are_those_of_fixed_samples() -> None:
         level = ((torch.arange(5) + 0.5) / 5).double().expand(1, 9, 5)
         depths = torch.cat((coarse, volume.fine_depths(coarse, weights, level)), -1).sort(-1).values
     colours, densities = look(depths)
-    features = volume.march(colours.view(1, 9, 11, 3), densities.view_as(depths), depths)[0]
+    weights = volume.march(densities.view_as(depths), depths).weights
+    features = volume.mixed(weights, colours.view(1, 9, 11, 3)) * 2 - 1
     (expected,) = torch.autograd.grad(features.square().sum(), field.planes)
     torch.testing.assert_close(given, expected)
 

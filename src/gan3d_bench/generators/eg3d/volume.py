@@ -195,16 +195,24 @@ def _render(
 
     depths = coarse_depths(start, end, jitter, config.disparity)
     colours, densities = look(depths)
-    if config.fine_samples:
+    if not config.fine_samples:
+        marched = march(densities, depths)
+        features = mixed(marched.weights, colours)
+    else:
         with torch.no_grad():
-            weights = ray_weights(densities, depths)
-            fine = fine_depths(depths, weights, level)
+            fine = fine_depths(depths, ray_weights(densities, depths), level)
         more_colours, more_densities = look(fine)
         depths, order = torch.cat((depths, fine), -1).sort(-1)
         densities = torch.cat((densities, more_densities), -1).gather(-1, order)
-        colours = torch.cat((colours, more_colours), -2)
-        colours = colours.gather(-2, order[..., None].expand_as(colours))
-    return (*march(colours, densities, depths, config.white_back), depths.min(), depths.max())
+        marched = march(densities, depths)
+        # weights go back to the order of the samples: a number each, where a colour has many
+        weights = torch.zeros_like(densities).scatter(-1, order, marched.weights)
+        first, second = weights.split((config.coarse_samples, config.fine_samples), -1)
+        features = mixed(first, colours) + mixed(second, more_colours)
+    if config.white_back:
+        features = features + (1 - marched.opacity[..., None])
+    limits = depths.min(), depths.max()
+    return features * 2 - 1, marched.distance, marched.opacity, *limits
 
 
 def ray_limits(rays: Rays, config: VolumeConfig) -> tuple[Tensor, Tensor]:
@@ -263,31 +271,40 @@ def ray_weights(densities: Tensor, depths: Tensor) -> Tensor:
     return alpha * torch.cat((torch.ones_like(kept[..., :1]), kept[..., :-1]), -1)
 
 
-def march(
-    colours: Tensor, densities: Tensor, depths: Tensor, white_back: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Composite samples from front to back; colour, density and distance are those of intervals.
+class Marched(NamedTuple):
+    """What samples along rays come to.
+
+    Attributes:
+        weights: (N, M, S), how much each sample adds to what its ray sees.
+        distance: (N, M), infinite where nothing is seen.
+        opacity: (N, M), the sum of the weights.
+    """
+
+    weights: Tensor
+    distance: Tensor
+    opacity: Tensor
+
+
+def march(densities: Tensor, depths: Tensor) -> Marched:
+    """Composite samples from front to back; an interval's density, distance and colour are the
+    means of those of its two ends.
 
     Args:
-        colours: (N, M, S, F) in [0, 1].
         densities: (N, M, S) raw.
         depths: (N, M, S), increasing.
-        white_back: what is behind is white instead of black.
-
-    Returns:
-        features (N, M, F) in [-1, 1], distance (N, M), infinite where nothing is seen, and opacity
-        (N, M).
     """
     weights = ray_weights(densities, depths)
-    colours = (colours[..., :-1, :] + colours[..., 1:, :]) / 2
-    features = (weights[..., None] * colours).sum(-2)
     opacity = weights.sum(-1)
     total = (weights * (depths[..., :-1] + depths[..., 1:]) / 2).sum(-1)
     seen = opacity > 0
     distance = torch.where(seen, total / torch.where(seen, opacity, 1), torch.inf)
-    if white_back:
-        features = features + (1 - opacity[..., None])
-    return features * 2 - 1, distance, opacity
+    # every sample is the end of two intervals, the first and the last one of one
+    return Marched((F.pad(weights, (1, 0)) + F.pad(weights, (0, 1))) / 2, distance, opacity)
+
+
+def mixed(weights: Tensor, colours: Tensor) -> Tensor:
+    """Mix the colours (N, M, S, F) of samples by their weights (N, M, S): (N, M, F)."""
+    return (weights[..., None, :] @ colours).squeeze(-2)
 
 
 def fine_depths(depths: Tensor, weights: Tensor, level: Tensor) -> Tensor:
