@@ -14,6 +14,7 @@ from gan3d_bench.cars.pack import LOOKS, CarPack
 from gan3d_bench.cars.sampling import (
     CAR_LENGTH,
     CARS,
+    CHOSEN,
     ELEVATION,
     FAMILIES,
     HELD_OUT,
@@ -23,6 +24,7 @@ from gan3d_bench.cars.sampling import (
     STRETCH,
     CarParameters,
     canonical_car,
+    described,
     looks_of,
     render_cars,
     sample_cars,
@@ -30,6 +32,7 @@ from gan3d_bench.cars.sampling import (
 from gan3d_bench.datamodules import rendered
 from gan3d_bench.datamodules.base import SPLITS
 from gan3d_bench.datamodules.cars import CarsConfig, CarsDataModule, CarsDataset, car_latents
+from gan3d_bench.datamodules.heads import HeadsDataModule
 from gan3d_bench.errors import UserError
 from gan3d_bench.heads.sampling import CENTRE_DEPTH, FAR, FIELD_OF_VIEW, NEAR
 from gan3d_bench.rendering.cameras import PinholeCamera
@@ -147,6 +150,30 @@ def test_an_item_depends_on_seed_split_and_number_alone() -> None:
     assert len(sample_cars(car_latents("val", []), "val")) == 0
     with pytest.raises(UserError, match="unknown split 'tset'"):
         car_latents("tset", [0])  # type: ignore[arg-type]
+
+
+def test_described_says_what_a_picture_shows(pack) -> None:
+    latents = car_latents("train", range(300))
+    cars = sample_cars(latents, "train", pack)
+    numbers = described(latents, "train", pack)
+    assert numbers.shape == latents.shape
+    part = {name: numbers[:, where] for name, where in LAYOUT.items()}
+    for name in ("shape", "look"):
+        assert torch.equal(part[name].argmax(1), getattr(cars, name))
+        assert torch.equal(part[name].sum(1), torch.full((300,), CHOSEN))
+    azimuth = torch.atan2(part["view"][:, 1], part["view"][:, 0]).rad2deg() % 360
+    torch.testing.assert_close(azimuth, cars.azimuth, atol=1e-3, rtol=0)
+    uniform = torch.cat((part["view"][:, 2:], part["stretch"], part["light"][:, :2]), 1)
+    assert uniform.abs().max() <= 3**0.5
+    torch.testing.assert_close(uniform.std(0), torch.ones(7), atol=0.15, rtol=0)
+    # all that a picture is made of: equal numbers, equal cars
+    moved = latents.clone()
+    moved[:, LAYOUT["shape"]] *= 1.5
+    assert torch.equal(described(moved, "train", pack), numbers)
+    module = CarsDataModule(16, train_size=1)
+    assert torch.equal(module.described(latents), numbers)
+    heads = HeadsDataModule(16, train_size=1)
+    assert torch.equal(heads.described(latents), latents)
 
 
 def test_each_part_of_a_latent_decides_what_it_is_named_for(pack) -> None:

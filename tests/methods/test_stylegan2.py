@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -243,6 +245,39 @@ def test_resumes_to_the_bit_in_the_middle_of_either_phase(folder: Path, tmp_path
             assert torch.equal(value, rest.state_dict()[key]), key
 
 
+def test_mapping_learns_what_a_latent_chooses() -> None:
+    """Which of three entries is the largest, better than a linear map, which cannot tell."""
+    small = [
+        *("data.name=cars", "network.z_dim=6", "network.w_dim=32", "network.mapping_layers=4"),
+        *("mapping.steps=400", "regression.steps=0", "adversarial.steps=1", "adversarial.anchor=0"),
+    ]
+    torch.manual_seed(0)
+    method = StyleGAN2(compose(SPEC, "check", None, small))
+    module = SimpleNamespace(described=lambda z: F.one_hot(z[:, :3].argmax(1), 3).float())
+    method.training_images.__dict__["module"] = module  # in the place of a data module
+    method.prepare_data = method.training_images.open = lambda: [0] * 32  # type: ignore
+    before = {key: x.clone() for key, x in method.generator.synthesis.state_dict().items()}
+    phase, *_ = method.schedule
+    train(method, phase.steps)
+    assert phase.name == "mapping" and method.phase_index == 1
+    z = torch.randn(2000, 6)
+    shown, known = module.described(z), torch.cat((normalize_latent(z), torch.ones(2000, 1)), 1)
+    linear = known @ torch.linalg.lstsq(known, shown).solution
+    for network in (method.generator, method.generator_ema):
+        w = network.mapping(z)
+        errors = [float((made - shown).square().mean()) for made in (w[:, :3], linear)]
+        assert errors[0] < 0.6 * errors[1], errors
+        assert w[:, 3:].square().mean() < 0.01
+    for key, value in method.generator.synthesis.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_stylecodes_too_small_for_what_is_known_of_a_picture() -> None:
+    small = ("data.name=cars", "network.z_dim=57", "mapping.steps=1", "network.w_dim=56")
+    with pytest.raises(UserError, match=r"network.w_dim=56: expected at least 57, what is known"):
+        StyleGAN2(compose(SPEC, "check", None, small)).prepare_data()
+
+
 def test_linear_mapping_passes_latents_through() -> None:
     torch.manual_seed(0)
     for layers, sign in ((2, -1.0), (4, 1.0)):
@@ -361,6 +396,7 @@ def test_config_errors(folder: Path) -> None:
         "regression.latent_scales=[[0,2]]": "regression.latent_scales=[[0.0, 2.0]]: expected",
         "regression.latent_scales=[[4,2,1]]": "latent_scales=[[4.0, 2.0, 1.0]]: expected",
         "regression.latent_scales=[[0,2,.nan]]": "expected a finite number",
+        "mapping.steps=1": "mapping.steps=1: expected data.name with it",
     }.items():
         with pytest.raises(UserError, match=re.escape(message)):
             build(folder, override)

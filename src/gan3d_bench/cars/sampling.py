@@ -48,6 +48,7 @@ ELEVATION = (0.0, 30.0)  # degrees, as StyleGAN-R finds them in StyleGAN's cars
 SCALE = (0.85, 1.05)
 STRETCH = 0.1
 CARS = 26  # of the bundled pack
+CHOSEN = 3.0  # the entry of `described` that stands for a car or a look; the others are 0
 
 _SIZES = (
     ("view", 4), ("shape", CARS), ("look", len(LOOKS)), ("stretch", 3), ("light", 4),
@@ -159,6 +160,43 @@ def sample_cars(latents: Tensor, split: Split, pack: CarPack | None = None) -> C
         diffuse=_between(uniform[:, 6], *DIFFUSE),
         light_direction=F.normalize(direction, dim=1),
         background=part["background"],
+    )
+
+
+def described(latents: Tensor, split: Split, pack: CarPack | None = None) -> Tensor:
+    """What the pictures of latents (B, NUM_LATENTS) show, in numbers of about unit size, as many.
+
+    Laid out as the latents are, with the choices made and what is uniform as such: the azimuth's
+    direction; elevation, scale, stretch, ambient and diffuse light between -1.7 and 1.7 (mean 0,
+    deviation 1); `CHOSEN` in the entry of the car and of the look. A linear network can show
+    pictures of these; of the latents it cannot, for it would have to find the largest entry.
+
+    Args:
+        latents, split, pack: as of `sample_cars`.
+    """
+    cars = sample_cars(latents, split, pack)
+    azimuth, light = cars.azimuth.deg2rad(), latents[:, LAYOUT["light"]]
+    uniform = (
+        (cars.elevation, *ELEVATION),
+        (cars.scale, *SCALE),
+        *((stretch, 1 - STRETCH, 1 + STRETCH) for stretch in cars.stretch.unbind(1)),
+        (cars.ambient, *AMBIENT),
+        (cars.diffuse, *DIFFUSE),
+    )
+    elevation, scale, *stretch, ambient, diffuse = (
+        math.sqrt(12) * ((x - low) / (high - low) - 0.5) for x, low, high in uniform
+    )
+    return torch.cat(
+        (
+            math.sqrt(2) * torch.stack((azimuth.cos(), azimuth.sin()), 1),
+            torch.stack((elevation, scale), 1),
+            CHOSEN * F.one_hot(cars.shape, CARS),
+            CHOSEN * F.one_hot(cars.look, len(LOOKS)),
+            torch.stack((*stretch, ambient, diffuse), 1),
+            light[:, 2:],
+            cars.background,
+        ),
+        1,
     )
 
 

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 import lightning as L
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gan3d_bench.config import MOST_BATCH, MOST_ITEMS, require
@@ -90,6 +91,14 @@ class DataModule(L.LightningDataModule, ABC, Generic[DatasetT]):
     @abstractmethod
     def build(self, split: Split) -> DatasetT:
         """Build the data set of a split."""
+
+    def described(self, latents: Tensor) -> Tensor:
+        """What pictures of the train split show, in numbers that determine them smoothly: (B, D).
+
+        Args:
+            latents: (B, Z), distributed as those of the items.
+        """
+        return latents
 
     def dataset(self, split: Split) -> DatasetT:
         """The data set of a split.

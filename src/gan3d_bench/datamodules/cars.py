@@ -15,7 +15,13 @@ from torch import Tensor
 
 from gan3d_bench.assets.store import cache_dir
 from gan3d_bench.cars.pack import CarPack
-from gan3d_bench.cars.sampling import NUM_LATENTS, CarParameters, render_cars, sample_cars
+from gan3d_bench.cars.sampling import (
+    NUM_LATENTS,
+    CarParameters,
+    described,
+    render_cars,
+    sample_cars,
+)
 from gan3d_bench.datamodules.base import Item, Split
 from gan3d_bench.datamodules.rendered import (
     RENDER_BATCH,
@@ -108,6 +114,10 @@ class CarsDataModule(RenderedDataModule[CarsDataset]):
     def build(self, split: Split) -> CarsDataset:
         """The data set of a split (its images exist after `prepare_data`)."""
         return CarsDataset(split, self.sizes[split], self.config, root=self.root)
+
+    def described(self, latents: Tensor) -> Tensor:
+        """See `DataModule.described`."""
+        return described(latents, "train")
 
     def anew(self, split: Split, numbers: Sequence[int]) -> list[Item]:
         """See `RenderedDataModule.anew`."""

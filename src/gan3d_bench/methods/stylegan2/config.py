@@ -82,6 +82,18 @@ class DataConfig:
 
 
 @dataclass
+class MappingConfig:
+    """Before the warm start: the mapping network learns which picture a latent chooses."""
+
+    steps: int = steps_key(
+        0, "steps; the first entries of w are then what the pictures of `data.name` show"
+    )
+    batch: int = key(256, "latents a step over all processes", above=0, most=MOST_BATCH)
+    # 0.01 of it reaches the layers
+    lr: float = rate_key(3.0, "Adam's learning rate, falling to 0")
+
+
+@dataclass
 class RegressionConfig:
     """Warm start: the generator learns the images that belong to given latents."""
 
@@ -146,6 +158,7 @@ class StyleGAN2Config(RunConfig):
     )
     network: NetworkConfig = field(default_factory=NetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    mapping: MappingConfig = field(default_factory=MappingConfig)
     regression: RegressionConfig = field(default_factory=RegressionConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
@@ -172,7 +185,12 @@ class StyleGAN2Config(RunConfig):
         if not self.regression.steps + self.adversarial.steps:
             raise UserError("regression.steps + adversarial.steps = 0: expected at least one step")
         pairs = self.regression.steps > 0 or self.adversarial.anchor > 0
-        needs = ("image", "latents") if pairs else ("image",)
+        if self.mapping.steps and not self.data.name:
+            raise UserError(
+                f"mapping.steps={self.mapping.steps}: expected data.name with it, data that knows "
+                "what a latent's picture shows"
+            )
+        needs = ("image", "latents") if pairs or self.mapping.steps else ("image",)
         require_data(
             "data.name", self.data.name, needs, path=("data.path", self.data.path), own=("",)
         )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -22,12 +21,9 @@ from gan3d_bench.adversarial.optimizers import (
     warmed_cosine,
 )
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
-from gan3d_bench.assets.store import cache_dir
-from gan3d_bench.datamodules.base import DataModule
 from gan3d_bench.datamodules.epochs import shuffled_batches
-from gan3d_bench.datamodules.rendered_arrays import is_rendered
 from gan3d_bench.distributed.processes import mean_over_processes, rank_and_size
-from gan3d_bench.errors import UserError, named
+from gan3d_bench.errors import UserError
 from gan3d_bench.generators.latents import sample_z, update_w_statistics
 from gan3d_bench.generators.stylegan2 import Generator, ops
 from gan3d_bench.generators.stylegan2.checkpoint import save_network
@@ -37,8 +33,8 @@ from gan3d_bench.heads.sampling import NUM_LATENTS
 from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.losses.photometric import edge_loss
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
-from gan3d_bench.methods.stylegan2 import data
 from gan3d_bench.methods.stylegan2.config import StyleGAN2Config
+from gan3d_bench.methods.stylegan2.data import Images
 from gan3d_bench.methods.stylegan2.figures import interpolation_sheet, style_sheet
 from gan3d_bench.methods.stylegan2.networks import (
     build_discriminator,
@@ -46,6 +42,7 @@ from gan3d_bench.methods.stylegan2.networks import (
     make_mapping_linear,
 )
 from gan3d_bench.methods.stylegan2.scene import GeneratedHeads
+from gan3d_bench.methods.stylegan2.training_images import TrainingImages
 from gan3d_bench.pictures.grids import unit_range
 from gan3d_bench.pictures.scene_sheets import FACES, Sheet, faces
 from gan3d_bench.scenes.base import Scene
@@ -85,7 +82,6 @@ class StyleGAN2(PhasedMethod):
             self._perceptual = [build_perceptual(name, image_size=size)]
         else:
             self._perceptual = []  # in a list: no part of the checkpoint
-        self._images: data.Images | None = None
 
     @property
     def generator_ema(self) -> Generator:
@@ -109,12 +105,26 @@ class StyleGAN2(PhasedMethod):
     # -- phases ---------------------------------------------------------------------------------
 
     def phases(self) -> list[Phase]:
-        regression, adversarial = self.config.regression, self.config.adversarial
+        first, regression = self.config.mapping, self.config.regression
+        adversarial = self.config.adversarial
         path_interval = adversarial.path_interval if adversarial.path_weight > 0 else 0
         r1_interval = adversarial.r1_interval if adversarial.gamma > 0 else 0
         lr, betas = lazy_adam(adversarial.discriminator_lr, r1_interval)
         mapping = self.generator.mapping
         return [
+            Phase(
+                "mapping",
+                first.steps,
+                {
+                    "mapping": Trainable(
+                        ("generator.mapping",),
+                        partial(Adam, lr=first.lr, betas=(0.9, 0.99), eps=ops.EPSILON),
+                        lambda step: warmed_cosine(step, first.steps, 0.0, first.steps // 50),
+                    )
+                },
+                self._mapping_step,
+                end=lambda: self.average.module.load_state_dict(self.generator.state_dict()),
+            ),
             Phase(
                 "regression",
                 regression.steps,
@@ -176,73 +186,49 @@ class StyleGAN2(PhasedMethod):
 
     def prepare_data(self) -> None:
         """Look through the pictures, or make what a data module makes; once a machine."""
-        module = self.module
-        if module is not None:
-            with named(self._key):
-                module.prepare("train")
-        else:
-            self._render_heads()
+        if self.config.mapping.steps:
+            self._described(torch.zeros(1, self.generator.z_dim))
+        self.training_images.prepare()
 
     @cached_property
-    def module(self) -> DataModule | None:
-        """The data module of the real images, if one gives them."""
-        with named(self._key):
-            return data.open_module(self.config.data, self.image_size, self._paired)
+    def training_images(self) -> TrainingImages:
+        """What the run is trained on; nothing is read or rendered until it is needed."""
+        return TrainingImages(
+            self.config, self.image_size, self.generator.z_dim, paired=self._uses_pairs
+        )
 
     @property
-    def _key(self) -> str:
-        """What errors call the data."""
-        return "data.path" if self.config.data.path else f"data.name={self.config.data.name}"
-
-    @property
-    def _paired(self) -> int | None:
-        """Size of the latents that images must come with."""
-        return self.generator.z_dim if self._uses_pairs else None
-
-    @property
-    def images(self) -> data.Images:
-        """The real images; synthetic heads are rendered on first use."""
-        if self._images is None:
-            folder, size = self._render_heads(), self.image_size
-            if folder is not None and rank_and_size()[1] > 1:
-                dist.barrier()
-            if self.module is None:
-                given = self.config.data
-                given = given if folder is None else replace(given, path=str(folder))
-                self._images = data.open_images(given, size, self._paired)
-            else:
-                with named(self._key):
-                    self._images = data.ModuleImages(self.module, self._paired)
-        return self._images
-
-    def _render_heads(self) -> Path | None:
-        """Render what the cache lacks of the synthetic heads, if they are asked for."""
-        folder = self._rendered
-        if folder is not None:
-            count, seed = self.config.data.count, self.config.seed
-            data.render_heads_once(folder, count, self.image_size, self.generator.z_dim, seed)
-        return folder
-
-    @property
-    def _rendered(self) -> Path | None:
-        """Where synthetic heads are rendered to; None where the config names other images."""
-        given = self.config.data
-        if given.path or given.name:
-            return None
-        size, z_dim, seed = self.image_size, self.generator.z_dim, self.config.seed
-        return data.heads_folder(cache_dir(), given.count, size, z_dim, seed)
-
-    @property
-    def _shown_images(self) -> data.Images | None:
-        """The real images, unless they are gone or have to be rendered first."""
-        if self._images is None and self._rendered and not is_rendered(self._rendered):
-            return None
-        try:
-            return self.images
-        except UserError:
-            return None
+    def images(self) -> Images:
+        """The real images."""
+        return self.training_images.open()
 
     # -- steps ----------------------------------------------------------------------------------
+
+    def _mapping_step(self, _: None) -> Mapping[str, Tensor]:
+        count, generator = self.config.mapping.batch, self.generator
+        z = self.share(sample_z(count, generator.z_dim, self.rng("mapping"))).to(self.device)
+        shown = self._described(z)
+        w = generator.mapping(z)
+        target = F.pad(shown, (0, generator.w_dim - shown.shape[1]))
+        # of all entries together, whatever w_dim
+        loss = (w - target).square().sum() / count * rank_and_size()[1]
+        return self.descend({"described": loss})
+
+    def _described(self, z: Tensor) -> Tensor:
+        """What pictures of latents (B, z_dim) show: (B, D), D at most w_dim.
+
+        Raises:
+            UserError: D is more.
+        """
+        module, w_dim = self.training_images.module, self.generator.w_dim
+        assert module is not None
+        shown = module.described(z.cpu()).to(z)
+        if shown.shape[1] > w_dim:
+            raise UserError(
+                f"network.w_dim={w_dim}: expected at least {shown.shape[1]}, what is known of a "
+                f"picture of data.name={self.config.data.name}, with mapping.steps > 0"
+            )
+        return shown
 
     def _regression_step(self, batch: Batch) -> Mapping[str, Tensor]:
         images, latents = batch
@@ -386,7 +372,7 @@ class StyleGAN2(PhasedMethod):
         # not the seed of the rendered heads, or these would be the training latents
         z = sample_z(32, z_dim, torch.Generator().manual_seed(self.config.seed + 1))
         shown = {"samples": sample_images(self.generator_ema, z.to(self.device)).cpu()}
-        images = self._shown_images
+        images = self.training_images.shown()
         if images is not None:
             real, latents = images.read(torch.arange(min(32, len(images))))
             shown["real"] = real
