@@ -89,15 +89,15 @@ def evaluate(
     for run, kinds in rows:
         measure.open(run)
         method = load_method(run).to(place)
-        own = method.items()
-        chosen = items if own is None else [item for item in items if item in set(own)]
-        if not chosen:
-            raise UserError(
-                f"{run.path}: fitted to test items {own}, none of the first {samples} of table "
-                f"'{table.name}'; expected a run that shares items with it"
-            )
         facts = _facts(run, dict(method.extra_metadata()))
         for row, kind in kinds.items():
+            own = method.items(kind)
+            chosen = items if own is None else [item for item in items if item in set(own)]
+            if not chosen:
+                raise UserError(
+                    f"{run.path}: fitted to test items {own}, none of the first {samples} of "
+                    f"table '{table.name}'; expected a run that shares items with it"
+                )
             path = row_path(run.tables, table.name, row)
             result = Result(table.name, row, _shown(run.path), measure.data, protocol, chosen, {})
             begin = partial(measure.begin, method, kind, chosen)

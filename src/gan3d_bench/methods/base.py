@@ -74,10 +74,13 @@ class Method(L.LightningModule):
             raise UserError(f"method '{self.config.method}' gives no scene of kind '{kind}'")
         return self.reconstruct(images)
 
-    def items(self) -> list[int] | None:
+    def items(self, kind: str = "") -> list[int] | None:
         """Indices of the test items this run can be measured on; None when any will do.
 
         Instance-specific methods (GAN2Shape) return the items they were fitted to.
+
+        Args:
+            kind: of the scenes that are measured; "" for those of `reconstruct`.
         """
         return None
 

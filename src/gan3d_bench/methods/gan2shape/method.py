@@ -415,15 +415,19 @@ class GAN2Shape(PhasedMethod):
             )
         return self.results.gan_scene(instances)
 
-    def items(self) -> list[int] | None:
-        """Test images the run was fitted to; None when its networks take any image."""
+    def items(self, kind: str = "") -> list[int] | None:
+        """Test images the run was fitted to; None when its networks take any image.
+
+        Of kind "gan" those of the last group, whose encoder is kept.
+        """
         config = self.config
         if (
             config.data in ("heads", "teacher", "synface")
             and config.split == "test"
             and not config.joint
         ):
-            return list(range(config.first, config.first + config.instances))
+            own = self._group if kind == "gan" else range(config.instances)
+            return [config.first + instance for instance in own]
         return None if self.results.takes_any else []
 
     def preview(self) -> Preview:
