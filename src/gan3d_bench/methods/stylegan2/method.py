@@ -123,7 +123,7 @@ class StyleGAN2(PhasedMethod):
                     )
                 },
                 self._mapping_step,
-                end=lambda: self.average.module.load_state_dict(self.generator.state_dict()),
+                end=self._average_begins,
             ),
             Phase(
                 "regression",
@@ -213,6 +213,10 @@ class StyleGAN2(PhasedMethod):
         # of all entries together, whatever w_dim
         loss = (w - target).square().sum() / count * rank_and_size()[1]
         return self.descend({"described": loss})
+
+    def _average_begins(self) -> None:
+        """The average of the weights begins with what the mapping network has learnt."""
+        self.average.module.load_state_dict(self.generator.state_dict())
 
     def _described(self, z: Tensor) -> Tensor:
         """What pictures of latents (B, z_dim) show: (B, D), D at most w_dim.
