@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,25 @@ def test_parts_are_one_row_in_the_order_of_their_items() -> None:
     assert joined.items == [0, 1, 2, 4, 5]
     assert joined.values == {"side": [0.0, 1.0, 2.0, 4.0, 5.0]}
     assert joined.run == "a; b; a"
+
+
+def test_parts_take_the_mean_error_of_all_away_from_angles() -> None:
+    parts = [
+        replace(result([0, 1], "a"), signed={"yaw": [3.0, 5.0]}),
+        replace(result([2, 3], "b"), signed={"yaw": [-1.0, 1.0]}),
+    ]
+    (joined,) = join_parts(parts)
+    assert joined.signed == {"yaw": [3.0, 5.0, -1.0, 1.0]}
+    assert joined.at("yaw", [0, 1, 2, 3]) == pytest.approx([1, 3, 3, 1])
+    assert joined.at("yaw", [0, 1]) == pytest.approx([1, 1])  # of these alone
+    estimate = joined.estimate("yaw", range(4))
+    assert estimate is not None and estimate.mean == pytest.approx(2)
+    again = Result.from_json(json.loads(json.dumps(joined.to_json())))
+    assert again.signed == joined.signed
+    assert joined.to_json()["summary"]["yaw"]["mean"] == pytest.approx(2)
+    broken = {**joined.to_json(), "signed": {"yaw": [1.0]}}
+    with pytest.raises(ValueError, match="differ in number"):
+        Result.from_json(broken)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from gan3d_bench.benchmarks.angles import without_mean
 from gan3d_bench.geometry.views import View
 from gan3d_bench.metrics.pose import (
     CameraAgreement,
     PoseError,
+    angle_differences,
     angle_errors,
     camera_differences,
     wrap,
@@ -178,3 +180,22 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     for rank in (0, 1):
         for results in torch.load(tmp_path / f"{rank}.pt", weights_only=True).values():
             torch.testing.assert_close(results, expected, rtol=1e-9, atol=1e-9)
+
+
+@given(st.lists(st.floats(-179, 179), min_size=2, max_size=6))
+def test_what_a_set_leaves_of_signed_errors(errors: list[float]) -> None:
+    """As stored results do it, which have no torch."""
+    predicted = torch.tensor(errors, dtype=torch.float64)[:, None].expand(-1, 3)
+    expected = angle_errors(predicted, torch.zeros_like(predicted))[:, 0]
+    known = torch.tensor(errors).deg2rad()
+    assume(torch.hypot(known.sin().mean(), known.cos().mean()) > 1e-3)  # else no mean direction
+    distance = (torch.tensor(without_mean(errors)) - expected).abs()
+    assert torch.minimum(distance, 360 - distance).max() < 1e-4
+
+
+def test_signed_differences_of_views() -> None:
+    one = View.from_angles(torch.tensor([170.0, 10.0]), torch.tensor([1.0, 2.0]))
+    two = View.from_angles(torch.tensor([-170.0, 12.0]), torch.tensor([0.0, 5.0]))
+    found = angle_differences(one, two)
+    torch.testing.assert_close(found["yaw"], torch.tensor([-20.0, -2.0], dtype=torch.float64))
+    torch.testing.assert_close(found["pitch"], torch.tensor([1.0, -3.0], dtype=torch.float64))

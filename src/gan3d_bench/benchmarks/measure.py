@@ -48,12 +48,14 @@ class Measure(ABC):
             work starts.
         baselines: rows the table measures by itself.
         exchangeable: keys of `Settings.networks` that the table knows.
+        signed: metrics whose numbers are signed errors in degrees (`Result.signed`).
         data: data set and split, in words.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()
     baselines: ClassVar[tuple[str, ...]] = ()
     exchangeable: ClassVar[tuple[str, ...]] = ()
+    signed: ClassVar[tuple[str, ...]] = ()
     data: str = ""
 
     def __init__(self, settings: Settings) -> None:

@@ -46,15 +46,17 @@ def _are_parts(one: Result, other: Result) -> bool:
 def _whole(result: Result) -> tuple[object, ...]:
     """What is the same of all parts of a row."""
     kept = {key: result.provenance.get(key) for key in ("whole_sha256", "seed")}
-    return (result.table, result.row, dict(result.protocol), kept, sorted(result.values))
+    columns = sorted((*result.values, *result.signed))
+    return (result.table, result.row, dict(result.protocol), kept, columns)
 
 
 def _join(one: Result, other: Result) -> Result:
     items = [*one.items, *other.items]
     order = sorted(range(len(items)), key=items.__getitem__)
-    values = {
-        key: [[*one.values[key], *other.values[key]][place] for place in order]
-        for key in one.values
-    }
+    values, signed = (
+        {key: [[*mine[key], *theirs[key]][place] for place in order] for key in mine}
+        for mine, theirs in ((one.values, other.values), (one.signed, other.signed))
+    )
     run = one.run if one.run == other.run else f"{one.run}; {other.run}"
-    return replace(one, run=run, items=[items[place] for place in order], values=values)
+    items = [items[place] for place in order]
+    return replace(one, run=run, items=items, values=values, signed=signed)

@@ -117,14 +117,15 @@ def _row(row: Any, place: str) -> None:
     whole = isinstance(items, list) and all(_is_count(item, 0) for item in items)
     if not whole or not items or sorted(set(items)) != items:
         raise _wrong(where, items, "indices of test items, ascending, each once")
-    for metric, column in _mapping(row.get("values"), _at(place, "values")).items():
-        where = _at(place, f"values.{metric}")
-        _hold(isinstance(column, list), where, column, "a list of numbers")
-        if len(column) != len(items):
-            raise ValueError(f"{where}: items and values differ in number")
-        for index, value in enumerate(column):
-            fits = value is None or _is_number(value)
-            _hold(fits, f"{where}[{index}]", value, "a number or null")
+    for name, columns in (("values", row.get("values")), ("signed", row.get("signed", {}))):
+        for metric, column in _mapping(columns, _at(place, name)).items():
+            where = _at(place, f"{name}.{metric}")
+            _hold(isinstance(column, list), where, column, "a list of numbers")
+            if len(column) != len(items):
+                raise ValueError(f"{where}: items and values differ in number")
+            for index, value in enumerate(column):
+                fits = value is None or _is_number(value)
+                _hold(fits, f"{where}[{index}]", value, "a number or null")
     for metric, estimate in _mapping(row.get("sets", {}), _at(place, "sets")).items():
         where = _at(place, f"sets.{metric}")
         for key, fits, expected in _ESTIMATE:

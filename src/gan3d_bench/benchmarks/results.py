@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gan3d_bench.benchmarks.angles import without_mean
 from gan3d_bench.benchmarks.result_files import read_rows
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
@@ -45,6 +46,8 @@ class Result:
         values: metric -> one number per item; none that is finite where an item could not be
             compared. Keys that are no column, ``metric@x``, are points of curves.
         sets: metric -> estimate for the whole set of items (FID, KID).
+        signed: metric -> signed error in degrees, one per item: what counts of them is what their
+            mean over the items leaves (`angles.without_mean`).
         provenance: method, preset, seed, config hash, commit, versions, machine, time, networks.
     """
 
@@ -57,6 +60,11 @@ class Result:
     values: Mapping[str, Sequence[float]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sets: Mapping[str, Estimate] = field(default_factory=dict)
+    signed: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def by_item(self, metric: str) -> bool:
+        """Whether a metric has a number for each item."""
+        return metric in self.values or metric in self.signed
 
     def estimate(self, metric: str, items: Sequence[int]) -> Estimate | None:
         """Return the mean over `items`, or the estimate for the set if it is of just these items.
@@ -65,27 +73,30 @@ class Result:
         """
         if metric in self.sets:
             return self.sets[metric] if list(items) == list(self.items) else None
-        if metric not in self.values:
+        if not self.by_item(metric):
             return None
         values = self.at(metric, items)
         return None if any(math.isnan(value) for value in values) else Estimate.over(values)
 
     def at(self, metric: str, items: Iterable[int]) -> list[float]:
         """Return the values of `metric` for `items`; NaN where one could not be compared."""
-        by_item = dict(zip(self.items, self.values[metric], strict=True))
-        return [by_item[item] if math.isfinite(by_item[item]) else math.nan for item in items]
+        column = self.signed[metric] if metric in self.signed else self.values[metric]
+        by_item = dict(zip(self.items, column, strict=True))
+        found = [by_item[item] if math.isfinite(by_item[item]) else math.nan for item in items]
+        return without_mean(found) if metric in self.signed else found
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; NaN and infinity become null, and means are added for the reader."""
         content = asdict(self)
-        content["values"] = {
-            key: [value if math.isfinite(value) else None for value in values]
-            for key, values in self.values.items()
-        }
+        for name, columns in (("values", self.values), ("signed", self.signed)):
+            content[name] = {
+                key: [value if math.isfinite(value) else None for value in values]
+                for key, values in columns.items()
+            }
         content["sets"] = {key: _finite(asdict(value)) for key, value in self.sets.items()}
         content["summary"] = {}
-        for key, values in self.values.items():
-            known = [value for value in values if math.isfinite(value)]
+        for key in (*self.values, *self.signed):
+            known = [value for value in self.at(key, self.items) if math.isfinite(value)]
             if known:
                 content["summary"][key] = _finite(asdict(Estimate.over(known)))
         return content
@@ -93,12 +104,15 @@ class Result:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Result:
         """Inverse of `to_json`. Raises KeyError, TypeError or ValueError on anything else."""
-        values = {
-            key: [math.nan if value is None else float(value) for value in column]
-            for key, column in content["values"].items()
-        }
+        values, signed = (
+            {
+                key: [math.nan if value is None else float(value) for value in column]
+                for key, column in content.get(name, {}).items()
+            }
+            for name in ("values", "signed")
+        )
         items = [int(item) for item in content["items"]]
-        if any(len(column) != len(items) for column in values.values()):
+        if any(len(column) != len(items) for column in (*values.values(), *signed.values())):
             raise ValueError("items and values differ in number")
         sets = {
             key: Estimate(
@@ -116,6 +130,7 @@ class Result:
             values=values,
             provenance=dict(content["provenance"]),
             sets=sets,
+            signed=signed,
         )
 
 

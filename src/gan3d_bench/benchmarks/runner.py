@@ -181,9 +181,9 @@ class _Evaluation:
         values, sets = self._measure(result, work)
         seconds = round(time.monotonic() - started, 2)
         measured = {**_environment(self.table.assets), "seconds": seconds}
-        filled = replace(
-            result, values=values, sets=sets, provenance={"measured": measured, **facts}
-        )
+        signed = {key: values.pop(key) for key in self.measure.signed if key in values}
+        provenance = {"measured": measured, **facts}
+        filled = replace(result, values=values, sets=sets, signed=signed, provenance=provenance)
         picture = self.measure.picture()
         if self.processes.rank == 0:
             if picture is not None:

@@ -195,7 +195,7 @@ def _measured_line(
     for column in spec.columns:
         metric = column.metric
         for result in group:
-            if metric in result.values:
+            if result.by_item(metric):
                 values = result.at(metric, items)
                 missing = max(missing, sum(math.isnan(value) for value in values))
         estimate, between = _over_runs(group, metric, items)
@@ -219,7 +219,7 @@ def _over_runs(
         return known[0], math.nan
     means = [estimate.mean for estimate in known]
     between = statistics.stdev(means)
-    if metric in group[0].values:
+    if all(result.by_item(metric) for result in group):
         return Estimate.over(_item_means(group, metric, items)), between
     # all runs were measured against the same items: their errors do not average out
     error = statistics.fmean(estimate.standard_error for estimate in known)
@@ -269,7 +269,7 @@ def _ahead(line: Line, other: Line, column: Column, items: Sequence[int]) -> boo
     own, theirs = line.cells[metric], other.cells[metric]
     assert own.measured is not None
     assert theirs.measured is not None
-    if all(metric in result.values for result in (*line.results, *other.results)):
+    if all(result.by_item(metric) for result in (*line.results, *other.results)):
         pairs = zip(
             _item_means(line.results, metric, items),
             _item_means(other.results, metric, items),

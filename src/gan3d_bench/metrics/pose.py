@@ -40,6 +40,12 @@ def angle_errors(
     return error.abs()
 
 
+def angle_differences(predicted: View, target: View) -> dict[str, Float[Tensor, " N"]]:
+    """Signed errors of yaw, pitch and roll of N views, degrees in [-180, 180), float64."""
+    errors = wrap(_angles(predicted).double() - _angles(target).double())
+    return dict(zip(ANGLES, errors.unbind(1), strict=True))
+
+
 class PoseError(PairedSet):
     """Errors in yaw, pitch and roll, degrees, averaged over images; 0 is perfect.
 

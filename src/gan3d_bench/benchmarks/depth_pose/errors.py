@@ -6,22 +6,20 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.benchmarks.measure import Values
-from gan3d_bench.benchmarks.results import Estimate
 from gan3d_bench.geometry.views import View
 from gan3d_bench.metrics.depth import NormalisedDepthError, filled, foreground, left_out
-from gan3d_bench.metrics.pose import PoseError
+from gan3d_bench.metrics.pose import angle_differences
 
 CONSTANT = "Constant depth and pose"
 ANGLES = "absolute, less the set's mean error"
+SIGNED = ("yaw", "pitch", "roll")
 
 
 class DepthPoseErrors:
-    """Depth errors of each item, and angle errors of the whole set."""
+    """Depth errors and signed angle errors of each item."""
 
     def __init__(self) -> None:
         self.depth = NormalisedDepthError()
-        self.pose = PoseError()
-        self._posed = False
 
     def __call__(
         self, depth: Tensor, target: Tensor, valid: Tensor, view: View, true_view: View
@@ -33,9 +31,9 @@ class DepthPoseErrors:
                 count with the nearest depth.
             view, true_view: input views.
         """
-        self.pose.update(view.to("cpu"), true_view.to("cpu"))
-        self._posed = True
-        return self.of_depth(depth, target, valid)
+        angles = angle_differences(view.to("cpu"), true_view.to("cpu"))
+        signed = {name: errors.tolist() for name, errors in angles.items()}
+        return {**self.of_depth(depth, target, valid), **signed}
 
     def of_depth(self, depth: Tensor, target: Tensor, valid: Tensor) -> Values:
         """Measure a batch of shapes that are told their view."""
@@ -43,21 +41,4 @@ class DepthPoseErrors:
         return {
             "depth": self.depth.instances(filled(depth, valid), target, whole).tolist(),
             "left_out": left_out(valid, foreground(target)).tolist(),
-        }
-
-    def sets(self) -> dict[str, Estimate]:
-        """Return the errors of yaw, pitch and roll over all batches, and forget them.
-
-        Nothing where no batch had views.
-        """
-        if not self._posed:
-            return {}
-        self._posed = False
-        angles = self.pose.compute()
-        self.pose.reset()
-        return {
-            name: Estimate(
-                float(error["mean"]), float(error["standard_error"]), int(error["count"])
-            )
-            for name, error in angles.items()
         }

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from gan3d_bench.benchmarks.baseline_shapes import ellipsoid_depth
-from gan3d_bench.benchmarks.depth_pose.errors import ANGLES, CONSTANT, DepthPoseErrors
+from gan3d_bench.benchmarks.depth_pose.errors import ANGLES, CONSTANT, SIGNED, DepthPoseErrors
 from gan3d_bench.benchmarks.depth_pose.references import References, framed
 from gan3d_bench.benchmarks.identity_rotation.faces import TEACHER, TRUNCATION
 from gan3d_bench.benchmarks.measure import Measure, Settings, Values
-from gan3d_bench.benchmarks.results import Estimate
 from gan3d_bench.benchmarks.subjects import REFERENCES, OtherSubjects, Shape
 from gan3d_bench.faces.morphable_fit import FaceFit, MorphableFit
 from gan3d_bench.generators.base import Generator
@@ -48,6 +47,7 @@ class FaceDepthPoseMeasure(Measure):
 
     requires = frozenset({"depth"})
     baselines = (CONSTANT, ELLIPSOID, MEAN_FACE)
+    signed = SIGNED
     exchangeable = ("reference",)
     data = f"samples of {TEACHER}, test"
 
@@ -134,9 +134,6 @@ class FaceDepthPoseMeasure(Measure):
         frontal = self._framed(self._turned(mean, View.from_angles([0.0] * len(items))))
         depth = ellipsoid_depth(foreground(frontal), fit.view.to(frontal.device))
         return self.errors.of_depth(depth, target, whole)
-
-    def sets(self) -> dict[str, Estimate]:
-        return self.errors.sets()
 
     def _scene(self, method: Method, kind: str, items: Sequence[int]) -> Scene:
         """A method's scene of samples, checked to have depth and to know its view.

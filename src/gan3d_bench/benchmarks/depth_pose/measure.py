@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from gan3d_bench.benchmarks.baseline_shapes import ELLIPSOID, MEAN_HEAD
-from gan3d_bench.benchmarks.depth_pose.errors import ANGLES, CONSTANT, DepthPoseErrors
+from gan3d_bench.benchmarks.depth_pose.errors import ANGLES, CONSTANT, SIGNED, DepthPoseErrors
 from gan3d_bench.benchmarks.heads import SubjectsMeasure
 from gan3d_bench.benchmarks.measure import Settings, Values
-from gan3d_bench.benchmarks.results import Estimate
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 
@@ -21,6 +20,7 @@ class DepthPoseMeasure(SubjectsMeasure):
 
     requires = frozenset({"depth"})
     baselines = (CONSTANT, ELLIPSOID, MEAN_HEAD)
+    signed = SIGNED
 
     def __init__(self, settings: Settings, **others: Any) -> None:
         super().__init__(settings, **others)
@@ -49,6 +49,3 @@ class DepthPoseMeasure(SubjectsMeasure):
             return self.errors.of_depth(shape.depth, target, shape.mask)
         front = View.from_angles([0.0] * len(items))
         return self.errors(whole, target, whole, front, self.parameters(items).view)
-
-    def sets(self) -> dict[str, Estimate]:
-        return self.errors.sets()
