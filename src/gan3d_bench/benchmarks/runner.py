@@ -91,7 +91,7 @@ def evaluate(
         method = load_method(run).to(place)
         facts = _facts(run, dict(method.extra_metadata()))
         for row, kind in kinds.items():
-            own = method.items(kind)
+            own = method.row_items(kind)
             chosen = items if own is None else [item for item in items if item in set(own)]
             if not chosen:
                 raise UserError(

@@ -74,15 +74,16 @@ class Method(L.LightningModule):
             raise UserError(f"method '{self.config.method}' gives no scene of kind '{kind}'")
         return self.reconstruct(images)
 
-    def items(self, kind: str = "") -> list[int] | None:
+    def items(self) -> list[int] | None:
         """Indices of the test items this run can be measured on; None when any will do.
 
         Instance-specific methods (GAN2Shape) return the items they were fitted to.
-
-        Args:
-            kind: of the scenes that are measured; "" for those of `reconstruct`.
         """
         return None
+
+    def row_items(self, kind: str) -> list[int] | None:
+        """Likewise of those items that `row_scene` has scenes of a kind of."""
+        return self.items()
 
     def preview(self) -> Preview:
         """Return what to show at this point of training. Must not change any random state."""

@@ -211,8 +211,8 @@ def test_groups_one_after_the_other_are_the_same_as_at_once(trained):
     assert not torch.allclose(shown, trained.gan_scene([0]).render(turned).rgb, atol=1e-2)
     with pytest.raises(UserError, match="instances 1 to 1"):
         grouped.gan_scene([0])
-    assert grouped.items() == trained.items() == trained.items("gan") == [0, 1]
-    assert grouped.items("gan") == [1]  # what a table measures of the row by the GAN
+    assert grouped.items() == trained.items() == trained.row_items("gan") == [0, 1]
+    assert grouped.row_items("gan") == [1]  # what a table measures of the row by the GAN
 
 
 def test_reconstruct_finds_the_fitted_images(trained):

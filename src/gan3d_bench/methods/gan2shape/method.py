@@ -415,20 +415,23 @@ class GAN2Shape(PhasedMethod):
             )
         return self.results.gan_scene(instances)
 
-    def items(self, kind: str = "") -> list[int] | None:
-        """Test images the run was fitted to; None when its networks take any image.
-
-        Of kind "gan" those of the last group, whose encoder is kept.
-        """
+    def items(self) -> list[int] | None:
+        """Test images the run was fitted to; None when its networks take any image."""
         config = self.config
         if (
             config.data in ("heads", "teacher", "synface")
             and config.split == "test"
             and not config.joint
         ):
-            own = self._group if kind == "gan" else range(config.instances)
-            return [config.first + instance for instance in own]
+            return list(range(config.first, config.first + config.instances))
         return None if self.results.takes_any else []
+
+    def row_items(self, kind: str) -> list[int] | None:
+        """See `Method.row_items`: of kind "gan" those of the last group, whose encoder is kept."""
+        items = self.items()
+        if kind != "gan" or not items:
+            return items
+        return [items[instance] for instance in self._group]
 
     def preview(self) -> Preview:
         """Inputs, inversions, factors, pseudo and projected samples of the current group."""

@@ -193,7 +193,7 @@ class MMFit(PhasedMethod):
                 raise UserError(f"mm-fit: no face in image {missing[0]} of {len(images)}")
         return self.fitter.scene(fit, size)
 
-    def items(self, kind: str = "") -> list[int] | None:
+    def items(self) -> list[int] | None:
         """With exact landmarks the test heads it was fitted to; otherwise any image will do."""
         if not self.exact:
             return None
