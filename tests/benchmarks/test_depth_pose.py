@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.angles import without_mean
 from gan3d_bench.benchmarks.depth_pose.measure import DepthPoseMeasure
 from gan3d_bench.benchmarks.depth_pose.spec import SPEC
 from gan3d_bench.benchmarks.measure import Settings
@@ -18,6 +17,7 @@ from gan3d_bench.config import RunConfig
 from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.scene import heads_scene
 from gan3d_bench.methods.base import Method
+from gan3d_bench.metrics.angles import without_mean
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.scenes.base import Scene

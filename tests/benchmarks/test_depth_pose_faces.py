@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan3d_bench.benchmarks.angles import without_mean
 from gan3d_bench.benchmarks.depth_pose import faces
 from gan3d_bench.benchmarks.depth_pose.faces import FaceDepthPoseMeasure
 from gan3d_bench.benchmarks.depth_pose.references import References
@@ -24,6 +23,7 @@ from gan3d_bench.faces.morphable_fit import FaceFit
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.base import Method
 from gan3d_bench.methods.gan2shape.spec import SPEC as GAN2SHAPE
+from gan3d_bench.metrics.angles import without_mean
 from gan3d_bench.rendering.cameras import PinholeCamera
 from gan3d_bench.rendering.images import frame
 from gan3d_bench.rendering.rendering import Rendering

@@ -93,6 +93,16 @@ def test_the_best_is_marked_where_it_leads_on_the_same_items_by_two_standard_err
     assert marked(merge(SPEC, one)) == []  # one item tells no error
 
 
+def test_nobody_leads_a_row_whose_number_is_of_other_items():
+    """Of a whole set, which says nothing of the items that the rows have in common."""
+    rows = [result(row, [0, 1], [error] * 2) for row, error in (("Baseline", 1.0), ("Ours", 0.5))]
+    theirs = result("Theirs", [0, 1, 2], [0.0] * 3)
+    kept = {key: values for key, values in theirs.values.items() if key != "error"}
+    whole = replace(theirs, values=kept, sets={"error": Estimate(0.1, 0.1, 3)})
+    assert marked(merge(SPEC, rows)) == ["Ours"]
+    assert marked(merge(SPEC, [*rows, whole])) == []
+
+
 def test_the_best_must_lead_every_other_row():
     rows = [result(row, [0, 1], [error] * 2) for row, error in (("Baseline", 1.0), ("Ours", 0.5))]
     assert marked(merge(SPEC, [*rows, result("Theirs", [0, 1], [0.4, 0.7])])) == []

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from gan3d_bench.config import compose, to_dict
 from gan3d_bench.datamodules.heads import HeadsConfig, HeadsDataset
+from gan3d_bench.distributed.strategy import PlainDDPStrategy
 from gan3d_bench.errors import UserError
 from gan3d_bench.generators.stylegan2 import Generator, GeneratorConfig, save_network
 from gan3d_bench.generators.stylegan2.generator import normalize_latent
@@ -57,8 +59,8 @@ def build(folder: Path, *overrides: str) -> StyleGAN2:
     return StyleGAN2(config)
 
 
-def train(method: StyleGAN2, steps: int | None = None) -> L.Trainer:
-    trainer = L.Trainer(
+def trainer(*callbacks: L.Callback, **options: Any) -> L.Trainer:
+    return L.Trainer(
         max_epochs=-1,
         max_steps=-1,
         accelerator="cpu",
@@ -66,10 +68,15 @@ def train(method: StyleGAN2, steps: int | None = None) -> L.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[] if steps is None else [StopAfter(steps)],
+        callbacks=list(callbacks),
+        **options,
     )
-    trainer.fit(method)
-    return trainer
+
+
+def train(method: StyleGAN2, steps: int | None = None) -> L.Trainer:
+    made = trainer(*([] if steps is None else [StopAfter(steps)]))
+    made.fit(method)
+    return made
 
 
 class StopAfter(L.Callback):
@@ -235,33 +242,38 @@ def test_resumes_to_the_bit_in_the_middle_of_either_phase(folder: Path, tmp_path
         rest = build(folder, "seed=0")
         checkpoint = torch.load(tmp_path / "half.ckpt", weights_only=True)
         rest.on_load_checkpoint(checkpoint)
-        trainer = L.Trainer(
-            max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False,
-        )  # fmt: skip
-        trainer.fit(rest, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+        trainer().fit(rest, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
         assert rest.finished
         for key, value in whole.state_dict().items():
             assert torch.equal(value, rest.state_dict()[key]), key
 
 
-def test_mapping_learns_what_a_latent_chooses() -> None:
-    """Which of three entries is the largest, better than a linear map, which cannot tell."""
+def choosing(*overrides: str) -> StyleGAN2:
+    """A run whose pictures show which of three entries is the largest."""
     small = [
         *("data.name=cars", "network.z_dim=6", "network.w_dim=32", "network.mapping_layers=4"),
         *("mapping.steps=400", "regression.steps=0", "adversarial.steps=1", "adversarial.anchor=0"),
     ]
     torch.manual_seed(0)
-    method = StyleGAN2(compose(SPEC, "check", None, small))
-    module = SimpleNamespace(described=lambda z: F.one_hot(z[:, :3].argmax(1), 3).float())
-    method.training_images.__dict__["module"] = module  # in the place of a data module
+    method = StyleGAN2(compose(SPEC, "check", None, [*small, *overrides]))
+    # in the place of a data module
+    method.training_images.__dict__["module"] = SimpleNamespace(
+        described=lambda z: F.one_hot(z[:, :3].argmax(1), 3).float()
+    )
     method.prepare_data = method.training_images.open = lambda: [0] * 32  # type: ignore
+    return method
+
+
+def test_mapping_learns_what_a_latent_chooses() -> None:
+    """Better than a linear map, which cannot tell."""
+    method = choosing()
     before = {key: x.clone() for key, x in method.generator.synthesis.state_dict().items()}
     phase, *_ = method.schedule
     train(method, phase.steps)
     assert phase.name == "mapping" and method.phase_index == 1
     z = torch.randn(2000, 6)
-    shown, known = module.described(z), torch.cat((normalize_latent(z), torch.ones(2000, 1)), 1)
+    shown = method.training_images.module.described(z)  # type: ignore[union-attr]
+    known = torch.cat((normalize_latent(z), torch.ones(2000, 1)), 1)
     linear = known @ torch.linalg.lstsq(known, shown).solution
     for network in (method.generator, method.generator_ema):
         w = network.mapping(z)
@@ -270,6 +282,21 @@ def test_mapping_learns_what_a_latent_chooses() -> None:
         assert w[:, 3:].square().mean() < 0.01
     for key, value in method.generator.synthesis.state_dict().items():
         assert torch.equal(value, before[key]), key
+
+
+def test_mapping_resumes_to_the_bit_and_is_the_same_on_two_processes(tmp_path: Path) -> None:
+    steps = "mapping.steps=6"
+    whole = choosing(steps)
+    train(whole, 6)
+    train(choosing(steps), 3).save_checkpoint(tmp_path / "half.ckpt")
+    rest = choosing(steps)
+    trainer(StopAfter(6)).fit(rest, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert rest.step == 6
+    two = choosing(steps)
+    trainer(StopAfter(6), devices=2, strategy=PlainDDPStrategy(start_method="fork")).fit(two)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, rest.state_dict()[key]), key
+        torch.testing.assert_close(two.state_dict()[key], value, rtol=1e-3, atol=1e-3)
 
 
 def test_stylecodes_too_small_for_what_is_known_of_a_picture() -> None:

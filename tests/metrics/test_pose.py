@@ -11,8 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from gan3d_bench.benchmarks.angles import without_mean
 from gan3d_bench.geometry.views import View
+from gan3d_bench.metrics.angles import without_mean
 from gan3d_bench.metrics.pose import (
     CameraAgreement,
     PoseError,

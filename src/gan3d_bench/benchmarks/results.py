@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gan3d_bench.benchmarks.angles import without_mean
 from gan3d_bench.benchmarks.result_files import read_rows
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
+from gan3d_bench.metrics.angles import without_mean
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Result:
             compared. Keys that are no column, ``metric@x``, are points of curves.
         sets: metric -> estimate for the whole set of items (FID, KID).
         signed: metric -> signed error in degrees, one per item: what counts of them is what their
-            mean over the items leaves (`angles.without_mean`).
+            mean over the items leaves (`metrics.angles.without_mean`).
         provenance: method, preset, seed, config hash, commit, versions, machine, time, networks.
     """
 

@@ -239,12 +239,19 @@ def _marked(spec: TableSpec, lines: Sequence[Line], items: Sequence[int]) -> lis
             for index, line in enumerate(lines)
             if line.row not in spec.bounds and line.cells[column.metric].measured
         }
+        # a rival whose number is of other items than these: nobody can say who leads
+        unknown = any(
+            line.row not in spec.bounds and line.cells[column.metric].measured is None
+            for line in lines
+            if any(column.metric in result.sets for result in line.results)
+        )
         for index, line in racing.items():
             others = [other for place, other in racing.items() if place != index]
             if column.difference:
                 ahead = _above_zero(line, column)
             else:
                 ahead = bool(others) and all(_ahead(line, o, column, items) for o in others)
+                ahead = ahead and not unknown
             if ahead:
                 marked[index].add(column.metric)
     return [

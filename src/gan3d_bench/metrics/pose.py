@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from gan3d_bench.geometry.views import View
+from gan3d_bench.metrics.angles import without_mean
 from gan3d_bench.metrics.instances import PairedSet
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -27,17 +28,13 @@ def angle_errors(
 
     Args:
         predicted, target: degrees, of one method over the whole set.
-        centred: remove from each column the mean difference over the set, that is each side's
-            average: methods differ in what they call frontal (LiftedGAN, Table 2).
+        centred: remove from each column the mean difference over the set (`without_mean`).
     """
     error = wrap(predicted.double() - target.double())
-    if centred:
-        # A mean of angles needs a cut: opposite to their mean direction.
-        radians = error.deg2rad()
-        middle = torch.atan2(radians.sin().sum(0), radians.cos().sum(0)).rad2deg()
-        error = wrap(error - middle)
-        error = wrap(error - error.mean(0))
-    return error.abs()
+    if not centred:
+        return error.abs()
+    columns = [without_mean(column.tolist()) for column in error.unbind(1)]
+    return torch.tensor(columns, dtype=error.dtype, device=error.device).T
 
 
 def angle_differences(predicted: View, target: View) -> dict[str, Float[Tensor, " N"]]:

@@ -188,9 +188,13 @@ def test_samples_weigh_as_the_intervals_whose_ends_they_are() -> None:
 
 def test_gradients_of_the_renderer() -> None:
     """Coarse samples alone: where fine ones lie depends on the density, without a gradient."""
+    for white_back in (False, True):
+        _check_gradients_of_the_renderer(VolumeConfig((2.25, 3.15), 1.0, 5, 0, white_back))
+
+
+def _check_gradients_of_the_renderer(config: VolumeConfig) -> None:
     field = small_field(1, torch.float64)
     rays = volume.camera_rays(FRONT.double(), 2)
-    config = VolumeConfig((2.25, 3.15), 1.0, 5, 0)
     weights = [field.planes, *field.decoder.parameters()]
 
     def rendered(*given: Tensor) -> tuple[Tensor, ...]:

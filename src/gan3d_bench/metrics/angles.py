@@ -13,7 +13,9 @@ def wrap(degrees: float) -> float:
 
 
 def without_mean(errors: Sequence[float]) -> list[float]:
-    """Absolute errors, degrees, without their mean: `metrics.pose.angle_errors`, centred.
+    """Absolute errors, degrees in [0, 180], once their mean is taken away.
+
+    That is each side's average: methods differ in what they call frontal (LiftedGAN, Table 2).
 
     Args:
         errors: signed, degrees, of one method over the whole set; NaN stays NaN and does not count.
