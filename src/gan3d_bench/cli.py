@@ -92,6 +92,10 @@ def evaluate(
         int,
         number("runs of a row that differ in the seed alone, where there are", least=1, most=100),
     ] = 1,
+    row: Annotated[
+        list[str] | None,
+        typer.Option(help="measure this row of the runs only; may be repeated; else all"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the table's files")] = None,
     results: Annotated[
         list[Path] | None, typer.Option(help="JSON of a former table to put beside")
@@ -121,6 +125,7 @@ def evaluate(
         fresh,
         network or [],
         seeds,
+        row or [],
     )
 
 

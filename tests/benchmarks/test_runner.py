@@ -270,6 +270,20 @@ def test_one_run_fills_several_rows_each_by_its_kind_of_scene(toy, tmp_path, mon
     assert (tmp_path / "a" / "tables" / "toy.theirs.row.json").is_file()
 
 
+def test_rows_of_a_run_can_be_chosen(toy, tmp_path):
+    both = replace(SPEC, rows=lambda table, config: {"Ours": RECONSTRUCT, "Theirs": RECONSTRUCT})
+    runs = [a_run(tmp_path / "a", spec=both), a_run(tmp_path / "b")]
+    table = evaluate(runs, tmp_path, only=["Theirs"])
+    assert [line.row for line in table.lines if line.count] == ["Zero", "Theirs"]
+    assert not (tmp_path / "a" / "tables" / "toy.ours.row.json").exists()
+    assert not runs[1].tables.exists()
+
+
+def test_a_row_that_no_run_fills_is_refused_by_name(toy, tmp_path):
+    with pytest.raises(UserError, match=r"row of these runs 'Theirs'.*known: Ours"):
+        evaluate([a_run(tmp_path / "a")], tmp_path, only=["Theirs"])
+
+
 def test_batches_are_halved_while_memory_does_not_suffice():
     tried: list[int] = []
 

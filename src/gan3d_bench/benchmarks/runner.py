@@ -45,6 +45,7 @@ def evaluate(
     device: str = "cpu",
     fresh: bool = False,
     networks: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> Table:
     """Measure `runs` and the table's baselines, and make one table of them.
 
@@ -64,10 +65,12 @@ def evaluate(
         device: such as "cpu" or "cuda".
         fresh: measure stored rows again.
         networks: networks to measure with instead of the standard ones, see `Settings`.
+        only: rows of the runs that are measured; empty for all that they fill.
 
     Raises:
-        UserError: a run has no row in this table or lacks a capability, no item is common to all
-            rows, or two rows were measured under different protocols.
+        UserError: a run has no row in this table or lacks a capability, no run fills a row of
+            `only`, no item is common to all rows, or two rows were measured under different
+            protocols.
     """
     stored = [result for path in results for result in load_results(path)]
     if not table.measure:
@@ -76,11 +79,11 @@ def evaluate(
     for key in networks or {}:
         if key not in measure_class.exchangeable:
             raise unknown_name(f"network of table '{table.name}'", key, measure_class.exchangeable)
-    rows = [(run, _rows(table, run, measure_class.requires)) for run in runs]
+    rows = _chosen([(run, _rows(table, run, measure_class.requires)) for run in runs], only)
     processes = Processes.detect()
     place = processes.device(device)
     measure = measure_class(Settings(samples, batch_size, place, networks or {}))
-    for run in runs:
+    for run, _ in rows:
         measure.open(run)
     items, protocol = measure.items(), {"version": table.version, **measure.protocol()}
     evaluation = _Evaluation(table, measure, protocol, processes, batch_size, fresh)
@@ -120,7 +123,23 @@ def evaluate(
     return merged
 
 
-def _rows(table: TableSpec, run: Run, requires: frozenset[str]) -> Mapping[str, str]:
+Rows = Mapping[str, str]
+"""Row of a table -> kind of scene that fills it."""
+
+
+def _chosen(rows: Sequence[tuple[Run, Rows]], only: Sequence[str]) -> list[tuple[Run, Rows]]:
+    """Leave the rows of `only`, and the runs that fill one of them."""
+    filled = {row for _, kinds in rows for row in kinds}
+    for row in only:
+        if row not in filled:
+            raise unknown_name("row of these runs", row, filled)
+    if not only:
+        return list(rows)
+    left = [(run, {row: kinds[row] for row in kinds if row in only}) for run, kinds in rows]
+    return [(run, kinds) for run, kinds in left if kinds]
+
+
+def _rows(table: TableSpec, run: Run, requires: frozenset[str]) -> Rows:
     rows = run.spec.rows(table.name, to_dict(run.config))
     if not rows:
         others = [

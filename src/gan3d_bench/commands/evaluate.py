@@ -28,11 +28,13 @@ def evaluate(
     fresh: bool = False,
     networks: Sequence[str] = (),
     seeds: int = 1,
+    rows: Sequence[str] = (),
 ) -> int:
     """Measure runs for a table, print it and write it to `out`; return the exit code.
 
-    Without `samples` the table's standard number of items. With `seeds`, of each of the latest
-    runs also those before it that differ in the seed alone, until there are so many.
+    Without `samples` the table's standard number of items; with `rows` these rows of the runs
+    only. With `seeds`, of each of the latest runs also those before it that differ in the seed
+    alone, until there are so many.
 
     Raises:
         UserError: unknown table or method, no finished run, a run that is not of this table.
@@ -70,6 +72,7 @@ def evaluate(
         device=require_device(device),
         fresh=fresh,
         networks=dict(text.split("=", 1) for text in networks),
+        only=rows,
     )
     if rank_zero_only.rank == 0:
         Console().print(render(measured, "rich"))
