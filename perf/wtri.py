@@ -2,10 +2,12 @@
 
 Nothing is trained: time does not depend on the weights. W_tri and W+ in turns, batch 1: codes by
 five refinements, and the planes of the last; then the same with EG3D's own part of it alone (the
-pictures that refinements look at), which no encoder can do without. Prints median seconds, peak
-memory and parameters as JSON.
+pictures that refinements look at), which no encoder can do without. Beside them what PTI takes: the
+median of `--steps` steps of projection and of tuning, times the 500 and 350 that the table
+`inversion` takes of them. Prints median seconds, peak memory and parameters as JSON.
 
     python -m perf.wtri [--architecture ffhq512] [--threads 1] [--device cuda] [--rounds 3]
+        [--steps 2]
 """
 
 from __future__ import annotations
@@ -15,12 +17,17 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
+from gan3d_bench.generators.base import Teacher
 from gan3d_bench.generators.eg3d import RELEASED, EG3DConfig, EG3DGenerator
+from gan3d_bench.generators.eg3d.camera_bound import CameraBound
+from gan3d_bench.generators.inversion.invert import invert
 from gan3d_bench.methods.wtri.codes import CodeSpace
-from gan3d_bench.methods.wtri.config import WPLUS, WTRI, EncoderConfig
+from gan3d_bench.methods.wtri.config import WPLUS, WTRI, EG3DInversionConfig, EncoderConfig
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter
 from perf.liftedgan import peak_gib
 
@@ -47,6 +54,30 @@ def inverter(kind: str, generator: EG3DGenerator, device: torch.device) -> Inver
     return Inverter(encoder, generator, space, config.image_size)
 
 
+def optimised(generator: EG3DGenerator, cameras: Tensor, target: Tensor, steps: int) -> dict:
+    """Seconds of PTI's two stages for one picture, told from a few steps of each."""
+    config = EG3DInversionConfig()
+    # the first step of each stage warms up
+    few = replace(config, steps=1 + steps, pivotal=replace(config.pivotal, steps=1 + steps))
+    moments: dict[str, list[float]] = {}
+
+    def progress(stage: str, done: int) -> None:
+        if target.is_cuda:
+            torch.cuda.synchronize()
+        moments.setdefault(stage, []).append(time.perf_counter())
+
+    teacher = Teacher("eg3d", CameraBound(generator.requires_grad_(False), cameras))
+    with torch.enable_grad():
+        invert(teacher, target, few, torch.Generator().manual_seed(0), progress)
+    whole = {"projection": config.steps, "pivotal tuning": config.pivotal.steps}
+    found = {}
+    for stage, count in whole.items():
+        ends = moments[stage]
+        step = statistics.median(b - a for a, b in zip(ends, ends[1:], strict=False))
+        found[stage] = {"seconds a step": round(step, 3), f"seconds of {count}": round(step * count)}
+    return found
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,6 +85,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2, help="of PTI's stages; 0: none")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
@@ -95,6 +127,10 @@ def main() -> None:
         },
         "peak_GiB": round(peak_gib(device), 2),
     }
+    if given.steps:
+        side = generator.image_size
+        whole = torch.rand(1, 3, side, side, device=device) * 2 - 1
+        found["PTI"] = optimised(generator, cameras, whole, given.steps)
     print(json.dumps(found, indent=1))
 
 

@@ -106,7 +106,7 @@ def test_instances_are_parts_where_groups_know_nothing_of_each_other() -> None:
 def test_two_runs_of_a_head_each_fill_one_row(cli) -> None:
     heads = (
         "data=heads", "split=test", "image_size=64", "teacher=heads-teacher-64", "instances=1",
-        "group=1", "stages=1", "inversion.steps=2",
+        "group=1", "stages=1", "inversion.steps=2", "supersample=1", "trainer.preview_every=-1",
     )  # fmt: skip
     fit = ("fit", "--method", "gan2shape", "--preset", "check", *heads)
     for first in (0, 1):

@@ -34,6 +34,7 @@ ROW = "GAN2Shape, symmetric"
 KEYS = (
     "data=synface", "split=test", "image_size=64", "teacher=heads-teacher-64", "crop=170",
     "original_size=256", "stages=1", "inversion.steps=2", "prior.box=[0.2,0.8,0.2,0.8]",
+    "supersample=1", "trainer.preview_every=-1",
 )  # fmt: skip
 
 

@@ -84,8 +84,8 @@ def ramps(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fit(method: str, *overrides: str) -> tuple[str, ...]:
-    common = ("--preset", "check", "tracking.wandb=false", "trainer.accelerator=cpu")
-    return ("fit", "--method", method, *common, *overrides)
+    common = ("tracking.wandb=false", "trainer.accelerator=cpu", "trainer.preview_every=-1")
+    return ("fit", "--method", method, "--preset", "check", *common, *overrides)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def fit(method: str, *overrides: str) -> tuple[str, ...]:
                        "adversarial.anchor=0", "adversarial.steps=3")),
         ("idnet", ("data=ramps", "images=number.txt", "people.train=4", "people.val=3",
                    "image_size=16", "batch=8", "steps=3")),
-        ("gan2shape", ("data=ramps", "images=number.txt", "masks=exact")),
+        ("gan2shape", ("data=ramps", "images=number.txt", "masks=exact", "inversion.steps=2")),
     ],
 )  # fmt: skip
 def test_a_method_learns_from_it(
