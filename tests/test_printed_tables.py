@@ -21,7 +21,7 @@ def copy(tmp_path):
 
 def test_nothing_is_stale(capsys):
     assert tool.main(["--check"]) == 0, capsys.readouterr().out
-    assert "<!-- table: fitted/shape -->" in (ROOT / "README.md").read_text()
+    assert "<!-- table: shape -->" in (ROOT / "README.md").read_text()
 
 
 def test_a_changed_number_is_stale_until_printed(copy, capsys):
