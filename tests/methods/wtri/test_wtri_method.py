@@ -20,7 +20,7 @@ from gan3d_bench.generators.eg3d.teacher import random_pair
 from gan3d_bench.generators.encoders import Ranger
 from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.geometry.views import View
-from gan3d_bench.methods.wtri.losses import pixel_loss
+from gan3d_bench.methods.wtri.losses import code_distance, pixel_loss
 from gan3d_bench.methods.wtri.method import WTri
 from gan3d_bench.methods.wtri.spec import PIVOTAL, PROJECTION, SPEC
 from gan3d_bench.scenes.base import Scene
@@ -29,7 +29,7 @@ from gan3d_bench.spec import RECONSTRUCT
 STRONG = (
     "offsets.width=8", "losses.mirror=0.3", "losses.views_id=0.1", "identity=idnet-heads-64",
 )  # fmt: skip
-WARMED = ("warmup.steps=1", "warmup.batch=5")
+WARMED = ("warmup.steps=1", "warmup.batch=5", "warmup.cameras=3", "warmup.group=2")
 QUICK = ("camera.steps=1", "steps=1", "refinements=2", "cycle.count=2", "volume_size=8")
 
 
@@ -236,14 +236,35 @@ def test_what_goes_beyond_the_paper_looks_from_other_cameras() -> None:
     torch.testing.assert_close(last["mirror"], 0.3 * last["final_l2"], rtol=1e-2, atol=0)
 
 
-def test_warm_up_finds_the_codes_of_the_generators_own_pictures() -> None:
-    method = build("warmup.steps=12", "warmup.batch=6", "lr=2e-2", "volume_size=16")
+def test_warm_up_says_how_codes_differ() -> None:
+    """From zero outputs, which say nothing."""
+    keys = ("warmup.steps=60", "warmup.batch=8", "warmup.cameras=4", "warmup.group=2")
+    method = build(*keys, "encoder.zero_output=true", "warmup.lr=1e-2")
+    known = method.known
+    camera, target, made = known.pairs(500, torch.Generator().manual_seed(0))
+    nothing = float(code_distance(known.codes[camera, made], known.codes[camera, target]))
     found: list[float] = []
     own = method._warm_up_step
     method._warm_up_step = lambda batch: found.append(float((x := own(batch))["codes"])) or x
     train(method)
-    # two refinements a step; the average's codes are as far off as the first ones
-    assert len(found) == 12 and min(found[-3:]) < 0.8 * found[0]
+    assert len(found) == 60 and sum(found[-10:]) / 10 < 0.8 * nothing
+    assert "known" not in vars(method)  # hundreds of megabytes
+
+
+def test_known_pictures_are_those_of_their_codes() -> None:
+    method = build(*WARMED)
+    known, inverter = method.known, method.inverter()
+    assert known.pictures.shape == (3, 3, 3, 32, 32) and known.codes.shape[:2] == (3, 3)
+    assert torch.equal(known.codes[:, -1], method.start.expand(3, -1, -1))
+    cameras = method.data.read("train", range(3))[1]
+    with torch.no_grad():
+        for number in range(3):
+            seen = inverter.picture(known.codes[:, number], cameras)
+            torch.testing.assert_close(known.pictures[:, number], seen, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(known.codes[0, 0], known.codes[0, 1])
+    camera, target, made = known.pairs(500, torch.Generator().manual_seed(0))
+    assert set(camera.tolist()) == {0, 1, 2} and set(target.tolist()) == {0, 1}
+    assert (made != target).all() and 200 < int((made == 2).sum()) < 300
 
 
 def test_reconstruction_looks_like_its_last_refinement() -> None:

@@ -30,6 +30,7 @@ LEVELS = ("coarse", "middle", "fine")
 PERCEPTUAL = ("lpips-alex", "lpips-vgg")
 STARTS = ("w_mean", "frontal")
 CYCLE_CAMERAS = ("trajectory", "data")
+OPTIMIZERS = ("ranger", "adam")
 
 
 @dataclass
@@ -54,6 +55,10 @@ class EncoderConfig:
         "model_ir_se50.pth to start the trunks from, of the default sizes; '': untrained",
         path=True,
     )
+    zero_output: bool = key(
+        False,
+        "the last layers start at zero: nothing is added to codes; released: drawn",
+    )
 
 
 @dataclass
@@ -72,8 +77,10 @@ class WarmUpConfig:
     """A warm start on the generator's own pictures, whose codes are known; the paper has none."""
 
     steps: int = steps_key(0, "steps of training; 0: none")
-    batch: int = key(8, "pictures a step over all processes", above=0, most=MOST_BATCH)
-    refinements: int = key(2, "times that codes are refined in a step", above=0, most=100)
+    batch: int = key(16, "pairs of pictures a step over all processes", above=0, most=MOST_BATCH)
+    lr: float = rate_key(3e-3, "Adam's learning rate at the start; it falls along a cosine")
+    cameras: int = key(512, "cameras of the data that pictures are made by", above=0, most=65536)
+    group: int = key(8, "subjects that each of these sees", least=2, most=1024)
 
 
 @dataclass
@@ -214,7 +221,8 @@ class WTriConfig(RunConfig):
     jitter: bool = key(True, "whether samples along rays are jittered in training")
     steps: int = steps_key(500_000, "steps of training", above=0)
     batch: int = key(8, "pictures a step over all processes", above=0, most=MOST_BATCH)
-    lr: float = rate_key(1e-4, "Ranger's learning rate")
+    optimizer: str = key("ranger", "what trains the encoder; ReStyle has both", choices=OPTIMIZERS)
+    lr: float = rate_key(1e-4, "its learning rate")
     perceptual: str = key("lpips-alex", "network of LPIPS", choices=PERCEPTUAL)
     identity: str = key(
         "arcface-mbf",
@@ -257,6 +265,15 @@ class WTriConfig(RunConfig):
                 looked,
             ),
         ]
+        warm = self.warmup
+        if warm.steps:
+            found.append(
+                Need(
+                    {"warmup.cameras": warm.cameras, "warmup.group": warm.group},
+                    "pictures of the warm-up",
+                    pixels(warm.cameras * (warm.group + 1), encoder.image_size, 3),
+                )
+            )
         if data.name == "heads":
             counts = {"data.train": data.train, "data.val": data.val}
             found.append(heads_need(counts, data.train + data.val, self.image_size))

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from gan3d_bench.distributed.batch_norm import share_statistics
+from gan3d_bench.errors import UserError
 from gan3d_bench.generators.eg3d.generator import EG3DGenerator
 from gan3d_bench.generators.eg3d.volume import Jitter
-from gan3d_bench.generators.encoders import BackboneEncoder, GradualStyleEncoder
+from gan3d_bench.generators.encoders import BackboneEncoder, GradualStyleEncoder, MapToStyle
+from gan3d_bench.generators.names import teacher_names
+from gan3d_bench.generators.teachers import load_teacher
 from gan3d_bench.methods.wtri.codes import CodeSpace
-from gan3d_bench.methods.wtri.config import WTRI, EncoderConfig
+from gan3d_bench.methods.wtri.config import WTRI, EncoderConfig, WTriConfig
 from gan3d_bench.methods.wtri.offsets import PlaneOffsets
 from gan3d_bench.rendering.images import resize
 
@@ -45,6 +48,10 @@ class Encoder(nn.Module):
         self.upscaling = None
         if separate:
             self.upscaling = GradualStyleEncoder(1, levels=[config.level], **sizes)
+        if config.zero_output:
+            for module in self.modules():
+                if isinstance(module, MapToStyle):
+                    nn.init.zeros_(module.linear.weight)
         share_statistics(self)
 
     def forward(self, targets: Tensor, made: Tensor) -> Tensor:
@@ -183,3 +190,23 @@ class Inverter:
                 made = self.picture(found.detach(), cameras)
             found = found + self.encoder(targets, made)
         return found
+
+
+def load_eg3d(config: WTriConfig) -> EG3DGenerator:
+    """Return the teacher; a path alone is one of EG3D's family.
+
+    Raises:
+        UserError: missing, damaged, another generator, or images of another size.
+    """
+    name = config.teacher
+    if name not in teacher_names() and ":" not in name:
+        name = f"eg3d:{name}"
+    generator = load_teacher(name, config.image_size, conditional=True).generator
+    if not isinstance(generator, EG3DGenerator):
+        raise UserError(f"teacher={config.teacher}: a {type(generator).__name__}, expected EG3D")
+    if generator.image_size != config.image_size:
+        raise UserError(
+            f"image_size={config.image_size}: expected {generator.image_size}, the size of the "
+            f"images of teacher={config.teacher}"
+        )
+    return generator

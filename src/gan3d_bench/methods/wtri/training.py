@@ -19,9 +19,8 @@ from gan3d_bench.generators.eg3d.cameras import mirrored
 from gan3d_bench.generators.eg3d.generator import EG3DGenerator
 from gan3d_bench.generators.eg3d.volume import Jitter
 from gan3d_bench.generators.encoders import Ranger
-from gan3d_bench.generators.latents import sample_z, w_statistics
-from gan3d_bench.generators.names import teacher_hash, teacher_names
-from gan3d_bench.generators.teachers import load_teacher
+from gan3d_bench.generators.latents import w_statistics
+from gan3d_bench.generators.names import teacher_hash
 from gan3d_bench.losses.perceptual import build_perceptual
 from gan3d_bench.losses.similarity import SimilarityLoss
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
@@ -29,7 +28,8 @@ from gan3d_bench.methods.wtri.camera_network import CameraNetwork
 from gan3d_bench.methods.wtri.codes import CodeSpace
 from gan3d_bench.methods.wtri.config import WTriConfig
 from gan3d_bench.methods.wtri.data import PosedPictures
-from gan3d_bench.methods.wtri.inverter import Encoder, Inverter
+from gan3d_bench.methods.wtri.inverter import Encoder, Inverter, load_eg3d
+from gan3d_bench.methods.wtri.known_pictures import KnownPictures
 from gan3d_bench.methods.wtri.losses import Pairs, Reconstruction, code_distance, w_norm
 from gan3d_bench.methods.wtri.offsets import PlaneOffsets
 
@@ -62,7 +62,7 @@ class WTriTraining(PhasedMethod):
 
     def __init__(self, config: WTriConfig) -> None:
         super().__init__(config)
-        self.frozen["generator"] = _load_eg3d(config)
+        self.frozen["generator"] = load_eg3d(config)
         generator, own = self.generator, config.encoder
         self.space = CodeSpace(config.codes, generator.num_ws)
         self.encoder = Encoder(self.space, generator.w_dim, own)
@@ -169,13 +169,17 @@ class WTriTraining(PhasedMethod):
         def cosine(step: int) -> float:
             return (1 + math.cos(math.pi * step / config.camera.steps)) / 2
 
-        adam = partial(torch.optim.Adam, lr=config.camera.lr)
+        def warm_cosine(step: int) -> float:
+            return (1 + math.cos(math.pi * step / config.warmup.steps)) / 2
+
+        adam = torch.optim.Adam
+        optimizer = Ranger if config.optimizer == "ranger" else adam
         trained = ("encoder",) if self.offsets is None else ("encoder", "offsets")
         return [
             Phase(
                 "camera",
                 config.camera.steps,
-                {"camera": Trainable(("camera",), adam, cosine)},
+                {"camera": Trainable(("camera",), partial(adam, lr=config.camera.lr), cosine)},
                 self._camera_step,
                 begin=self._learn_range,
                 end=self._report_camera,
@@ -184,14 +188,19 @@ class WTriTraining(PhasedMethod):
             Phase(
                 "warm-up",
                 config.warmup.steps,
-                {"encoder": Trainable(("encoder",), partial(Ranger, lr=config.lr))},
+                {
+                    "encoder": Trainable(
+                        ("encoder",), partial(adam, lr=config.warmup.lr), warm_cosine
+                    )
+                },
                 self._warm_up_step,
-                batches=partial(self._warm_up_batches, config.warmup.batch),
+                begin=lambda: _require_share(config.warmup.batch, "warmup.batch"),
+                end=self._forget_known,
             ),
             Phase(
                 "encoder",
                 config.steps,
-                {"encoder": Trainable(trained, partial(Ranger, lr=config.lr))},
+                {"encoder": Trainable(trained, partial(optimizer, lr=config.lr))},
                 self._encoder_step,
                 end=self._report,
                 batches=partial(self._encoder_batches, config.batch),
@@ -201,10 +210,6 @@ class WTriTraining(PhasedMethod):
     def _camera_batches(self, batch: int, start: int) -> Iterator[Batch]:
         _require_share(batch, "camera.batch")
         return self._batches("camera", batch, start)
-
-    def _warm_up_batches(self, batch: int, start: int) -> Iterator[Batch]:
-        _require_share(batch, "warmup.batch")
-        return self._batches("warm-up", batch, start)
 
     def _encoder_batches(self, batch: int, start: int) -> Iterator[Batch]:
         _require_share(batch, "batch")
@@ -220,27 +225,26 @@ class WTriTraining(PhasedMethod):
         self.descend({"camera": weight * loss})
         return {"camera": loss.detach()}
 
-    def _warm_up_step(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Find the codes of new subjects of the generator, seen by the batch's cameras."""
-        config, generator = self.config.warmup, self.generator
-        weight = _weight(len(batch.cameras), config.batch)
-        z = self.share(sample_z(config.batch, generator.z_dim, self.rng("subjects")))
-        inverter = self.inverter(training=True)
-        with torch.no_grad():
-            frontal = self.orbit.frontal(len(z)).to(self.device)
-            w = generator.mapping(z.to(self.device), frontal)
-            own = w[:, None].expand(-1, self.space.count, -1)
-            targets = inverter.picture(own, batch.cameras)
+    @cached_property
+    def known(self) -> KnownPictures:
+        """What the warm-up learns from; made when it is first needed, also after resuming."""
+        config = self.config.warmup
+        numbers = [number % self.data.count("train") for number in range(config.cameras)]
+        cameras = self.data.read("train", numbers)[1]
+        rng = self.rng("known pictures", 0)
+        # as they are in use, not as in training, whatever `volume_size`: they are made once
+        return KnownPictures.make(self.inverter(), self.start, cameras, config.group, rng)
 
-        def parts() -> Iterator[dict[str, Tensor]]:
-            codes = self.start.expand(len(own), -1, -1)
-            for _ in range(config.refinements):
-                with torch.no_grad():
-                    made = inverter.picture(codes, batch.cameras)
-                codes = codes.detach() + self.encoder(targets, made)
-                yield {"codes": weight * code_distance(codes, own)}
+    def _forget_known(self) -> None:
+        del self.known
 
-        return self.descend(parts())
+    def _warm_up_step(self, _: None) -> Mapping[str, Tensor]:
+        """Say from two pictures by one camera how their codes differ."""
+        known, batch = self.known, self.config.warmup.batch
+        camera, target, made = self.share(known.pairs(batch, self.rng("pairs")))
+        added = self.encoder(known.pictures[camera, target], known.pictures[camera, made])
+        distance = code_distance(known.codes[camera, made] + added, known.codes[camera, target])
+        return self.descend({"codes": _weight(len(camera), batch) * distance})
 
     def _encoder_step(self, batch: Batch) -> Mapping[str, Tensor]:
         weight = _weight(len(batch.targets), self.config.batch)
@@ -395,26 +399,6 @@ class WTriTraining(PhasedMethod):
 
 def _count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
-
-
-def _load_eg3d(config: WTriConfig) -> EG3DGenerator:
-    """Return the teacher; a path alone is one of EG3D's family.
-
-    Raises:
-        UserError: missing, damaged, another generator, or images of another size.
-    """
-    name = config.teacher
-    if name not in teacher_names() and ":" not in name:
-        name = f"eg3d:{name}"
-    generator = load_teacher(name, config.image_size, conditional=True).generator
-    if not isinstance(generator, EG3DGenerator):
-        raise UserError(f"teacher={config.teacher}: a {type(generator).__name__}, expected EG3D")
-    if generator.image_size != config.image_size:
-        raise UserError(
-            f"image_size={config.image_size}: expected {generator.image_size}, the size of the "
-            f"images of teacher={config.teacher}"
-        )
-    return generator
 
 
 def _require_share(batch: int, name: str) -> None:
