@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -72,9 +73,8 @@ def optimised(generator: EG3DGenerator, cameras: Tensor, target: Tensor, steps: 
     whole = {"projection": config.steps, "pivotal tuning": config.pivotal.steps}
     found = {}
     for stage, count in whole.items():
-        ends = moments[stage]
-        step = statistics.median(b - a for a, b in zip(ends, ends[1:], strict=False))
-        found[stage] = {"seconds a step": round(step, 3), f"seconds of {count}": round(step * count)}
+        step = statistics.median(b - a for a, b in pairwise(moments[stage]))
+        found[stage] = {"a step": round(step, 3), f"{count} steps": round(step * count)}
     return found
 
 
