@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fitted_faces
 import pytest
+from PIL import Image
 
 from gan3d_bench.benchmarks.parts import join_parts
 from gan3d_bench.benchmarks.results import Estimate, Result
@@ -124,3 +126,6 @@ def test_two_runs_of_a_head_each_fill_one_row(cli) -> None:
     assert rows[ROW]["side"]["measured"]["count"] == 2
     assert rows[ROW]["run"] == f"{one}; {two}"
     assert rows["Constant depth"]["side"]["measured"]["count"] == 2
+    fitted_faces.main(["fitted.png", str(one)])
+    with Image.open("fitted.png") as picture:
+        assert picture.mode == "RGB" and picture.width > 5 * picture.height  # a row of columns

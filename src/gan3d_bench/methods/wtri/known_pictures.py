@@ -11,6 +11,7 @@ from torch import Tensor
 from gan3d_bench.distributed.processes import rank_and_size, share
 from gan3d_bench.generators.latents import sample_z
 from gan3d_bench.methods.wtri.inverter import Inverter
+from gan3d_bench.progress import tracked
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class KnownPictures:
         latents = sample_z(len(cameras) * group, generator.z_dim, rng).unflatten(0, (-1, group))
         own, codes = [], []
         # a camera at a time: a picture is the same to the bit, whoever makes it
-        for z, camera in zip(share(latents), share(cameras), strict=True):
+        mine = list(zip(share(latents), share(cameras), strict=True))
+        first = rank_and_size()[0] == 0
+        for z, camera in tracked(mine, "making pictures", len(mine)) if first else mine:
             w = generator.mapping(z.to(start), frontal)
             codes.append(torch.cat((w[:, None].expand(-1, len(start), -1), start[None])))
             own.append(inverter.picture(codes[-1], camera.expand(group + 1, -1).to(start)))
