@@ -77,17 +77,10 @@ def test_torchrun_hands_on_the_commands_of_the_docs() -> None:
         assert [parsed.training_script, *parsed.training_script_args] == ours.split()
 
 
-POSTERISED = {
-    "docs/figures/ffhq.png": "of a run that was not kept; drawn again with the next start for FFHQ"
-}
-
-
 def pictures() -> Iterator[Any]:
     for folder in ("docs", "results", "src", "tests"):
         for path in sorted((ROOT / folder).rglob("*.png")):
-            name = path.relative_to(ROOT).as_posix()
-            known = pytest.mark.xfail(strict=True, reason=POSTERISED.get(name, ""))
-            yield pytest.param(path, id=name, marks=[known] if name in POSTERISED else [])
+            yield pytest.param(path, id=path.relative_to(ROOT).as_posix())
 
 
 @pytest.mark.parametrize("path", list(pictures()))

@@ -27,7 +27,9 @@ def main(arguments: list[str] | None = None) -> None:
     method = load_method(Run.open(given.run))
     assert isinstance(method, GAN2Shape)
     images = method.images.targets[: given.most]
-    save_png(contact_grid(method.reconstruct(images), images, subjects=given.most), given.out)
+    save_png(
+        contact_grid(method.reconstruct(images), images, tile=96, subjects=given.most), given.out
+    )
 
 
 if __name__ == "__main__":
