@@ -21,6 +21,7 @@ ROOMS = (
         "spec_types",
         "config",
         "registry",
+        "schedules",
     ),
     *("assets", "machine", "distributed", "files"),
     *("geometry", "rendering", "scenes", "pictures"),

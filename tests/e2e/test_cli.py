@@ -116,6 +116,8 @@ def test_fit_eval_render(cli: Callable[..., Any], toy: Path) -> None:
     assert "Toy" in (toy / "tables" / "toy-depth.md").read_text()
     row = json.loads((run.tables / "toy-depth.toy.row.json").read_text())
     assert len(row["values"]["error"]) == 3
+    chosen = cli("eval", "--table", "toy-depth", "--samples", 3, "--row", "Toi", "--out", "other")
+    assert chosen.code == 2 and "row of these runs 'Toi' (did you mean 'Toy'?)" in chosen.err
 
     rendered = cli("render", "--run", run.path, "--yaw", -20, "--yaw", 20, "--out", "pictures")
     assert rendered.code == 0, rendered.err

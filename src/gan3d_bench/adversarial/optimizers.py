@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from torch import nn
@@ -10,6 +9,7 @@ from torch.optim import Adam, Optimizer
 
 from gan3d_bench.adversarial.config import AdversarialConfig
 from gan3d_bench.generators.stylegan2.ops import EPSILON
+from gan3d_bench.schedules import cosine
 
 
 def lazy_adam(lr: float, interval: int) -> tuple[float, tuple[float, float]]:
@@ -30,16 +30,6 @@ def generator_rate(config: AdversarialConfig, step: int) -> float:
     """Factor on the generator's rate: 0 in the delay, then a linear warm-up; with the cosine."""
     ramp = min(1.0, (step - config.delay + 1) / max(1, config.warmup))
     return max(0.0, ramp) * cosine(step, config.steps, config.lr_end)
-
-
-def cosine(step: int, steps: int, end: float) -> float:
-    """Half a cosine from 1 at step 0 to `end` at step `steps`."""
-    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
-
-
-def warmed_cosine(step: int, steps: int, end: float, warmup: int) -> float:
-    """`cosine` with a linear rise over the first `warmup` steps."""
-    return min(1.0, (step + 1) / max(1, warmup)) * cosine(step, steps, end)
 
 
 def generator_adam(

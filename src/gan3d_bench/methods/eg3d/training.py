@@ -16,7 +16,6 @@ from gan3d_bench.adversarial.optimizers import (
     generator_adam,
     generator_rate,
     lazy_adam,
-    warmed_cosine,
 )
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.datamodules.epochs import shuffled_batches
@@ -39,6 +38,7 @@ from gan3d_bench.methods.eg3d.ellipsoid import draw_around, ellipsoid_loss
 from gan3d_bench.methods.eg3d.networks import build_discriminator, build_generator
 from gan3d_bench.methods.eg3d.objective import Reconstruction
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
+from gan3d_bench.schedules import warmed_cosine
 
 W_MEAN_RATE = 0.002  # of the running mean of w: 1 - 0.998, as released
 W_SAMPLES = 4096

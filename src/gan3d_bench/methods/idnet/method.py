@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -25,6 +24,7 @@ from gan3d_bench.methods.idnet.verification import verification
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.rendering.images import resize
 from gan3d_bench.scenes.preview import Preview
+from gan3d_bench.schedules import warmed_cosine
 
 SHOWN = (4, 4)  # people and pictures of each in a preview
 MOMENTUM = 0.9
@@ -56,10 +56,8 @@ class IdentityNetwork(PhasedMethod):
     def phases(self) -> Sequence[Phase]:
         config = self.config
 
-        def cosine(step: int) -> float:
-            falling = (1 + math.cos(math.pi * step / config.steps)) / 2
-            rising = min(1.0, (step + 1) / (config.warmup + 1))
-            return rising * (config.lr_end + (1 - config.lr_end) * falling)
+        def rate(step: int) -> float:
+            return warmed_cosine(step, config.steps, config.lr_end, config.warmup + 1)
 
         options = {"lr": config.lr, "weight_decay": config.weight_decay}
         optimizer = partial(torch.optim.AdamW, **options)
@@ -69,7 +67,7 @@ class IdentityNetwork(PhasedMethod):
             Phase(
                 "identity",
                 config.steps,
-                {"all": Trainable(("network", "head"), optimizer, cosine)},
+                {"all": Trainable(("network", "head"), optimizer, rate)},
                 self._train_step,
                 end=self._validate,
                 batches=self._train_batches,

@@ -18,7 +18,6 @@ from gan3d_bench.adversarial.optimizers import (
     generator_adam,
     generator_rate,
     lazy_adam,
-    warmed_cosine,
 )
 from gan3d_bench.adversarial.step import AdversarialStep, Samples
 from gan3d_bench.datamodules.epochs import shuffled_batches
@@ -47,6 +46,7 @@ from gan3d_bench.pictures.grids import unit_range
 from gan3d_bench.pictures.scene_sheets import FACES, Sheet, faces
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.preview import Preview
+from gan3d_bench.schedules import warmed_cosine
 
 Batch = tuple[Tensor, Tensor | None]
 

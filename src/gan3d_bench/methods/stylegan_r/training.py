@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from gan3d_bench.adversarial.optimizers import cosine
 from gan3d_bench.distributed.processes import rank_and_size
 from gan3d_bench.errors import UserError
 from gan3d_bench.methods.phases import Phase, Trainable
@@ -19,6 +18,7 @@ from gan3d_bench.methods.stylegan_r.model import Seen, StyleGANRModel, without_o
 from gan3d_bench.methods.stylegan_r.networks import Properties
 from gan3d_bench.methods.stylegan_r.objective import cycle_terms, shape_terms, view_terms
 from gan3d_bench.metrics.silhouette import MaskIoU
+from gan3d_bench.schedules import cosine
 from gan3d_bench.terminal import say
 
 REPORTED = 64  # held-out objects whose silhouettes are compared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -21,6 +20,7 @@ from gan3d_bench.methods.supervised.networks import DepthNetwork
 from gan3d_bench.metrics.depth import MAD, SIDE
 from gan3d_bench.scenes.input_depth import InputDepthScene
 from gan3d_bench.scenes.preview import Preview
+from gan3d_bench.schedules import cosine
 
 Batch = dict[str, Tensor]
 
@@ -40,16 +40,13 @@ class Supervised(PhasedMethod):
     def phases(self) -> Sequence[Phase]:
         config = self.config
 
-        def cosine(step: int) -> float:
-            falling = (1 + math.cos(math.pi * step / config.steps)) / 2
-            return config.lr_end + (1 - config.lr_end) * falling
-
+        rate = partial(cosine, steps=config.steps, end=config.lr_end)
         adam = partial(torch.optim.Adam, lr=config.lr)
         return [
             Phase(
                 "depth",
                 config.steps,
-                {"network": Trainable(("network",), adam, cosine)},
+                {"network": Trainable(("network",), adam, rate)},
                 self._train_step,
                 end=self._validate,
                 batches=self._train_batches,

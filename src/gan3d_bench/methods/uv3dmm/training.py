@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from gan3d_bench.adversarial.optimizers import (
-    cosine,
     discriminator_rate,
     generator_rate,
     lazy_adam,
@@ -32,6 +31,7 @@ from gan3d_bench.methods.uv3dmm.textured_face import UVMaps, Visibility, texel_w
 from gan3d_bench.methods.uv3dmm.training_views import KeptPictures, Pictures, View
 from gan3d_bench.metrics.vertices import vertex_error
 from gan3d_bench.rendering.mesh import MeshRendering
+from gan3d_bench.schedules import cosine
 from gan3d_bench.terminal import say
 
 WARM_UP_END = 0.1  # factor on the warm-up's rate at its end

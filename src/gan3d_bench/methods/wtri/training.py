@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,12 +25,13 @@ from gan3d_bench.losses.similarity import SimilarityLoss
 from gan3d_bench.methods.phases import Phase, PhasedMethod, Trainable
 from gan3d_bench.methods.wtri.camera_network import CameraNetwork
 from gan3d_bench.methods.wtri.codes import CodeSpace
-from gan3d_bench.methods.wtri.config import WTriConfig
+from gan3d_bench.methods.wtri.config import CameraConfig, WarmUpConfig, WTriConfig
 from gan3d_bench.methods.wtri.data import PosedPictures
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter, load_eg3d
 from gan3d_bench.methods.wtri.known_pictures import KnownPictures
 from gan3d_bench.methods.wtri.losses import Pairs, Reconstruction, code_distance, w_norm
 from gan3d_bench.methods.wtri.offsets import PlaneOffsets
+from gan3d_bench.schedules import cosine
 
 START_SAMPLES = 10_000
 RANGE_PICTURES = 1024  # whose cameras say where cameras lie
@@ -166,20 +166,17 @@ class WTriTraining(PhasedMethod):
     def phases(self) -> Sequence[Phase]:
         config = self.config
 
-        def cosine(step: int) -> float:
-            return (1 + math.cos(math.pi * step / config.camera.steps)) / 2
+        def by_adam(module: str, own: CameraConfig | WarmUpConfig) -> Trainable:
+            adam = partial(torch.optim.Adam, lr=own.lr)
+            return Trainable((module,), adam, partial(cosine, steps=own.steps))
 
-        def warm_cosine(step: int) -> float:
-            return (1 + math.cos(math.pi * step / config.warmup.steps)) / 2
-
-        adam = torch.optim.Adam
-        optimizer = Ranger if config.optimizer == "ranger" else adam
+        optimizer = Ranger if config.optimizer == "ranger" else torch.optim.Adam
         trained = ("encoder",) if self.offsets is None else ("encoder", "offsets")
         return [
             Phase(
                 "camera",
                 config.camera.steps,
-                {"camera": Trainable(("camera",), partial(adam, lr=config.camera.lr), cosine)},
+                {"camera": by_adam("camera", config.camera)},
                 self._camera_step,
                 begin=self._learn_range,
                 end=self._report_camera,
@@ -188,11 +185,7 @@ class WTriTraining(PhasedMethod):
             Phase(
                 "warm-up",
                 config.warmup.steps,
-                {
-                    "encoder": Trainable(
-                        ("encoder",), partial(adam, lr=config.warmup.lr), warm_cosine
-                    )
-                },
+                {"encoder": by_adam("encoder", config.warmup)},
                 self._warm_up_step,
                 begin=lambda: _require_share(config.warmup.batch, "warmup.batch"),
                 end=self._forget_known,
