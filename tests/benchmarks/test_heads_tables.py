@@ -21,6 +21,9 @@ from gan3d_bench.geometry.views import View
 from gan3d_bench.heads.scene import heads_scene
 from gan3d_bench.methods.base import Method
 from gan3d_bench.registry import load, registry
+from gan3d_bench.rendering.cameras import PinholeCamera
+from gan3d_bench.rendering.rendering import Rendering
+from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.mesh import MeshScene
 from gan3d_bench.spec import RECONSTRUCT
 
@@ -114,6 +117,34 @@ def test_inverting_to_the_truth_is_perfect_and_to_the_average_is_not(cache):
     assert min(true["seconds"]) > 0 and "seconds" not in average
     assert measure.picture() is not None
     assert "threads" in measure.protocol()["timed_on"]
+
+
+class Repeated(Scene):
+    """The images themselves; half of each is no opaque volume, as EG3D's dark backgrounds."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+        self.camera = PinholeCamera(64, 10.0)
+        self.input_view = View.from_angles([0.0] * len(images))
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.images)
+
+    def _render(self, view, light, camera) -> Rendering:
+        mask = torch.ones_like(self.images[:, :1])
+        mask[..., :32] = 0
+        return Rendering(self.images, mask)
+
+
+@pytest.mark.network
+def test_an_inversion_is_compared_as_the_method_shows_it(cache):
+    fetch("alexnet-lpips")
+    measure = build(InversionMeasure, cache)
+    method = Oracle(measure)
+    method.reconstruct = Repeated
+    with torch.no_grad():
+        assert max(measure.method(method, RECONSTRUCT, [0, 1])["lpips"]) < 1e-6
 
 
 @pytest.mark.network

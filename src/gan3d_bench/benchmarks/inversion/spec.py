@@ -37,6 +37,7 @@ SPEC = TableSpec(
         "average person in the true view, light and background, who is had for nothing. The "
         "papers' numbers are of CelebA-HQ, and their identity of another network."
     ),
+    versions=("first", "pictures whole, not grey where a volume is not opaque"),
     assets=("heads", "alexnet-lpips", "arcface-mbf", "scrfd-500m"),
     reported=(
         _reported(_RESTYLE, "lpips", 0.254, "Table 2, baseline"),
