@@ -107,6 +107,7 @@ def refused(cli: Cli, toy: Path) -> Callable[..., str]:
         (["eval", "--table", "toy-depth", "--out", "file/x"], ["--out file/x", "file is a file"]),
         ([*FIT, "--run", "runs/toy"], ["--run runs/toy", "--resume"]),
         ([*FIT, "--resume", "seed=1"], ["seed=1", "a resumed run keeps its config"]),
+        ([*FIT, "--resume", "runs/own"], ["runs/own", "expected --run runs/own"]),
         (["fit", "--method", "toy", "--resume"], ["nothing to resume", "no runs in runs/toy"]),
         (["fit", "--method", "toy", "--resume", "--preset", "disc"], ["unknown preset", "'discs'"]),
         (["fit", "--method", "toy", "--resume", "--run", "x"], ["x", "not a run folder"]),

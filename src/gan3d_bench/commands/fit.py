@@ -82,6 +82,8 @@ def _choose(
     if file is not None:
         raise UserError(f"--config {file}: a resumed run keeps its config; expected no --config")
     fixed = [text for text in overrides if not text.startswith(RESUMABLE_KEYS)]
+    if fixed and "=" not in fixed[0]:
+        raise UserError(f"{fixed[0]}: expected --run {fixed[0]} for the run to resume")
     if fixed:
         raise UserError(f"{fixed[0]}: a resumed run keeps its config; only trainer.* may change")
     if preset is not None:

@@ -22,7 +22,7 @@ from gan3d_bench.generators.latents import w_statistics
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.wtri.losses import code_distance, pixel_loss
 from gan3d_bench.methods.wtri.method import WTri
-from gan3d_bench.methods.wtri.spec import PIVOTAL, PROJECTION, SPEC
+from gan3d_bench.methods.wtri.spec import LINEAR, PIVOTAL, PROJECTION, SPEC
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.spec import RECONSTRUCT
 
@@ -121,7 +121,7 @@ def test_a_folder_is_one_of_eg3d(tmp_path: Path) -> None:
 )
 def test_rows(overrides: list[str], row: str) -> None:
     own = to_dict(config("teacher=eg3d:folder", *overrides))
-    assert list(SPEC.rows("novel-view", own)) == [row]
+    assert next(iter(SPEC.rows("novel-view", own))) == row
     assert not SPEC.rows("fid", own)
     assert not SPEC.rows("novel-view", to_dict(config()))  # an untrained teacher
 
@@ -240,6 +240,7 @@ def test_warm_up_says_how_codes_differ() -> None:
     """From zero outputs, which say nothing."""
     keys = ("warmup.steps=60", "warmup.batch=8", "warmup.cameras=4", "warmup.group=2")
     method = build(*keys, "encoder.zero_output=true", "warmup.lr=1e-2")
+    method.prepare_data()
     known = method.known
     camera, target, made = known.pairs(500, torch.Generator().manual_seed(0))
     nothing = float(code_distance(known.codes[camera, made], known.codes[camera, target]))
@@ -253,6 +254,7 @@ def test_warm_up_says_how_codes_differ() -> None:
 
 def test_known_pictures_are_those_of_their_codes() -> None:
     method = build(*WARMED)
+    method.prepare_data()
     known, inverter = method.known, method.inverter()
     assert known.pictures.shape == (3, 3, 3, 32, 32) and known.codes.shape[:2] == (3, 3)
     assert torch.equal(known.codes[:, -1], method.start.expand(3, -1, -1))
@@ -265,6 +267,25 @@ def test_known_pictures_are_those_of_their_codes() -> None:
     camera, target, made = known.pairs(500, torch.Generator().manual_seed(0))
     assert set(camera.tolist()) == {0, 1, 2} and set(target.tolist()) == {0, 1}
     assert (made != target).all() and 200 < int((made == 2).sum()) < 300
+
+
+def test_linear_regression_tells_subjects_apart() -> None:
+    keys = ("warmup.steps=1", "warmup.batch=8", "warmup.cameras=16", "warmup.group=4")
+    method = build(*keys)
+    method.prepare_data()
+    known = method.known
+    train(method)
+    pictures, codes = known.pictures[:, :-1].flatten(0, 1), known.codes[:, :-1, 0].flatten(0, 1)
+    found = method.linear(pictures)
+    nothing = (codes - codes.mean(0)).square().mean()
+    assert float((found - codes).square().mean()) < 0.8 * float(nothing)
+    scene = method.row_scene(LINEAR, images())
+    assert isinstance(scene, TriplaneScene)
+    expected = method.generator.synthesis.planes(method.linear(method.inverter().seen(images())))
+    torch.testing.assert_close(scene.planes, expected, rtol=1e-4, atol=1e-5)
+    again = build(*keys)
+    again.load_state_dict(method.state_dict())
+    assert torch.equal(again.linear(pictures), found)
 
 
 def test_reconstruction_looks_like_its_last_refinement() -> None:
@@ -370,12 +391,16 @@ def test_projection_and_tuning_come_ever_nearer_and_leave_the_generator_alone(
     assert torch.equal(error(again), error(projected))
 
 
-def test_optimisation_fills_rows_beside_the_last_method_of_the_paper_alone() -> None:
+def test_regression_and_optimisation_fill_rows_beside_the_last_method_of_the_paper_alone() -> None:
     trained = {**to_dict(config(preset="heads-64")), "method": "wtri"}
     assert SPEC.rows("inversion", trained) == {
-        "W_tri": RECONSTRUCT, "Projection on EG3D": PROJECTION, "PTI on EG3D": PIVOTAL,
+        "W_tri": RECONSTRUCT, "Linear regression on EG3D": LINEAR,
+        "Projection on EG3D": PROJECTION, "PTI on EG3D": PIVOTAL,
     }  # fmt: skip
     baseline = {**trained, "codes": "w+", "losses": {**trained["losses"], "cycle": 0}}
     assert SPEC.rows("inversion", baseline) == {"ReStyle on EG3D": RECONSTRUCT}
-    assert SPEC.rows("shape", trained) == {"W_tri": RECONSTRUCT}
+    both = {"W_tri": RECONSTRUCT, "Linear regression on EG3D": LINEAR}
+    assert SPEC.rows("shape", trained) == both
+    cold = {**trained, "warmup": {**trained["warmup"], "steps": 0}}  # knows no codes to regress on
+    assert SPEC.rows("shape", cold) == {"W_tri": RECONSTRUCT}
     assert SPEC.rows("inversion", {**trained, "teacher": "random-eg3d"}) == {}

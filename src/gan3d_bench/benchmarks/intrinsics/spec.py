@@ -20,6 +20,7 @@ SPEC = TableSpec(
         "GAN2Shape",
         "LiftedGAN",
         "UV 3DMM",
+        "Linear regression on EG3D",
         "W_tri",
     ),
     measure="gan3d_bench.benchmarks.intrinsics.measure:IntrinsicsMeasure",

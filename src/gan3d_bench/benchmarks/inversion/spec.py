@@ -11,6 +11,7 @@ def _reported(row: str, metric: str, value: float, place: str) -> Reported:
 _RESTYLE, _WITHOUT, _FULL = "ReStyle on EG3D", "W_tri without L_cyc", "W_tri"
 _PTI = "PTI on EG3D"
 _PROJECTION, _MEAN = "Projection on EG3D", "Mean head, true view"
+_LINEAR = "Linear regression on EG3D"
 
 SPEC = TableSpec(
     name="inversion",
@@ -26,7 +27,7 @@ SPEC = TableSpec(
         ),
         Column("seconds", "Time", unit="s per image", digits=2),
     ),
-    rows=(_MEAN, _RESTYLE, _WITHOUT, _FULL, _PROJECTION, _PTI),
+    rows=(_MEAN, _LINEAR, _RESTYLE, _WITHOUT, _FULL, _PROJECTION, _PTI),
     measure="gan3d_bench.benchmarks.inversion.measure:InversionMeasure",
     protocol=(
         "Reconstructions of held-out heads in the input view, whose camera the method tells by "
@@ -34,7 +35,8 @@ SPEC = TableSpec(
         "face in both), seconds for one image alone, from picture to picture, on the machine that "
         "the results name (the paper does not name its own). ReStyle and W_tri take five passes "
         "of the encoder, projection 500 steps in W+, PTI 350 of tuning after them. Mean head: an "
-        "average person in the true view, light and background, who is had for nothing. The "
+        "average person in the true view, light and background, who is had for nothing. Linear "
+        "regression: from 16 x 16 pixels to a stylecode, on pictures that EG3D made itself. The "
         "papers' numbers are of CelebA-HQ, and their identity of another network."
     ),
     versions=("first", "pictures whole, not grey where a volume is not opaque"),

@@ -32,6 +32,7 @@ SPEC = TableSpec(
         "GAN2Shape (GAN)",
         "LiftedGAN",
         "UV 3DMM",
+        "Linear regression on EG3D",
         "W_tri",
     ),
     measure="gan3d_bench.benchmarks.novel_view.measure:NovelViewMeasure",

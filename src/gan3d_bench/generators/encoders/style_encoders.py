@@ -32,9 +32,10 @@ class MapToStyle(nn.Module):
         channels: of the map.
         w_dim: of the code.
         size: side of the map, a power of two of at least 2; a smaller map ends at one pixel, too.
+        output_rate: factor on the learning rate of the linear layer (its ``lr_mul``).
     """
 
-    def __init__(self, channels: int, w_dim: int, size: int) -> None:
+    def __init__(self, channels: int, w_dim: int, size: int, output_rate: float = 1.0) -> None:
         super().__init__()
         count = size.bit_length() - 1
         if size < 2 or size != 2**count:
@@ -43,7 +44,7 @@ class MapToStyle(nn.Module):
         for index in range(count):
             layers += [nn.Conv2d(w_dim if index else channels, w_dim, 3, 2, 1), nn.LeakyReLU()]
         self.convs = nn.Sequential(*layers)
-        self.linear = Linear(w_dim, w_dim)
+        self.linear = Linear(w_dim, w_dim, lr_mul=output_rate)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, channels, size, size) -> (B, w_dim)."""
@@ -59,6 +60,7 @@ class BackboneEncoder(IRSETrunk):
         image_size: side S of the pictures, a power of two of at least 32.
         in_channels: of the pictures.
         width, depths: of the trunk, see `IRSETrunk`.
+        output_rate: of `MapToStyle`.
 
     Raises:
         ValueError: sizes out of range.
@@ -72,11 +74,12 @@ class BackboneEncoder(IRSETrunk):
         in_channels: int = IN_CHANNELS,
         width: int = WIDTH,
         depths: Sequence[int] = DEPTHS,
+        output_rate: float = 1.0,
     ) -> None:
         super().__init__(in_channels, width, depths)
         self.num_ws, self.w_dim, self.image_size = num_ws, w_dim, image_size
         self.styles = nn.ModuleList(
-            MapToStyle(channels, w_dim, size) for channels, size in self.style_inputs()
+            MapToStyle(channels, w_dim, size, output_rate) for channels, size in self.style_inputs()
         )
 
     def style_inputs(self) -> list[tuple[int, int]]:
@@ -112,7 +115,7 @@ class GradualStyleEncoder(BackboneEncoder):
     """pSp: codes from three levels of a feature pyramid.
 
     Args:
-        num_ws, w_dim, image_size, in_channels, width, depths: of `BackboneEncoder`.
+        num_ws, w_dim, image_size, in_channels, width, depths, output_rate: of `BackboneEncoder`.
         levels: of each code; None for the released ones: three coarse, four middle, then fine.
     """
 
@@ -124,12 +127,13 @@ class GradualStyleEncoder(BackboneEncoder):
         in_channels: int = IN_CHANNELS,
         width: int = WIDTH,
         depths: Sequence[int] = DEPTHS,
+        output_rate: float = 1.0,
         levels: Sequence[str] | None = None,
     ) -> None:
         self.levels = _released_levels(num_ws) if levels is None else list(levels)
         if len(self.levels) != num_ws or not set(self.levels) <= set(LEVELS):
             raise ValueError(f"levels={self.levels}: expected {num_ws} of {', '.join(LEVELS)}")
-        super().__init__(num_ws, w_dim, image_size, in_channels, width, depths)
+        super().__init__(num_ws, w_dim, image_size, in_channels, width, depths, output_rate)
         _, fine, middle, coarse = self.channels
         self.latlayer1 = nn.Conv2d(middle, coarse, 1)
         self.latlayer2 = nn.Conv2d(fine, coarse, 1)

@@ -59,6 +59,9 @@ class EncoderConfig:
         False,
         "the last layers start at zero: nothing is added to codes; released: drawn",
     )
+    output_rate: float = key(
+        1.0, "factor on the learning rate of the last layers; released: 1", above=0, most=1e4
+    )
 
 
 @dataclass

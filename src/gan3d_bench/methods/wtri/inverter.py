@@ -42,6 +42,7 @@ class Encoder(nn.Module):
             "image_size": config.image_size,
             "width": config.width,
             "depths": config.depths,
+            "output_rate": config.output_rate,
         }
         separate = space.kind == WTRI
         self.backbone = BackboneEncoder(space.count - separate, **sizes)

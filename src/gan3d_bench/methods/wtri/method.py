@@ -14,7 +14,7 @@ from gan3d_bench.generators.eg3d.scene import TriplaneScene
 from gan3d_bench.generators.inversion.config import InversionConfig
 from gan3d_bench.generators.inversion.invert import Inversion, invert
 from gan3d_bench.methods.base import require_images
-from gan3d_bench.methods.wtri.spec import PIVOTAL, PROJECTION
+from gan3d_bench.methods.wtri.spec import LINEAR, PIVOTAL, PROJECTION
 from gan3d_bench.methods.wtri.training import WTriTraining
 from gan3d_bench.scenes.base import Scene
 from gan3d_bench.scenes.joined import JoinedScenes
@@ -53,13 +53,16 @@ class WTri(WTriTraining):
         return TriplaneScene(self.generator, planes, codes[:, -1], view)
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
-        """See `Method.row_scene`; and what optimisation finds, by the same cameras."""
-        if kind not in (PROJECTION, PIVOTAL):
+        """See `Method.row_scene`; and what regression and optimisation find, same cameras."""
+        if kind not in (LINEAR, PROJECTION, PIVOTAL):
             return super().row_scene(kind, images)
         images = self._checked(images)
         with torch.no_grad():
-            cameras = self.camera.cameras(self.inverter().seen(images))
+            seen = self.inverter().seen(images)
+            cameras = self.camera.cameras(seen)
         view, config = self.orbit.view(cameras), self.config.inversion
+        if kind == LINEAR:
+            return TriplaneScene.of_stylecodes(self.generator, self.linear(seen), view)
         if kind == PROJECTION:
             alone = replace(config, batch=len(images), pivotal=replace(config.pivotal, steps=0))
             codes = self._optimised(images, cameras, alone).w

@@ -9,8 +9,10 @@ ROW = "W_tri"
 WITHOUT_CYCLE = "W_tri without L_cyc"
 STRONG = "W_tri with plane offsets"
 BASELINE = "ReStyle on EG3D"
-PROJECTION, PIVOTAL = "projection", "pivotal"
-"""Kinds of scenes beside the encoder's: found by optimisation, on the same EG3D."""
+LINEAR_ROW = "Linear regression on EG3D"
+LINEAR, PROJECTION, PIVOTAL = "linear", "projection", "pivotal"
+"""Kinds of scenes beside the encoder's on the same EG3D: from pixels in closed form, and found by
+optimisation."""
 OPTIMISED = {"Projection on EG3D": PROJECTION, "PTI on EG3D": PIVOTAL}
 INVERSION = "inversion"
 TABLES = (INVERSION, "shape", "depth-pose", "identity-rotation", "novel-view", "intrinsics")
@@ -23,9 +25,11 @@ def table_rows(table: str, config: Mapping[str, Any]) -> dict[str, str]:
     if not heads or table not in TABLES:
         return {}
     own = row(config)
+    if own != ROW:
+        return {own: RECONSTRUCT}
     # what needs no encoder is measured once, beside the method that the paper ends with
-    others = OPTIMISED if table == INVERSION and own == ROW else {}
-    return {own: RECONSTRUCT, **others}
+    linear = {LINEAR_ROW: LINEAR} if config["warmup"]["steps"] else {}
+    return {own: RECONSTRUCT, **linear, **(OPTIMISED if table == INVERSION else {})}
 
 
 def row(config: Mapping[str, Any]) -> str:
@@ -56,7 +60,7 @@ SPEC = MethodSpec(
         "check": "seconds on a CPU, an untrained EG3D; for `gan3d-bench check`",
     },
     default_preset="heads-64",
-    scenes={kind: CAPABILITIES for kind in (RECONSTRUCT, PROJECTION, PIVOTAL)},
+    scenes={kind: CAPABILITIES for kind in (RECONSTRUCT, LINEAR, PROJECTION, PIVOTAL)},
     needs=(
         "heads-64: the assets heads, eg3d-heads-64, alexnet-lpips and idnet-heads-64",
         "others: teacher=FOLDER or FILE, an EG3D generator: a run of eg3d, or an official file",

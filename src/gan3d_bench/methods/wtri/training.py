@@ -29,6 +29,7 @@ from gan3d_bench.methods.wtri.config import CameraConfig, WarmUpConfig, WTriConf
 from gan3d_bench.methods.wtri.data import PosedPictures
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter, load_eg3d
 from gan3d_bench.methods.wtri.known_pictures import KnownPictures
+from gan3d_bench.methods.wtri.linear import LinearInverter
 from gan3d_bench.methods.wtri.losses import Pairs, Reconstruction, code_distance, w_norm
 from gan3d_bench.methods.wtri.offsets import PlaneOffsets
 from gan3d_bench.schedules import cosine
@@ -51,6 +52,7 @@ class WTriTraining(PhasedMethod):
         encoder: E.
         offsets: adds to the planes; None without ``offsets.width``.
         camera: tells the cameras of pictures that come without.
+        linear: the trivial inverter, beside which the encoder is measured; needs a warm-up.
         start: (count, w_dim) codes of the average subject.
 
     Raises:
@@ -79,6 +81,7 @@ class WTriTraining(PhasedMethod):
         self.camera = CameraNetwork(
             own.image_size, self.orbit, config.camera.width, config.camera.depths
         )
+        self.linear = LinearInverter(generator.w_dim)
         self.register_buffer("start", self._start().expand(self.space.count, -1).clone())
         self.reconstruction = Reconstruction(*self._terms())
 
@@ -187,7 +190,7 @@ class WTriTraining(PhasedMethod):
                 config.warmup.steps,
                 {"encoder": by_adam("encoder", config.warmup)},
                 self._warm_up_step,
-                begin=lambda: _require_share(config.warmup.batch, "warmup.batch"),
+                begin=self._begin_warm_up,
                 end=self._forget_known,
             ),
             Phase(
@@ -227,6 +230,10 @@ class WTriTraining(PhasedMethod):
         rng = self.rng("known pictures", 0)
         # as they are in use, not as in training, whatever `volume_size`: they are made once
         return KnownPictures.make(self.inverter(), self.start, cameras, config.group, rng)
+
+    def _begin_warm_up(self) -> None:
+        _require_share(self.config.warmup.batch, "warmup.batch")
+        self.linear.fit(self.known)
 
     def _forget_known(self) -> None:
         del self.known
