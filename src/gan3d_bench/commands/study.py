@@ -105,7 +105,7 @@ def _shown(run: Run, pictures: Tensor, steps: Sequence[float], place: str) -> li
     """Six views of a run's reconstructions of pictures (N, 3, T, T) in [-1, 1]."""
     import torch
 
-    from gan3d_bench.pictures.grids import on_white, shape_picture, to_image, unit_range
+    from gan3d_bench.pictures.grids import colour_on_white, on_white, shape_picture, to_image
     from gan3d_bench.rendering.images import resize
     from gan3d_bench.report.showcase import embedded
     from gan3d_bench.report.study import Shown
@@ -127,7 +127,7 @@ def _shown(run: Run, pictures: Tensor, steps: Sequence[float], place: str) -> li
         shapes = torch.cat(
             [on_white(shape_picture(n), m) for n, m in zip(normals, masks, strict=True)], 3
         )
-        looks = torch.cat([on_white(unit_range(s.rgb), s.mask) for s in seen], 3)
+        looks = torch.cat([colour_on_white(shown) for shown in seen], 3)
         found += [
             Shown(embedded("shape", to_image(shape)), embedded("texture", to_image(look)))
             for shape, look in zip(shapes, looks, strict=True)

@@ -17,6 +17,7 @@ from torchvision.utils import make_grid
 from gan3d_bench.errors import UserError
 from gan3d_bench.files.atomic import atomic_write
 from gan3d_bench.files.photographs import read_depth_map
+from gan3d_bench.rendering.rendering import Rendering
 
 # 17 evenly spaced colours of matplotlib's magma (CC0), dark to light
 _MAGMA = (
@@ -45,6 +46,12 @@ def unit_range(images: Tensor) -> Tensor:
 def on_white(pictures: Tensor, mask: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1] with white where mask (B, 1, H, W) is 0."""
     return 1 - (1 - pictures) * mask.detach().float().cpu().clamp(0, 1)
+
+
+def colour_on_white(rendering: Rendering) -> Tensor:
+    """Pictures (B, 3, H, W) in [0, 1], white around subjects that have no background."""
+    rgb = unit_range(rendering.rgb)
+    return rgb if rendering.whole else on_white(rgb, rendering.mask)
 
 
 def depth_colours(depth: Tensor, mask: Tensor) -> Tensor:

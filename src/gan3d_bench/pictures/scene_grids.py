@@ -14,6 +14,7 @@ from torchvision.utils import make_grid
 from gan3d_bench.geometry.views import View
 from gan3d_bench.pictures.grids import (
     Column,
+    colour_on_white,
     depth_colours,
     labelled_grid,
     normal_colours,
@@ -57,7 +58,7 @@ def contact_grid(
         seen.append(Column("input", unit_range(inputs)))
     mask = reference.mask
     title = "reconstruction" if scene.input_view is not None else "rendered"
-    seen.append(Column(title, rgb_on_white(reference)))
+    seen.append(Column(title, colour_on_white(reference)))
     factors: list[Column] = []
     if reference.albedo is not None:
         factors.append(Column("albedo", on_white(unit_range(reference.albedo), mask)))
@@ -67,14 +68,14 @@ def contact_grid(
         factors.append(Column("normal", on_white(normal_colours(reference.normal), mask)))
         factors.append(Column("shape", on_white(shape_picture(reference.normal), mask)))
     rotated = [
-        Column(f"yaw {yaw:+.0f}°", rgb_on_white(look(scene, yaw_view(scene, yaw))))
+        Column(f"yaw {yaw:+.0f}°", colour_on_white(look(scene, yaw_view(scene, yaw))))
         for yaw in GRID_YAWS
     ]
     relit: list[Column] = []
     if "relight" in scene.capabilities:
         for name, direction in GRID_LIGHTS.items():
             light = side_light(reference, direction)
-            picture = rgb_on_white(look(scene, reference_view(scene), light))
+            picture = colour_on_white(look(scene, reference_view(scene), light))
             relit.append(Column(f"light {name}", picture))
     groups = [
         [Column(column.label, column.pictures[:subjects]) for column in group]
@@ -85,7 +86,7 @@ def contact_grid(
 
 def turntable_frame(rendering: Rendering, tile: int, subjects: int) -> Image.Image:
     """Colour above bare shape, at most six subjects a line."""
-    rows = [rgb_on_white(rendering)]
+    rows = [colour_on_white(rendering)]
     if rendering.normal is not None:
         rows.append(on_white(shape_picture(rendering.normal), rendering.mask))
     rows = [resized(pictures[:subjects], tile) for pictures in rows]
@@ -130,7 +131,3 @@ def brightness(own: Rendering) -> Tensor:
     if own.shading is None:
         return torch.ones(len(own.rgb))
     return (own.shading * own.mask).float().flatten(1).amax(1).cpu()
-
-
-def rgb_on_white(rendering: Rendering) -> Tensor:
-    return on_white(unit_range(rendering.rgb), rendering.mask)

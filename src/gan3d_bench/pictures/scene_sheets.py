@@ -15,14 +15,13 @@ from torch import Tensor
 from gan3d_bench.geometry.views import View
 from gan3d_bench.pictures.grids import (
     Column,
+    colour_on_white,
     labelled_grid,
     normal_colours,
     on_white,
     shape_picture,
-    unit_range,
 )
 from gan3d_bench.pictures.scene_grids import GRID_LIGHTS, brightness, reference_view, side_light
-from gan3d_bench.rendering.rendering import Rendering
 from gan3d_bench.scenes.base import Scene
 
 # LiftedGAN, Figures 4 and 7, degrees
@@ -116,11 +115,6 @@ def relighting(scene: Scene) -> Sheet:
     columns = [Column(name, interleaved(pictures)) for name, pictures in rows.items()]
     kinds = ("", "shading") if explained else ("",)
     return Sheet([columns[:1], columns[1:]], row_names(scene.batch_size, kinds))
-
-
-def colour_on_white(rendering: Rendering) -> Tensor:
-    """Pictures (B, 3, H, W) in [0, 1], white around the subjects."""
-    return on_white(unit_range(rendering.rgb), rendering.mask)
 
 
 def interleaved(rows: Sequence[Tensor]) -> Tensor:

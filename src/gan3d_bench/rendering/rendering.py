@@ -13,7 +13,8 @@ class Rendering:
 
     Attributes:
         rgb: (B, 3, H, W) in [-1, 1], the subject's own colour: not yet mixed with a background
-            where `mask` is between 0 and 1 (`over` does it), of no meaning where it is 0.
+            where `mask` is between 0 and 1 (`over` does it), of no meaning where it is 0; unless
+            `whole`.
         mask: (B, 1, H, W) in [0, 1], 1 where the subject was rendered.
         depth: (B, 1, H, W) z in camera space, scene units, away from the camera (not the distance
             along the ray); None if the scene has no geometry.
@@ -21,6 +22,8 @@ class Rendering:
             z forward).
         albedo: (B, 3, H, W) in [-1, 1].
         shading: (B, 1 or 3, H, W), non-negative.
+        whole: `rgb` is a picture everywhere, with a background of the scene's own; `mask` says
+            where there is geometry.
     """
 
     rgb: Tensor
@@ -29,6 +32,7 @@ class Rendering:
     normal: Tensor | None = None
     albedo: Tensor | None = None
     shading: Tensor | None = None
+    whole: bool = False
 
     def over(self, background: float | Tensor) -> Tensor:
         """The subject before a background: a colour in [-1, 1], or pictures of B (or 1)."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import torch
+from torch import Tensor
 
 from gan3d_bench.geometry.meshes import SceneMesh
 from gan3d_bench.geometry.views import View
@@ -43,9 +44,9 @@ class JoinedScenes(Scene):
         made = {
             item.name: torch.cat([getattr(part, item.name) for part in parts])
             for item in fields(Rendering)
-            if getattr(parts[0], item.name) is not None
+            if isinstance(getattr(parts[0], item.name), Tensor)
         }
-        return Rendering(**made)
+        return Rendering(**made, whole=all(part.whole for part in parts))
 
     def mesh(self, index: int) -> SceneMesh:
         """See `Scene.mesh`."""

@@ -21,6 +21,8 @@ from gan3d_bench.generators.eg3d.volume import VolumeConfig
 from gan3d_bench.geometry.glb import save_glb
 from gan3d_bench.geometry.meshes import vertex_normals
 from gan3d_bench.geometry.views import View
+from gan3d_bench.pictures.grids import colour_on_white, unit_range
+from gan3d_bench.scenes.joined import JoinedScenes
 
 GENERATOR, _ = random_pair()
 ORBIT = CameraOrbit(2.7, (0.0, 0.0, 0.0))
@@ -158,6 +160,19 @@ def test_memory_and_size_of_subjects_are_not_mixed() -> None:
     whole = render(TriplaneScene.of_stylecodes(GENERATOR, w), 20.0)
     alone = render(TriplaneScene.of_stylecodes(GENERATOR, w[1:2]), 20.0)
     torch.testing.assert_close(whole.rgb[1:2], alone.rgb, rtol=1e-4, atol=1e-4)
+
+
+def test_pictures_show_the_generator_s_own_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no volume is opaque, which the mask leaves out."""
+    monkeypatch.setattr("gan3d_bench.generators.eg3d.scene.OPAQUE", 2.0)
+    w = GENERATOR.stylecodes(torch.randn(2, 16), GENERATOR.config.orbit.frontal(2))
+    alone = [TriplaneScene.of_stylecodes(GENERATOR, each[None]) for each in w]
+    for scene in (TriplaneScene.of_stylecodes(GENERATOR, w), JoinedScenes(alone)):
+        for size in (None, 32):
+            seen = scene.render(View.from_angles([0.0] * 2), image_size=size)
+            assert float(seen.mask.max()) == 0
+            assert torch.equal(colour_on_white(seen), unit_range(seen.rgb))
+            assert (colour_on_white(replace(seen, whole=False)) == 1).all()
 
 
 # -- meshes -------------------------------------------------------------------------------------

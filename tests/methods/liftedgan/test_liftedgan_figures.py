@@ -24,8 +24,8 @@ from gan3d_bench.methods.liftedgan.figures import (
 from gan3d_bench.methods.liftedgan.image_formation import view_from_raw
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.method import LiftedGAN
-from gan3d_bench.pictures.grids import unit_range
-from gan3d_bench.pictures.scene_sheets import Sheet, colour_on_white
+from gan3d_bench.pictures.grids import colour_on_white, unit_range
+from gan3d_bench.pictures.scene_sheets import Sheet
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build
 

@@ -16,8 +16,8 @@ from gan3d_bench.methods.stylegan_r.method import StyleGANR
 from gan3d_bench.methods.stylegan_r.model import Seen
 from gan3d_bench.methods.stylegan_r.scene import DeformedSphere
 from gan3d_bench.methods.stylegan_r.style_space import VIEW_ROWS
-from gan3d_bench.pictures.grids import unit_range
-from gan3d_bench.pictures.scene_sheets import Sheet, colour_on_white
+from gan3d_bench.pictures.grids import colour_on_white, unit_range
+from gan3d_bench.pictures.scene_sheets import Sheet
 from gan3d_bench.registry import registry
 from gan3d_bench.training.fit import build
 

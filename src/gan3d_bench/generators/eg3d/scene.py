@@ -86,6 +86,7 @@ class TriplaneScene(Scene):
             mask=(opacity > OPAQUE).to(rgb.dtype),
             depth=depth,
             normal=F.normalize(normal, dim=1),
+            whole=True,
         )
 
     def mesh(self, index: int) -> SceneMesh:

@@ -21,11 +21,10 @@ from gan3d_bench.methods.liftedgan.image_formation import (
 )
 from gan3d_bench.methods.liftedgan.losses import perturbed_view
 from gan3d_bench.methods.liftedgan.scene import lift, scene_from_factors
-from gan3d_bench.pictures.grids import Column, unit_range
+from gan3d_bench.pictures.grids import Column, colour_on_white, unit_range
 from gan3d_bench.pictures.scene_sheets import (
     YAWS,
     Sheet,
-    colour_on_white,
     degree_label,
     interleaved,
     row_names,

@@ -16,8 +16,8 @@ from gan3d_bench.methods.stylegan_r.model import Seen, StyleGANRModel
 from gan3d_bench.methods.stylegan_r.scene import DeformedSphere, MixedScene, NeuralScene
 from gan3d_bench.methods.stylegan_r.style_space import synthesis_of
 from gan3d_bench.methods.stylegan_r.swaps import Renderer, What, mixed, swapped
-from gan3d_bench.pictures.grids import Column, on_white, shape_picture, unit_range
-from gan3d_bench.pictures.scene_sheets import Sheet, colour_on_white, interleaved, row_names
+from gan3d_bench.pictures.grids import Column, colour_on_white, on_white, shape_picture, unit_range
+from gan3d_bench.pictures.scene_sheets import Sheet, interleaved, row_names
 
 AZIMUTHS = (0.0, 60.0, 120.0, 180.0, 240.0, 300.0)
 """Degrees; of Figure 9."""

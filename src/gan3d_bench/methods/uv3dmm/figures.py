@@ -10,10 +10,9 @@ from torch import Tensor
 from gan3d_bench.generators.latents import interpolated
 from gan3d_bench.geometry.views import View
 from gan3d_bench.methods.uv3dmm.scene import TexturedHeads, TurnedStylecodes
-from gan3d_bench.pictures.grids import Column, on_white, shape_picture, unit_range
+from gan3d_bench.pictures.grids import Column, colour_on_white, on_white, shape_picture, unit_range
 from gan3d_bench.pictures.scene_sheets import (
     Sheet,
-    colour_on_white,
     degree_label,
     interleaved,
     row_names,
