@@ -242,8 +242,8 @@ def test_warm_up_says_how_codes_differ() -> None:
     method = build(*keys, "encoder.zero_output=true", "warmup.lr=1e-2")
     method.prepare_data()
     known = method.known
-    camera, target, made = known.pairs(500, torch.Generator().manual_seed(0))
-    nothing = float(code_distance(known.codes[camera, made], known.codes[camera, target]))
+    _, _, codes, made = known.pairs(*known.draw(500, torch.Generator().manual_seed(0)))
+    nothing = float(code_distance(made, codes))
     found: list[float] = []
     own = method._warm_up_step
     method._warm_up_step = lambda batch: found.append(float((x := own(batch))["codes"])) or x
@@ -256,26 +256,39 @@ def test_known_pictures_are_those_of_their_codes() -> None:
     method = build(*WARMED)
     method.prepare_data()
     known, inverter = method.known, method.inverter()
-    assert known.pictures.shape == (3, 3, 3, 32, 32) and known.codes.shape[:2] == (3, 3)
-    assert torch.equal(known.codes[:, -1], method.start.expand(3, -1, -1))
+    assert known.subjects.pictures.shape == (3, 2, 3, 32, 32)
     cameras = method.data.read("train", range(3))[1]
+    kinds = (known.subjects, known.guesses, known.average)
     with torch.no_grad():
-        for number in range(3):
-            seen = inverter.picture(known.codes[:, number], cameras)
-            torch.testing.assert_close(known.pictures[:, number], seen, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(known.codes[0, 0], known.codes[0, 1])
-    camera, target, made = known.pairs(500, torch.Generator().manual_seed(0))
-    assert set(camera.tolist()) == {0, 1, 2} and set(target.tolist()) == {0, 1}
-    assert (made != target).all() and 200 < int((made == 2).sum()) < 300
+        for kind in kinds:
+            for number in range(kind.pictures.shape[1]):
+                seen = inverter.picture(kind.codes[:, number], cameras)
+                torch.testing.assert_close(kind.pictures[:, number], seen, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(known.subjects.codes[0, 0], known.subjects.codes[0, 1])
+    guess = method.linear(known.subjects.pictures[1])[:, None].expand(-1, method.space.count, -1)
+    torch.testing.assert_close(known.guesses.codes[1], guess)
+    assert torch.equal(known.average.codes[:, 0], method.start.expand(3, -1, -1))
+    drawn = known.draw(500, torch.Generator().manual_seed(0))
+    camera, subject, guessed = drawn
+    assert set(camera.tolist()) == {0, 1, 2} and set(subject.tolist()) == {0, 1}
+    assert 200 < int(guessed.sum()) < 300
+    targets, made, codes, start = known.pairs(*drawn)
+    for i in range(20):
+        c, k = int(camera[i]), int(subject[i])
+        beside, number = (known.guesses, k) if guessed[i] else (known.average, 0)
+        assert torch.equal(targets[i], known.subjects.pictures[c, k])
+        assert torch.equal(codes[i], known.subjects.codes[c, k])
+        assert torch.equal(made[i], beside.pictures[c, number])
+        assert torch.equal(start[i], beside.codes[c, number])
 
 
 def test_linear_regression_tells_subjects_apart() -> None:
     keys = ("warmup.steps=1", "warmup.batch=8", "warmup.cameras=16", "warmup.group=4")
     method = build(*keys)
     method.prepare_data()
-    known = method.known
+    known = method.known.subjects
     train(method)
-    pictures, codes = known.pictures[:, :-1].flatten(0, 1), known.codes[:, :-1, 0].flatten(0, 1)
+    pictures, codes = known.pictures.flatten(0, 1), known.codes[:, :, 0].flatten(0, 1)
     found = method.linear(pictures)
     nothing = (codes - codes.mean(0)).square().mean()
     assert float((found - codes).square().mean()) < 0.8 * float(nothing)

@@ -83,7 +83,7 @@ class WarmUpConfig:
     batch: int = key(16, "pairs of pictures a step over all processes", above=0, most=MOST_BATCH)
     lr: float = rate_key(3e-3, "Adam's learning rate at the start; it falls along a cosine")
     cameras: int = key(512, "cameras of the data that pictures are made by", above=0, most=65536)
-    group: int = key(8, "subjects that each of these sees", least=2, most=1024)
+    group: int = key(8, "subjects that each of these sees", above=0, most=1024)
 
 
 @dataclass
@@ -274,7 +274,7 @@ class WTriConfig(RunConfig):
                 Need(
                     {"warmup.cameras": warm.cameras, "warmup.group": warm.group},
                     "pictures of the warm-up",
-                    pixels(warm.cameras * (warm.group + 1), encoder.image_size, 3),
+                    pixels(warm.cameras * (2 * warm.group + 1), encoder.image_size, 3),
                 )
             )
         if data.name == "heads":

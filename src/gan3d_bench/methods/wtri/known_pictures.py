@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +17,14 @@ from gan3d_bench.progress import tracked
 
 @dataclass(frozen=True)
 class KnownPictures:
-    """What each of C cameras sees of G subjects of its own and, last, of the average.
+    """What each of C cameras sees of P codes.
 
     Of two pictures by the same camera the difference of their codes is known, whichever of them is
-    the target and whichever what has been made so far: G + 1 pictures make G^2 such pairs.
+    the target and whichever what has been made so far.
 
     Attributes:
-        pictures: (C, G + 1, 3, S, S), as the encoder sees them.
-        codes: (C, G + 1, count, w_dim).
+        pictures: (C, P, 3, S, S), as the encoder sees them.
+        codes: (C, P, count, w_dim).
     """
 
     pictures: Tensor
@@ -31,46 +32,105 @@ class KnownPictures:
 
     @classmethod
     @torch.no_grad()
-    def make(
-        cls, inverter: Inverter, start: Tensor, cameras: Tensor, group: int, rng: torch.Generator
-    ) -> KnownPictures:
-        """Make them; processes share the cameras out, and all of them get all pictures.
+    def make(cls, inverter: Inverter, codes: Tensor, cameras: Tensor) -> KnownPictures:
+        """Make the pictures; processes share the cameras out, and all of them get everything.
 
         Args:
             inverter: of the generator.
+            codes: (C, P, count, w_dim).
+            cameras: (C, 25).
+        """
+        # a camera at a time: a picture is the same to the bit, whoever makes it
+        mine = list(zip(share(codes), share(cameras.to(codes)), strict=True))
+        first = rank_and_size()[0] == 0
+        own = [
+            inverter.picture(each, camera.expand(len(each), -1))
+            for each, camera in (tracked(mine, "making pictures", len(mine)) if first else mine)
+        ]
+        size = inverter.image_size
+        return cls(_all(own, (*codes.shape[:2], 3, size, size), codes), codes)
+
+
+@torch.no_grad()
+def subject_codes(
+    inverter: Inverter, count: int, cameras: int, group: int, rng: torch.Generator
+) -> Tensor:
+    """Draw codes (cameras, group, count, w_dim) of the generator's subjects, one for all layers."""
+    generator = inverter.generator
+    frontal = generator.config.orbit.frontal(group)
+    latents = sample_z(cameras * group, generator.z_dim, rng).unflatten(0, (-1, group))
+    device = generator.w_mean.device
+    w = torch.stack([generator.mapping(z.to(device), frontal.to(device)) for z in latents])
+    return w[:, :, None].expand(-1, -1, count, -1)
+
+
+@dataclass(frozen=True)
+class KnownPairs:
+    """Pairs of a subject and what an encoder is shown beside it: the average, or a guess.
+
+    From the average an encoder learns to tell who is seen; from guesses, which are right in parts
+    as its own are, to tell what is still wrong.
+
+    Attributes:
+        subjects: G of each camera.
+        guesses: a guess of each of them, by the same cameras.
+        average: the average, by the same cameras.
+    """
+
+    subjects: KnownPictures
+    guesses: KnownPictures
+    average: KnownPictures
+
+    @classmethod
+    @torch.no_grad()
+    def make(
+        cls,
+        inverter: Inverter,
+        subjects: KnownPictures,
+        start: Tensor,
+        cameras: Tensor,
+        guess: Callable[[Tensor], Tensor],
+    ) -> KnownPairs:
+        """Make the pictures beside those of subjects.
+
+        Args:
+            inverter: of the generator.
+            subjects: (C, G) of them.
             start: (count, w_dim) codes of the average.
             cameras: (C, 25).
-            group: G.
-            rng: draws the subjects.
+            guess: pictures (B, 3, S, S) -> (B, w_dim) what their codes might be.
         """
-        generator = inverter.generator
-        frontal = generator.config.orbit.frontal(group).to(start)
-        latents = sample_z(len(cameras) * group, generator.z_dim, rng).unflatten(0, (-1, group))
-        own, codes = [], []
-        # a camera at a time: a picture is the same to the bit, whoever makes it
-        mine = list(zip(share(latents), share(cameras), strict=True))
-        first = rank_and_size()[0] == 0
-        for z, camera in tracked(mine, "making pictures", len(mine)) if first else mine:
-            w = generator.mapping(z.to(start), frontal)
-            codes.append(torch.cat((w[:, None].expand(-1, len(start), -1), start[None])))
-            own.append(inverter.picture(codes[-1], camera.expand(group + 1, -1).to(start)))
-        size = inverter.image_size
-        return cls(
-            _all(own, (len(cameras), group + 1, 3, size, size), start),
-            _all(codes, (len(cameras), group + 1, *start.shape), start),
-        )
+        count = len(start)
+        codes = torch.stack([guess(each) for each in subjects.pictures])
+        guesses = codes[:, :, None].expand(-1, -1, count, -1)
+        average = start.expand(len(cameras), 1, -1, -1)
+        made = KnownPictures.make(inverter, torch.cat((guesses, average), 1), cameras)
+        parts = [
+            KnownPictures(made.pictures[:, part], made.codes[:, part])
+            for part in (slice(None, -1), slice(-1, None))
+        ]
+        return cls(subjects, *parts)
 
-    def pairs(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw pairs: cameras, targets and what has been made so far, (count,) each.
-
-        The latter is the average in one half, another subject in the other.
-        """
-        cameras, subjects = self.pictures.shape[0], self.pictures.shape[1] - 1
+    def draw(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw pairs, (count,) each: cameras, subjects, and whether a guess stands beside them."""
+        cameras, subjects = self.subjects.pictures.shape[:2]
         camera = torch.randint(cameras, (count,), generator=rng)
-        target = torch.randint(subjects, (count,), generator=rng)
-        step = torch.randint(1, max(2, subjects), (count,), generator=rng)
-        average = torch.rand(count, generator=rng) < 0.5
-        return camera, target, torch.where(average, subjects, (target + step) % subjects)
+        subject = torch.randint(subjects, (count,), generator=rng)
+        return camera, subject, torch.rand(count, generator=rng) < 0.5
+
+    def pairs(
+        self, camera: Tensor, subject: Tensor, guessed: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What was drawn: targets and what stands beside them (B, 3, S, S), and their codes."""
+
+        def beside(name: str) -> Tensor:
+            guess = getattr(self.guesses, name)[camera, subject]
+            average = getattr(self.average, name)[camera, 0]
+            chosen = guessed.to(guess.device).view(-1, *[1] * (guess.ndim - 1))
+            return torch.where(chosen, guess, average)
+
+        targets = self.subjects.pictures[camera, subject], self.subjects.codes[camera, subject]
+        return targets[0], beside("pictures"), targets[1], beside("codes")
 
 
 def _all(own: list[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -29,13 +29,18 @@ class LinearInverter(nn.Module):
         self.register_buffer("weight", torch.zeros(w_dim, 3 * SIDE**2))
         self.register_buffer("bias", torch.zeros(w_dim))
 
+    @property
+    def fitted(self) -> bool:
+        """Whether it has learnt anything."""
+        return bool(self.weight.any())
+
     @torch.no_grad()
     def fit(self, known: KnownPictures) -> None:
         """Learn from the generator's own subjects; the same in every process."""
         from sklearn.linear_model import RidgeCV
 
-        pixels = _pixels(known.pictures[:, :-1].flatten(0, 1)).double().cpu().numpy()
-        codes = known.codes[:, :-1, 0].flatten(0, 1).double().cpu().numpy()  # one for all layers
+        pixels = _pixels(known.pictures.flatten(0, 1)).double().cpu().numpy()
+        codes = known.codes[:, :, 0].flatten(0, 1).double().cpu().numpy()  # one for all layers
         found = RidgeCV(alphas=PENALTIES).fit(pixels, codes)
         self.weight.copy_(torch.from_numpy(found.coef_))
         self.bias.copy_(torch.from_numpy(found.intercept_))

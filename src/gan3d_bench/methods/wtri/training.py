@@ -28,7 +28,7 @@ from gan3d_bench.methods.wtri.codes import CodeSpace
 from gan3d_bench.methods.wtri.config import CameraConfig, WarmUpConfig, WTriConfig
 from gan3d_bench.methods.wtri.data import PosedPictures
 from gan3d_bench.methods.wtri.inverter import Encoder, Inverter, load_eg3d
-from gan3d_bench.methods.wtri.known_pictures import KnownPictures
+from gan3d_bench.methods.wtri.known_pictures import KnownPairs, KnownPictures, subject_codes
 from gan3d_bench.methods.wtri.linear import LinearInverter
 from gan3d_bench.methods.wtri.losses import Pairs, Reconstruction, code_distance, w_norm
 from gan3d_bench.methods.wtri.offsets import PlaneOffsets
@@ -190,7 +190,7 @@ class WTriTraining(PhasedMethod):
                 config.warmup.steps,
                 {"encoder": by_adam("encoder", config.warmup)},
                 self._warm_up_step,
-                begin=self._begin_warm_up,
+                begin=lambda: _require_share(config.warmup.batch, "warmup.batch"),
                 end=self._forget_known,
             ),
             Phase(
@@ -222,29 +222,30 @@ class WTriTraining(PhasedMethod):
         return {"camera": loss.detach()}
 
     @cached_property
-    def known(self) -> KnownPictures:
+    def known(self) -> KnownPairs:
         """What the warm-up learns from; made when it is first needed, also after resuming."""
-        config = self.config.warmup
-        numbers = [number % self.data.count("train") for number in range(config.cameras)]
+        own = self.config.warmup
+        numbers = [number % self.data.count("train") for number in range(own.cameras)]
         cameras = self.data.read("train", numbers)[1]
         rng = self.rng("known pictures", 0)
         # as they are in use, not as in training, whatever `volume_size`: they are made once
-        return KnownPictures.make(self.inverter(), self.start, cameras, config.group, rng)
-
-    def _begin_warm_up(self) -> None:
-        _require_share(self.config.warmup.batch, "warmup.batch")
-        self.linear.fit(self.known)
+        inverter = self.inverter()
+        codes = subject_codes(inverter, self.space.count, own.cameras, own.group, rng)
+        subjects = KnownPictures.make(inverter, codes, cameras)
+        if not self.linear.fitted:
+            self.linear.fit(subjects)
+        return KnownPairs.make(inverter, subjects, self.start, cameras, self.linear)
 
     def _forget_known(self) -> None:
-        del self.known
+        vars(self).pop("known", None)
 
     def _warm_up_step(self, _: None) -> Mapping[str, Tensor]:
         """Say from two pictures by one camera how their codes differ."""
         known, batch = self.known, self.config.warmup.batch
-        camera, target, made = self.share(known.pairs(batch, self.rng("pairs")))
-        added = self.encoder(known.pictures[camera, target], known.pictures[camera, made])
-        distance = code_distance(known.codes[camera, made] + added, known.codes[camera, target])
-        return self.descend({"codes": _weight(len(camera), batch) * distance})
+        drawn = self.share(known.draw(batch, self.rng("pairs")))
+        targets, made, codes, start = known.pairs(*drawn)
+        distance = code_distance(start + self.encoder(targets, made), codes)
+        return self.descend({"codes": _weight(len(targets), batch) * distance})
 
     def _encoder_step(self, batch: Batch) -> Mapping[str, Tensor]:
         weight = _weight(len(batch.targets), self.config.batch)
