@@ -71,6 +71,7 @@ PAPERS = {
     },
     "inversion": {
         "Mean head, true view": (None, None, None),
+        "Linear regression on EG3D": (None, None, None),
         "ReStyle on EG3D": (0.254, 0.353, 0.54),
         "W_tri without L_cyc": (0.227, 0.352, None),
         "W_tri": (0.223, 0.362, 0.54),
