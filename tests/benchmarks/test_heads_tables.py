@@ -134,7 +134,7 @@ class Repeated(Scene):
     def _render(self, view, light, camera) -> Rendering:
         mask = torch.ones_like(self.images[:, :1])
         mask[..., :32] = 0
-        return Rendering(self.images, mask)
+        return Rendering(self.images, mask, whole=True)
 
 
 @pytest.mark.network

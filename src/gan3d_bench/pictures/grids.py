@@ -50,8 +50,7 @@ def on_white(pictures: Tensor, mask: Tensor) -> Tensor:
 
 def colour_on_white(rendering: Rendering) -> Tensor:
     """Pictures (B, 3, H, W) in [0, 1], white around subjects that have no background."""
-    rgb = unit_range(rendering.rgb)
-    return rgb if rendering.whole else on_white(rgb, rendering.mask)
+    return unit_range(rendering.over(1.0))
 
 
 def depth_colours(depth: Tensor, mask: Tensor) -> Tensor:

@@ -35,5 +35,10 @@ class Rendering:
     whole: bool = False
 
     def over(self, background: float | Tensor) -> Tensor:
-        """The subject before a background: a colour in [-1, 1], or pictures of B (or 1)."""
+        """The subject before a background: a colour in [-1, 1], or pictures of B (or 1).
+
+        What is `whole` has its own and hides any other.
+        """
+        if self.whole:
+            return self.rgb
         return self.rgb * self.mask + (1 - self.mask) * background

@@ -299,6 +299,8 @@ def test_linear_regression_tells_subjects_apart() -> None:
     again = build(*keys)
     again.load_state_dict(method.state_dict())
     assert torch.equal(again.linear(pictures), found)
+    with pytest.raises(UserError, match=r"warmup.steps=0: .* with a warm-up"):
+        build("warmup.steps=0").row_scene(LINEAR, images())
 
 
 def test_reconstruction_looks_like_its_last_refinement() -> None:

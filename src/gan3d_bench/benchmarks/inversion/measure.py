@@ -47,8 +47,7 @@ class InversionMeasure(HeadsMeasure):
             self._wait()
             start = time.perf_counter()
             scene = self.scene(method, kind, image)
-            # the whole picture, also where a background is no opaque volume
-            shown.append(self.in_input_view(scene).rgb)
+            shown.append(self.in_input_view(scene).over(0.0))
             self._wait()
             seconds.append(time.perf_counter() - start)
         return {**self._compared(torch.cat(shown), images), "seconds": seconds}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gan3d_bench.errors import UserError
 from gan3d_bench.generators.base import Teacher
 from gan3d_bench.generators.eg3d.camera_bound import CameraBound
 from gan3d_bench.generators.eg3d.cameras import require_cameras
@@ -53,7 +54,11 @@ class WTri(WTriTraining):
         return TriplaneScene(self.generator, planes, codes[:, -1], view)
 
     def row_scene(self, kind: str, images: Tensor) -> Scene:
-        """See `Method.row_scene`; and what regression and optimisation find, same cameras."""
+        """See `Method.row_scene`; and what regression and optimisation find, same cameras.
+
+        Raises:
+            UserError: regression of a run without a warm-up; another image size.
+        """
         if kind not in (LINEAR, PROJECTION, PIVOTAL):
             return super().row_scene(kind, images)
         images = self._checked(images)
@@ -62,6 +67,8 @@ class WTri(WTriTraining):
             cameras = self.camera.cameras(seen)
         view, config = self.orbit.view(cameras), self.config.inversion
         if kind == LINEAR:
+            if self.linear is None:
+                raise UserError("warmup.steps=0: linear regression is of runs with a warm-up")
             return TriplaneScene.of_stylecodes(self.generator, self.linear(seen), view)
         if kind == PROJECTION:
             alone = replace(config, batch=len(images), pivotal=replace(config.pivotal, steps=0))

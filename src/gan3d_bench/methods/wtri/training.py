@@ -52,7 +52,8 @@ class WTriTraining(PhasedMethod):
         encoder: E.
         offsets: adds to the planes; None without ``offsets.width``.
         camera: tells the cameras of pictures that come without.
-        linear: the trivial inverter, beside which the encoder is measured; needs a warm-up.
+        linear: the trivial inverter, beside which the encoder is measured; None without a warm-up,
+            whose pictures it learns from.
         start: (count, w_dim) codes of the average subject.
 
     Raises:
@@ -81,7 +82,7 @@ class WTriTraining(PhasedMethod):
         self.camera = CameraNetwork(
             own.image_size, self.orbit, config.camera.width, config.camera.depths
         )
-        self.linear = LinearInverter(generator.w_dim)
+        self.linear = LinearInverter(generator.w_dim) if config.warmup.steps else None
         self.register_buffer("start", self._start().expand(self.space.count, -1).clone())
         self.reconstruction = Reconstruction(*self._terms())
 
@@ -232,6 +233,7 @@ class WTriTraining(PhasedMethod):
         inverter = self.inverter()
         codes = subject_codes(inverter, self.space.count, own.cameras, own.group, rng)
         subjects = KnownPictures.make(inverter, codes, cameras)
+        assert self.linear is not None
         if not self.linear.fitted:
             self.linear.fit(subjects)
         return KnownPairs.make(inverter, subjects, self.start, cameras, self.linear)
